@@ -1,0 +1,1 @@
+"""SAEs to numbers: pure functions from tensors to small frozen dataclasses; no files, no plots."""

@@ -1,0 +1,1 @@
+"""Text to activations: language models, corpora, activation caches and streams."""

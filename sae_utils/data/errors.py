@@ -1,0 +1,8 @@
+"""The one exception that means: the user can fix this, and one line says how."""
+
+
+class InputError(ValueError):
+    """Bad input in one line: what is wrong, which value, what is allowed.
+
+    The batch runner and the command lines print its text alone, without a traceback.
+    """

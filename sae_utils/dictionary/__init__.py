@@ -1,0 +1,1 @@
+"""Activations to SAEs: stacks of dictionaries, their training, their checkpoints, their metrics."""

@@ -1,0 +1,112 @@
+"""How good a dictionary is on held-out activations: FVU, L0, dead latents, cross-entropy recovered."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sae_utils.data.errors import InputError
+from sae_utils.data.language_model import LanguageModel
+from sae_utils.dictionary.sae import SAE
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of each member of a stack on the same tokens."""
+
+    n_tokens: int
+    mse: Float[Tensor, " S"]  # squared error per token, summed over dimensions, in raw units
+    fvu: Float[Tensor, " S"]  # squared error over the total variance about the mean, both summed over dimensions
+    l0: Float[Tensor, " S"]  # active latents per token
+    firing_frequency: Float[Tensor, "S n_latents"]  # share of the tokens for which a latent is active
+
+    @property
+    def explained_variance(self) -> Float[Tensor, " S"]:
+        """1 - FVU. Some libraries average it over dimensions or over tokens instead."""
+        return 1 - self.fvu
+
+    @property
+    def alive(self) -> Tensor:
+        """Latents [S, n_latents] that fired at least once."""
+        return self.firing_frequency > 0
+
+    @property
+    def dead_fraction(self) -> Float[Tensor, " S"]:
+        """Share of the latents that never fired on these tokens."""
+        return 1 - self.alive.double().mean(-1)
+
+
+@torch.no_grad()
+def evaluate(sae: SAE, batches: Iterable[Float[Tensor, "batch d_in"]]) -> Evaluation:
+    """Evaluate every member of a stack on raw activations, in one pass, sums in float64.
+
+    Raises InputError where there are no activations.
+    """
+    n_tokens, shape = 0, sae.b_enc.shape
+    device = sae.W_dec.device
+    error = torch.zeros(shape[0], dtype=torch.float64, device=device)
+    fired = torch.zeros(shape, dtype=torch.float64, device=device)
+    total = torch.zeros(sae.config.d_in, dtype=torch.float64, device=device)
+    squares = torch.zeros((), dtype=torch.float64, device=device)
+    for x in batches:
+        x = x.to(device)
+        code = sae.encode(x)
+        error += (sae.decode(code) - x[:, None]).double().square().sum((0, 2))
+        ones = (code.values > 0).double()
+        fired.scatter_add_(1, code.indices.transpose(0, 1).flatten(1), ones.transpose(0, 1).flatten(1))
+        # About the SAE's own mean, where the sums of squares lose no digits.
+        centred = (x - sae.mean).double()
+        total += centred.sum(0)
+        squares += centred.square().sum()
+        n_tokens += len(x)
+    if not n_tokens:
+        raise InputError("there are no activations to evaluate on")
+    variance = squares - total.square().sum() / n_tokens
+    return Evaluation(n_tokens, error / n_tokens, error / variance, fired.sum(-1) / n_tokens, fired / n_tokens)
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Next-token cross-entropy, nats per token, of a language model on the same text in three states of a hook point."""
+
+    clean: float  # untouched
+    replaced: float  # the reconstruction in the activation's place
+    ablated: float  # zeros in its place
+
+    @property
+    def recovered(self) -> float:
+        """(ablated - replaced) / (ablated - clean): 1 where the reconstruction costs nothing, 0 where it is like zeros."""
+        return (self.ablated - self.replaced) / (self.ablated - self.clean)
+
+
+@torch.no_grad()
+def cross_entropy_recovered(
+    model: LanguageModel, sae: SAE, rows: Int[np.ndarray, "n_rows context"], member: int = 0, rows_per_batch: int = 16
+) -> CrossEntropy:
+    """Put one member's reconstruction back into the model, at all positions but the first, which SAEs are not trained on.
+
+    Raises InputError for a member that the stack lacks.
+    """
+    if not 0 <= member < sae.n_members:
+        raise InputError(f"member={member} is not in the stack; allowed: 0 to {sae.n_members - 1}")
+    one = sae.member(member)
+
+    def reconstruct(activation):
+        x = activation.flatten(0, 1).float()
+        x_hat = one(x)[:, 0].to(activation.dtype).view_as(activation)
+        return torch.cat([activation[:, :1], x_hat[:, 1:]], dim=1)
+
+    def zero(activation):
+        return torch.cat([activation[:, :1], torch.zeros_like(activation[:, 1:])], dim=1)
+
+    states = [None, {sae.hook_point: reconstruct}, {sae.hook_point: zero}]
+    sums, n = [0.0, 0.0, 0.0], 0
+    for start in range(0, len(rows), rows_per_batch):
+        tokens = torch.from_numpy(rows[start : start + rows_per_batch].astype(np.int64)).to(model.device)
+        for i, replace in enumerate(states):
+            sums[i] += model.loss(tokens, replace).double().sum().item()
+        n += tokens.shape[0] * (tokens.shape[1] - 1)
+    return CrossEntropy(*(value / n for value in sums))

@@ -1,0 +1,44 @@
+"""Steps around the optimiser: schedule, clipping and unit-norm decoders, each member of a stack by itself."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def default_learning_rate(n_latents: int) -> float:
+    """2e-4 / sqrt(n_latents / 2^14), as EleutherAI's sparsify scales it (trainer of December 2024)."""
+    return 2e-4 / (n_latents / 2**14) ** 0.5
+
+
+def schedule(step: int, n_steps: int, warmup: float, decay: float) -> float:
+    """Factor of the learning rate: linear up over the first ``warmup`` share of the steps, linear to 0 over the last ``decay``."""
+    up = (step + 1) / max(1.0, warmup * n_steps)
+    down = (n_steps - step) / max(1.0, decay * n_steps)
+    return min(1.0, up, down)
+
+
+@torch.no_grad()
+def remove_parallel_gradient(grad: Float[Tensor, "S n d"], rows: Float[Tensor, "S n d"]) -> None:
+    """Take out of ``grad``, in place, what would only stretch or shrink the unit ``rows``."""
+    grad.addcmul_(rows, (grad * rows).sum(-1, keepdim=True), value=-1)
+
+
+@torch.no_grad()
+def normalise_rows(rows: Float[Tensor, "S n d"]) -> None:
+    """Scale each row to norm 1, in place."""
+    rows.div_(rows.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny))
+
+
+@torch.no_grad()
+def clip_per_member(grads: Sequence[Tensor], largest: float) -> Float[Tensor, " S"]:
+    """Scale each member's gradients, in place, so that their joint norm is at most ``largest``; returns the norms before.
+
+    Per member, so that a dictionary trained in a stack takes the steps that it would take alone.
+    """
+    norms = torch.stack([g.flatten(1).norm(dim=1) for g in grads]).norm(dim=0)
+    factor = (largest / norms.clamp_min(largest)).to(grads[0].dtype)
+    for grad in grads:
+        grad.mul_(factor.view(-1, *[1] * (grad.ndim - 1)))
+    return norms

@@ -1,0 +1,211 @@
+"""Train stacks of SAEs in lockstep: each batch is read once and every stack takes one step on it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from tqdm import tqdm
+
+from sae_utils.data.errors import InputError
+from sae_utils.dictionary import optimisation
+from sae_utils.dictionary.checkpoints import read_tensors, write_tensors
+from sae_utils.dictionary.losses import LossTerms, training_loss
+from sae_utils.dictionary.sae import SAE
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long and how fast to train; refuses impossible values with InputError."""
+
+    n_tokens: int  # activations seen by every dictionary
+    batch_size: int = 2048
+    data_seed: int = 0  # order of the batches, the same for every dictionary
+    lr: float | None = None  # None: 2e-4 / sqrt(n_latents / 2^14)
+    warmup: float = 0.05  # share of the steps over which the learning rate rises from 0
+    decay: float = 0.95  # share of the steps, at the end, over which it falls to 0
+    betas: tuple[float, float] = (0.9, 0.999)  # Adam's
+    clip: float = 1.0  # largest norm of a member's gradient
+    dead_after: int = 1_000_000  # a latent is dead when it has not fired for so many tokens
+    bfloat16: bool = False  # CUDA: the encoder's product in bfloat16; weights and sums stay float32
+    log_every: int = 50  # steps
+    checkpoint_every: int = 1000  # steps
+
+    def __post_init__(self):
+        for name in ("n_tokens", "batch_size", "dead_after", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.n_tokens < self.batch_size:
+            raise InputError(f"n_tokens={self.n_tokens} is less than one batch of {self.batch_size}")
+        if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):
+            raise InputError(f"warmup={self.warmup} and decay={self.decay} are shares of the steps, from 0 to 1")
+        if self.lr is not None and not self.lr > 0:
+            raise InputError(f"lr={self.lr} must be above 0")
+        if not self.clip > 0:
+            raise InputError(f"clip={self.clip} must be above 0")
+
+    @property
+    def n_steps(self) -> int:
+        return self.n_tokens // self.batch_size
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """Training curves of one stack, a row every ``log_every`` steps (batch values, not held-out ones)."""
+
+    tokens: Int[Tensor, " rows"]
+    loss: Float[Tensor, "rows S"]
+    fvu: Float[Tensor, "rows S"]
+    l0: Float[Tensor, "rows S"]
+    dead_fraction: Float[Tensor, "rows S"]
+
+
+class _StackTrainer:
+    """One stack with its optimiser and its counters."""
+
+    def __init__(self, sae: SAE, config: TrainingConfig):
+        self.sae, self.config = sae, config
+        self.lr = config.lr or optimisation.default_learning_rate(sae.config.n_latents)
+        device = sae.W_dec.device
+        self.optimizer = torch.optim.Adam(sae.parameters(), lr=self.lr, betas=config.betas, fused=True)
+        self.since_fired = torch.zeros(sae.b_enc.shape, dtype=torch.int64, device=device)
+        self.rows: list[Tensor] = []  # of the log: [4, S] each
+
+    @property
+    def dead(self) -> Bool[Tensor, "S n_latents"]:
+        return self.since_fired >= self.config.dead_after
+
+    def step(self, step: int, x: Float[Tensor, "batch d_in"]) -> None:
+        sae, config = self.sae, self.config
+        with torch.autocast("cuda", torch.bfloat16, enabled=config.bfloat16 and x.is_cuda):
+            terms = training_loss(sae, sae.normalise(x), self.dead)
+        terms.loss.sum().backward()
+        if sae.config.unit_norm_decoder:
+            optimisation.remove_parallel_gradient(sae.W_dec.grad, sae.W_dec)
+        optimisation.clip_per_member([p.grad for p in sae.parameters()], config.clip)
+        factor = optimisation.schedule(step, config.n_steps, config.warmup, config.decay)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * factor
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if sae.config.unit_norm_decoder:
+            optimisation.normalise_rows(sae.W_dec)
+        self._count(step, len(x), terms)
+
+    @torch.no_grad()
+    def _count(self, step: int, n_tokens: int, terms: LossTerms) -> None:
+        self.since_fired += n_tokens
+        self.since_fired[terms.fired] = 0
+        if terms.smallest_kept is not None:
+            # A mean over the last hundred batches or so: the weights of early batches are not those of now.
+            weight = max(0.01, 1 / (step + 1))
+            self.sae.threshold.lerp_(terms.smallest_kept.clamp_min(0).to(self.sae.threshold.dtype), weight)
+        if (step + 1) % self.config.log_every == 0 or step + 1 == self.config.n_steps:
+            dead = self.dead.float().mean(-1)
+            self.rows.append(torch.stack([terms.loss.detach(), terms.fvu, terms.l0, dead]).float().cpu())
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a later step depends on."""
+        state = {f"sae.{name}": t for name, t in self.sae.state_dict().items()}
+        state["since_fired"] = self.since_fired
+        state["rows"] = torch.stack(self.rows) if self.rows else torch.zeros(0, 4, self.sae.n_members)
+        for name, p in self.sae.named_parameters():
+            state |= {f"adam.{name}.{key}": t for key, t in self.optimizer.state[p].items()}
+        return state
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Inverse of ``state``."""
+        device = self.since_fired.device
+        self.sae.load_state_dict({name[4:]: t for name, t in state.items() if name.startswith("sae.")})
+        self.since_fired = state["since_fired"].to(device)
+        self.rows = list(state["rows"])
+        for name, p in self.sae.named_parameters():
+            keys = ("step", "exp_avg", "exp_avg_sq")
+            self.optimizer.state[p] = {key: state[f"adam.{name}.{key}"].to(device) for key in keys}
+
+    def log(self) -> TrainingLog:
+        every, last = self.config.log_every, self.config.n_steps
+        steps = [*range(every, last + 1, every)] + ([last] if last % every else [])
+        return TrainingLog(torch.tensor(steps) * self.config.batch_size, *torch.stack(self.rows).unbind(1))
+
+
+def _fingerprint(stacks: Sequence[SAE], config: TrainingConfig) -> dict:
+    """What must be equal for a checkpoint to be this run's, as JSON would give it back."""
+    about = [{"config": asdict(s.config), "seeds": list(s.seeds), "hook_point": s.hook_point} for s in stacks]
+    return {"training": asdict(config) | {"betas": list(config.betas)}, "stacks": about}
+
+
+def _restore(path: Path, trainers: Sequence[_StackTrainer], fingerprint: dict) -> int:
+    """Put the trainers in the checkpoint's state; the number of steps done, 0 without a checkpoint."""
+    if not path.exists():
+        return 0
+    tensors, about = read_tensors(path, "training")
+    if about["fingerprint"] != fingerprint:
+        raise InputError(
+            f"checkpoint {path} belongs to a run with other settings: give this run another folder, or delete it"
+        )
+    for i, trainer in enumerate(trainers):
+        start = f"{i}."
+        trainer.restore({name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)})
+    return about["step"]
+
+
+def _check(stacks: Sequence[SAE], source, config: TrainingConfig) -> str:
+    """Refuse what cannot work, before the first batch; the device that all stacks are on."""
+    if not stacks:
+        raise InputError("stacks=[] must hold at least one SAE")
+    devices = {str(sae.W_dec.device) for sae in stacks}
+    if len(devices) > 1:
+        raise InputError(f"stacks are on several devices ({', '.join(sorted(devices))}); put all on one")
+    for sae in stacks:
+        if sae.hook_point not in source.d_in:
+            raise InputError(
+                f"hook point {sae.hook_point!r} is not among the activations: {', '.join(source.hook_points)}"
+            )
+        if source.d_in[sae.hook_point] != sae.config.d_in:
+            width = source.d_in[sae.hook_point]
+            raise InputError(f"d_in={sae.config.d_in}, but activations at {sae.hook_point!r} have {width} dimensions")
+    if config.bfloat16 and devices == {"cpu"}:
+        raise InputError("bfloat16=True is for CUDA; the stacks are on the CPU")
+    return devices.pop()
+
+
+def train(
+    stacks: Sequence[SAE], source, config: TrainingConfig, checkpoint: Path | None = None, progress: bool = True
+) -> list[TrainingLog]:
+    """Train every stack, in place, on the same batches; returns a log per stack.
+
+    ``source`` is an activation source (data.activations); each stack reads its own ``hook_point`` from it.
+    With ``checkpoint`` (a file), the state is saved there every ``checkpoint_every`` steps; the same call after a
+    kill goes on from it and ends in the same weights, bit for bit on one machine. Raises InputError for stacks that
+    do not fit the source and for a checkpoint of another run.
+    """
+    device = _check(stacks, source, config)
+    trainers = [_StackTrainer(sae, config) for sae in stacks]
+    fingerprint = _fingerprint(stacks, config)
+    first = _restore(checkpoint, trainers, fingerprint) if checkpoint else 0
+    batches = source.batches(config.batch_size, config.data_seed, first_batch=first, device=device)
+    with tqdm(total=config.n_tokens, initial=first * config.batch_size, unit="tok", unit_scale=True,
+              disable=not progress, mininterval=1.0, desc="SAEs") as bar:  # fmt: skip
+        for step in range(first, config.n_steps):
+            batch = next(batches)
+            for trainer in trainers:
+                trainer.step(step, batch[trainer.sae.hook_point])
+            bar.update(config.batch_size)
+            done = step + 1
+            if progress and done % config.log_every == 0:
+                bar.set_postfix_str(_summary(trainers), refresh=False)
+            if checkpoint and (done % config.checkpoint_every == 0 or done == config.n_steps):
+                tensors = {
+                    f"{i}.{name}": t for i, trainer in enumerate(trainers) for name, t in trainer.state().items()
+                }
+                write_tensors(checkpoint, "training", tensors, {"fingerprint": fingerprint, "step": done})
+    return [trainer.log() for trainer in trainers]
+
+
+def _summary(trainers: Sequence[_StackTrainer]) -> str:
+    """Means over all dictionaries of the last logged batch, for the progress bar."""
+    loss, fvu, l0, dead = torch.cat([trainer.rows[-1] for trainer in trainers], dim=1).mean(1).tolist()
+    return f"loss {loss:.4f}, EV {1 - fvu:.3f}, L0 {l0:.1f}, dead {dead:.1%}"

@@ -1,0 +1,1 @@
+"""Numbers to what one reads: figures, and verdicts on the papers' claims."""

@@ -1,0 +1,1 @@
+"""Notebooks to batches: checked parameters, results on disk, runs that resume."""

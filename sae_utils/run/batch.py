@@ -1,0 +1,271 @@
+"""Runs the notebooks in order with one preset: ``python -m sae_utils.run.batch --preset laptop``.
+
+Each notebook is executed by papermill in a process of its own. What is done and unchanged is skipped: the key is the
+sha256 of the notebook's code, its parameters and the sources of ``sae_utils``. ``results/<preset>/<name>.done.json``
+holds the key and is written last, so a killed run leaves nothing that passes for a result. Papermill's output notebook
+proves nothing (a dead kernel's says "completed"): only the exit code and the notebook's own results do.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from sae_utils.data.errors import InputError
+from sae_utils.data.paths import NOTEBOOKS, PACKAGE, RESULTS
+from sae_utils.run.notebooks import error_text, read_cells, source
+from sae_utils.run.presets import Preset, load_preset
+from sae_utils.run.results import read_results, sha256, write_json
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to run; ``key`` stands for all that its results depend on."""
+
+    notebook: Path
+    parameters: dict[str, object]
+    folder: Path
+    key: str
+    first_expected: float | None
+
+    @property
+    def name(self) -> str:
+        """The notebook's name, without ``.ipynb``."""
+        return self.notebook.stem
+
+    def file(self, ending: str) -> Path:
+        """A file of this job's results."""
+        return self.folder / f"{self.name}{ending}"
+
+    def done(self) -> dict:
+        """What the last finished run left: ``key``, ``results_sha256``, ``seconds``; empty where there is none."""
+        try:
+            record = json.loads(self.file(".done.json").read_text(encoding="utf-8"))
+            return record if isinstance(record, dict) else {}
+        except (OSError, ValueError):
+            return {}
+
+    @property
+    def expected(self) -> float | None:
+        """Seconds that the last finished run took; before the first one, the preset's number, if it has one."""
+        return self.done().get("seconds", self.first_expected)
+
+    def is_done(self) -> bool:
+        """Whether the results on disk are whole, and those of this notebook, these parameters and these sources."""
+        record = self.done()
+        if record.get("key") != self.key or not self.file(".json").is_file():
+            return False
+        try:
+            read_results(self.name, self.folder.name, self.folder.parent)
+        except InputError:
+            return False
+        return record.get("results_sha256") == sha256(self.file(".json"))
+
+
+def select(folder: Path, only: str) -> list[Path]:
+    """The notebooks in ``folder``, in order; all, or those whose name or number ``only`` lists. Raises InputError."""
+    notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not notebooks:
+        raise InputError(f"no notebooks in {folder}")
+    if not only:
+        return notebooks
+    wanted = [part.strip() for part in only.split(",") if part.strip()]
+    by_name = {name: path for path in notebooks for name in (path.stem, path.stem[:2])}
+    unknown = [part for part in wanted if part not in by_name]
+    if unknown or not wanted:
+        raise InputError(f"no notebook {(unknown or [only])[0]!r}; there are {', '.join(n.stem for n in notebooks)}")
+    chosen = {by_name[part] for part in wanted}
+    return [path for path in notebooks if path in chosen]
+
+
+def plan(notebooks: Sequence[Path], preset: Preset, results: Path) -> list[Job]:
+    """One job per notebook, with its key."""
+    common = sources_digest(notebooks[0].parent)
+    jobs = []
+    for path in notebooks:
+        parameters = preset.overrides[path.stem]
+        code = [source(cell) for cell in read_cells(path) if cell["cell_type"] == "code"]
+        text = json.dumps([common, path.stem, code, parameters], sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        jobs.append(Job(path, parameters, results / preset.name, key, preset.expected_seconds.get(path.stem)))
+    return jobs
+
+
+def sources_digest(notebooks: Path) -> str:
+    """sha256 over what every notebook depends on: the package's code, the bundled models, the list of claims."""
+    files = [*PACKAGE.rglob("*.py"), *PACKAGE.glob("models/*/*"), *notebooks.glob("*.yaml")]
+    digest = hashlib.sha256()
+    for path in sorted(path for path in files if path.is_file()):
+        digest.update(f"{path.name} {sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Holds the folder's lock and gives its file descriptor. Raises InputError where another run holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another run is writing to {folder}; wait for it, or end it") from None
+        yield file.fileno()
+
+
+def execute(job: Job, lock: int, prefix: str) -> str:
+    """Runs one notebook; gives the error in one line, or an empty string where it is done.
+
+    The child inherits the lock: should this process be killed alone, no second run starts beside the orphan.
+    """
+    part, log, expected = job.file(".part.ipynb"), job.file(".log"), job.expected
+    job.file(".done.json").unlink(missing_ok=True)
+    results_dir = "" if job.folder.parent == RESULTS else str(job.folder.parent.resolve())
+    parameters = json.dumps({**job.parameters, "results_dir": results_dir})
+    # Papermill formats its paths with str.format, so a brace in a folder's name has to be doubled.
+    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (job.notebook, part)]
+    options = ["-y", parameters, "-k", "python3", "--no-progress-bar", "--log-level", "ERROR"]
+    environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
+    start, started = time.monotonic(), time.time()
+    with log.open("wb") as file:
+        command = [sys.executable, "-m", "papermill", *paths, *options]
+        child = subprocess.Popen(command, stdout=file, stderr=file, env=environment, pass_fds=[lock])
+        try:
+            wait(child, prefix, expected)
+        finally:
+            stop(child)
+    seconds = time.monotonic() - start
+    error = failure(job, child.returncode, part, log, started)
+    executed = job.file(".failed.ipynb" if error else ".ipynb")
+    if part.is_file():
+        os.replace(part, executed)
+    if error:
+        return f"{error} [{executed if executed.is_file() else log}]"
+    job.file(".failed.ipynb").unlink(missing_ok=True)
+    log.unlink()
+    record = {"key": job.key, "results_sha256": sha256(job.file(".json")), "seconds": round(seconds, 1)}
+    write_json(job.file(".done.json"), record)
+    return ""
+
+
+def failure(job: Job, code: int, part: Path, log: Path, started: float) -> str:
+    """Why the notebook is not done, in one line; empty where it wrote whole results since ``started``."""
+    if code != 0:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return error_text(part) or f"papermill ended with code {code}: {lines[-1] if lines else 'the kernel died'}"
+    if not job.file(".json").is_file() or job.file(".json").stat().st_mtime < started - 1:
+        return "the notebook ended without writing its results"
+    try:
+        read_results(job.name, job.folder.name, job.folder.parent)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def wait(child: subprocess.Popen, prefix: str, expected: float | None) -> None:
+    """Waits for the child's end; on a terminal the line counts the seconds meanwhile."""
+    start = time.monotonic()
+    live = sys.stdout.isatty()
+    while True:
+        try:
+            child.wait(timeout=1 if live else None)
+            return
+        except subprocess.TimeoutExpired:
+            print(f"\r{prefix} {timing(time.monotonic() - start, expected)}", end="", flush=True)
+
+
+def stop(child: subprocess.Popen) -> None:
+    """Ends the child and all its descendants; a kernel has a session of its own, so no signal to a group does."""
+    if child.poll() is not None:
+        return
+    parent = psutil.Process(child.pid)
+    family = [*parent.children(recursive=True), parent]
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in psutil.wait_procs(family, timeout=3)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    child.wait()
+
+
+def timing(seconds: float, expected: float | None) -> str:
+    """``62 s (expected 70 s)``."""
+    return f"{seconds:.0f} s" + (f" (expected {expected:.0f} s)" if expected else "")
+
+
+def run(jobs: Sequence[Job], fresh: bool) -> int:
+    """Runs what is not done, a line each; gives the number of notebooks that failed."""
+    failed = ran = 0
+    start = time.monotonic()
+    width = max(len(job.name) for job in jobs)
+    with locked(jobs[0].folder) as lock:
+        for position, job in enumerate(jobs, 1):
+            prefix = f"[{position}/{len(jobs)}] {job.name:<{width}}"
+            if not fresh and job.is_done():
+                print(f"{prefix} unchanged, skipped (took {job.done()['seconds']:.0f} s)")
+                continue
+            print(prefix, end="", flush=True)
+            begun, expected = time.monotonic(), job.expected
+            error = execute(job, lock, prefix)
+            ran += 1
+            failed += bool(error)
+            back = f"\r{prefix}" if sys.stdout.isatty() else ""
+            print(f"{back} {timing(time.monotonic() - begun, expected)}{'  FAILED: ' + error if error else ''}")
+    print(f"{ran - failed} run, {len(jobs) - ran} unchanged, {failed} failed in {time.monotonic() - start:.0f} s")
+    return failed
+
+
+def describe(jobs: Sequence[Job], fresh: bool) -> None:
+    """Prints what ``run`` would do."""
+    for position, job in enumerate(jobs, 1):
+        state = "unchanged" if not fresh and job.is_done() else "to run"
+        values = " ".join(f"{key}={value}" for key, value in job.parameters.items())
+        seconds = f"expected {job.expected:.0f} s" if job.expected else "expected time unknown"
+        print(f"[{position}/{len(jobs)}] {job.name}  {state}, {seconds}: {values}")
+
+
+def interrupt(number: int, frame: object) -> None:
+    """SIGTERM ends a run as Ctrl-C does, so that no child outlives it."""
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, results: Path = RESULTS) -> int:
+    """The command line; gives the exit code: 0 done, 1 a notebook failed, 2 bad input, 130 interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m sae_utils.run.batch", description="Run the notebooks in order.")
+    parser.add_argument("--preset", default="laptop", help="presets/<PRESET>.yaml in the notebooks' folder")
+    parser.add_argument("--only", default="", help="numbers or names, separated by commas: 00,01")
+    parser.add_argument("--fresh", action="store_true", help="run what is done, too")
+    parser.add_argument("--dry-run", action="store_true", help="say what would run, and with which parameters")
+    options = parser.parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        chosen = select(notebooks, options.only)
+        preset = load_preset(options.preset, select(notebooks, ""))
+        jobs = plan(chosen, preset, results)
+        if options.dry_run:
+            describe(jobs, options.fresh)
+            return 0
+        return 1 if run(jobs, options.fresh) else 0
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was finished is kept", file=sys.stderr)
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

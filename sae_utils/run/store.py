@@ -1,0 +1,58 @@
+"""Makes the stored outputs of the notebooks anew, with their own parameters: ``python -m sae_utils.run.store [00,01]``.
+
+What differs from run to run or from machine to machine is left out: progress bars (stderr), timing, widgets.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from sae_utils.data.errors import InputError
+from sae_utils.data.paths import NOTEBOOKS
+from sae_utils.run.batch import select
+from sae_utils.run.notebooks import brief
+
+
+def store(path: Path) -> None:
+    """Executes the notebook in its folder and replaces it whole, with its outputs; one that fails stays as it was.
+
+    Raises InputError with the error of the cell that failed, in one line.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(notebook, kernel_name="python3", timeout=None, record_timing=False)
+    try:
+        client.execute(cwd=str(path.parent))
+    except CellExecutionError as error:
+        raise InputError(f"{path.name}: {brief(error.ename, error.evalue)}") from None
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata = {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    part = path.with_suffix(".ipynb.part")
+    nbformat.write(notebook, part)
+    os.replace(part, path)
+
+
+def main(only: str = "", notebooks: Path = NOTEBOOKS) -> int:
+    """Stores the outputs of all notebooks, or of those that ``only`` lists; gives the exit code."""
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    try:
+        for path in select(notebooks, only):
+            print(path.name, flush=True)
+            store(path)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,243 @@
+"""Batches: resume, refusals, killed runs, on throw-away notebooks that take a real notebook's parameters."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from sae_utils.run import batch
+from sae_utils.run.batch import locked, main, plan, select
+from sae_utils.run.presets import load_preset
+from sae_utils.run.results import read_results
+
+PARAMETERS = """\
+model: str = "pycode-2m"
+corpus: str = "installed-python"
+context: int = 0
+device: str = "cpu"
+results_dir: str = ""
+preset: str = "tiny"
+n_eval_rows: int = 4
+n_ngram_tokens: int = 9
+batch_size: int = 2
+"""
+CHECK = """\
+from sae_utils.run.parameters import check
+p = check("00_language_model", globals())
+"""
+WRITE = """\
+from sae_utils.run.results import write_results
+write_results("00_language_model", p.preset, p.results_dir, p, {"rows": p.n_eval_rows}, [], {})
+"""
+
+
+def make(folder: Path, *body: str, preset: str = "", name: str = "00_language_model") -> Path:
+    """A folder with spaces and braces in its name that holds one notebook and the preset ``quick``."""
+    notebooks = folder / "my {notebooks}"
+    (notebooks / "presets").mkdir(parents=True, exist_ok=True)
+    (notebooks / "presets" / "quick.yaml").write_text(preset)
+    cells = [nbformat.v4.new_code_cell(text) for text in (PARAMETERS, CHECK, *body)]
+    cells[0].metadata["tags"] = ["parameters"]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), notebooks / f"{name}.ipynb")
+    return notebooks
+
+
+def start(notebooks: Path, results: Path) -> subprocess.Popen:
+    """A batch in a process group of its own."""
+    code = f"from pathlib import Path; from sae_utils.run.batch import main; import sys; sys.exit(main(\
+['--preset', 'quick'], Path({str(notebooks)!r}), Path({str(results)!r})))"
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=pipe, stderr=pipe, text=True)
+
+
+def until(condition, seconds: float = 60) -> None:
+    """Waits for a condition that does not depend on the machine's speed; a minute means that it never comes."""
+    for _ in range(int(seconds * 20)):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("never happened")
+
+
+def test_runs_then_skips_then_runs_what_changed(tmp_path, capsys):
+    notebooks, results = make(tmp_path, WRITE), tmp_path / "the results"
+    run = ["--preset", "quick"]
+    assert main(run, notebooks, results) == 0
+    assert "[1/1] 00_language_model" in capsys.readouterr().out
+    assert read_results("00_language_model", "quick", results).metrics == {"rows": 4}
+    kept = sorted(path.name for path in (results / "quick").iterdir())
+    stem = "00_language_model"
+    assert kept == [".lock", f"{stem}.done.json", f"{stem}.ipynb", f"{stem}.json", f"{stem}.npz"]
+
+    assert main(run, notebooks, results) == 0
+    assert "unchanged, skipped" in capsys.readouterr().out
+
+    make(tmp_path, WRITE, preset="common:\n  n_eval_rows: 7\nexpected_seconds:\n  00_language_model: 9\n")
+    assert main(run, notebooks, results) == 0
+    assert "(expected " in capsys.readouterr().out
+    assert read_results("00_language_model", "quick", results).metrics == {"rows": 7}
+
+
+def job_of(notebooks: Path, results: Path) -> batch.Job:
+    chosen = select(notebooks, "")
+    return plan(chosen, load_preset("quick", chosen), results)[0]
+
+
+def fake_run(job: batch.Job) -> None:
+    """The files of a finished run, without its minutes."""
+    from sae_utils.run.results import sha256, write_json, write_results
+
+    path = write_results(job.name, job.folder.name, job.folder.parent, {}, {}, [], {})
+    write_json(job.file(".done.json"), {"key": job.key, "results_sha256": sha256(path), "seconds": 1.0})
+
+
+def test_key_changes_with_code_parameters_and_sources_but_not_with_outputs(tmp_path, monkeypatch):
+    notebooks = make(tmp_path, "1 + 1")
+    key = job_of(notebooks, tmp_path).key
+    path = notebooks / "00_language_model.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.cells[2].outputs = [nbformat.v4.new_output("stream", text="2")]
+    notebook.cells.append(nbformat.v4.new_markdown_cell("prose"))
+    nbformat.write(notebook, path)
+    assert job_of(notebooks, tmp_path).key == key
+    assert job_of(make(tmp_path, "1 + 2"), tmp_path).key != key
+    assert job_of(make(tmp_path, "1 + 1", preset="common: {n_eval_rows: 5}"), tmp_path).key != key
+    assert job_of(make(tmp_path, "1 + 1"), tmp_path).key == key
+    monkeypatch.setattr(batch, "PACKAGE", tmp_path / "another version")
+    assert job_of(notebooks, tmp_path).key != key
+
+
+@pytest.mark.parametrize("ending", [".json", ".npz", ".done.json"])
+@pytest.mark.parametrize("damage", ["remove", "truncate"])
+def test_damaged_results_are_not_done(tmp_path, ending, damage):
+    job = job_of(make(tmp_path, WRITE), tmp_path)
+    fake_run(job)
+    assert job.is_done()
+    path = job.file(ending)
+    path.unlink() if damage == "remove" else path.write_bytes(path.read_bytes()[:-9])
+    assert not job.is_done()
+
+
+def test_results_of_a_run_by_hand_are_not_taken_for_this_one(tmp_path):
+    job = job_of(make(tmp_path, WRITE), tmp_path)
+    fake_run(job)
+    from sae_utils.run.results import write_results
+
+    write_results(job.name, "quick", tmp_path, {"n_eval_rows": 99}, {}, [], {})
+    assert not job.is_done()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("from sae_utils.data.errors import InputError\nraise InputError('layer 9 is out of range')", "layer 9 is out"),
+        ("import os\nos._exit(9)", "papermill ended with code"),
+    ],
+    ids=["input error", "dead kernel"],
+)
+def test_failure_is_one_line_and_leaves_no_result(tmp_path, capsys, body, said):
+    notebooks = make(tmp_path, body, WRITE)
+    assert main(["--preset", "quick"], notebooks, tmp_path / "r") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert f"FAILED: {said}" in lines[0]
+    assert "00_language_model.failed.ipynb]" in lines[0]
+    assert not list((tmp_path / "r").rglob("*.json"))
+
+
+def test_notebook_that_writes_nothing_failed(tmp_path, capsys):
+    assert main(["--preset", "quick"], make(tmp_path), tmp_path / "r") == 1
+    assert "the notebook ended without writing its results" in capsys.readouterr().out
+
+
+SLEEP = "import os, time\nopen({path!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_killed_run_leaves_no_result_and_no_process(tmp_path, number):
+    """The notebook is stopped after it wrote its results and before its end."""
+    mark = tmp_path / "started"
+    notebooks = make(tmp_path, WRITE, SLEEP.format(path=str(mark)))
+    run = start(notebooks, tmp_path / "r")
+    until(lambda: mark.exists() and mark.read_text())
+    kernel = psutil.Process(int(mark.read_text()))
+    if number == signal.SIGKILL:
+        os.killpg(run.pid, number)
+    else:
+        os.kill(run.pid, number)
+    out, err = run.communicate()
+    assert run.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), out + err
+    until(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE)
+    assert (tmp_path / "r" / "quick" / "00_language_model.json").is_file()
+    assert not job_of(notebooks, tmp_path / "r").is_done()
+
+
+def test_second_run_on_the_same_results_is_refused(tmp_path, capsys):
+    notebooks = make(tmp_path, WRITE)
+    with locked(tmp_path / "r" / "quick"):
+        assert main(["--preset", "quick"], notebooks, tmp_path / "r") == 2
+    assert "another run is writing to" in capsys.readouterr().err
+    with (tmp_path / "r" / "quick" / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "preset", "said"),
+    [
+        (["--only", "07"], "", "no notebook '07'; there are 00_language_model"),
+        (["--only", ","], "", "no notebook ','"),
+        (["--preset", "huge"], "", "no preset 'huge'; there are quick"),
+        ([], "common: {n_eval_row: 3}", "no notebook has the parameter 'n_eval_row'"),
+        ([], "00_language_model: {n_eval_row: 3}", "no parameter 'n_eval_row' (did you mean n_eval_rows?)"),
+        ([], "00_language_model: {n_eval_rows: 1e3}", "n_eval_rows = '1e3' must be int, not str"),
+        ([], "common: {batch_size: no}", "batch_size = False must be int, not bool"),
+        ([], "01_nothing: {}", "no notebook '01_nothing'"),
+        ([], "common: 3", "common must be a map"),
+        ([], "- 3", "must be a map of maps"),
+        ([], "a: [", "is not YAML"),
+        ([], "expected_seconds: {00_language_model: soon}", "expected_seconds 00_language_model: 'soon'"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_runs(tmp_path, capsys, arguments, preset, said):
+    notebooks = make(tmp_path, WRITE, preset=preset)
+    assert main(["--preset", "quick", *arguments], notebooks, tmp_path / "r") == 2
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+    assert not printed.out
+    assert not (tmp_path / "r").exists()
+
+
+def test_malformed_parameters_cell_is_refused(tmp_path, capsys):
+    notebooks = make(tmp_path, WRITE)
+    path = notebooks / "00_language_model.ipynb"
+    content = json.loads(path.read_text())
+    content["cells"][0]["source"] = "model: str = print()"
+    path.write_text(json.dumps(content))
+    assert main(["--preset", "quick"], notebooks, tmp_path / "r") == 2
+    assert "each line of the cell 'parameters' must be 'name: type = literal'" in capsys.readouterr().err
+
+
+def test_dry_run_and_a_finished_run_load_nothing_heavy(tmp_path):
+    notebooks = make(tmp_path, WRITE)
+    fake_run(job_of(notebooks, tmp_path / "r"))
+    code = f"""
+import sys
+from pathlib import Path
+from sae_utils.run.batch import main
+for options in (["--dry-run", "--fresh"], []):
+    assert main(["--preset", "quick", *options], Path({str(notebooks)!r}), Path({str(tmp_path / "r")!r})) == 0
+assert not {{"torch", "papermill", "transformer_lens", "transformers", "scipy", "matplotlib"}} & set(sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "[1/1] 00_language_model  to run, expected 1 s: preset=quick" in run.stdout
+    assert "0 run, 1 unchanged, 0 failed" in run.stdout

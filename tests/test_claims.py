@@ -1,0 +1,109 @@
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from sae_utils.analysis.intervals import JACKKNIFE, Interval
+from sae_utils.analysis.seeds import STATISTICS
+from sae_utils.data.errors import InputError
+from sae_utils.report.claims import FAILS, HOLDS, IN_PART, Claim, judge, load_claims, verdict, verdict_table
+
+ENTRY = {
+    "id": "A-9",
+    "paper": "A",
+    "section": "Figure 1",
+    "text": "Some are shared.",
+    "number": 0.4,
+    "known": "R",
+    "metric": "shared_strict",
+    "rule": {"above": "random", "below": 0.9},
+}
+
+
+def interval(low, high):
+    return Interval((low + high) / 2, low, high, JACKKNIFE)
+
+
+@pytest.mark.parametrize(
+    ("rule", "ends", "expected"),
+    [
+        ({"above": 0.5}, (0.6, 0.7), HOLDS),
+        ({"above": 0.5}, (0.4, 0.7), IN_PART),
+        ({"above": 0.5}, (0.3, 0.5), FAILS),
+        ({"below": 0.05}, (0.0, 0.04), HOLDS),
+        ({"below": 0.05}, (0.04, 0.06), IN_PART),
+        ({"below": 0.05}, (0.05, 0.06), FAILS),
+        ({"above": "random", "below": 0.9}, (0.11, 0.89), HOLDS),
+        ({"above": "random", "below": 0.9}, (0.09, 0.5), IN_PART),
+        ({"above": "random", "below": 0.9}, (0.5, 0.95), IN_PART),
+        ({"above": "random", "below": 0.9}, (0.92, 0.95), FAILS),
+        ({"above": "random", "below": 0.9}, (0.01, 0.1), FAILS),
+    ],
+)
+def test_verdict_follows_from_interval_and_rule(rule, ends, expected):
+    found = verdict(Claim(**ENTRY | {"rule": rule}), interval(*ends), null=0.1)
+    assert found.verdict == expected
+    assert (found.low, found.high) == ends
+
+
+def test_verdict_says_what_was_needed():
+    assert verdict(Claim(**ENTRY), interval(0.2, 0.3), null=0.1).needed == (
+        "above 0.100 (random directions) and below 0.900"
+    )
+    with pytest.raises(InputError, match="needs the value of random directions"):
+        verdict(Claim(**ENTRY), interval(0.2, 0.3))
+
+
+def test_claims_of_the_repository_load_and_name_statistics_that_exist():
+    claims = load_claims()
+    assert {"A-1", "A-2", "A-3"} <= set(claims)
+    for name, claim in claims.items():
+        assert name.startswith(claim.paper) and claim.text.endswith(".")
+    assert {claims[name].metric for name in ("A-1", "A-2", "A-3")} <= set(STATISTICS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"known": "R3"}, "known='R3' is unknown; allowed: R, R2"),
+        ({"paper": "D"}, "paper='D' is unknown"),
+        ({"colour": "red"}, "unknown field 'colour'"),
+        ({"metric": None}, "no field 'metric'"),
+        ({"number": "0.4"}, "must be a number"),
+        ({"rule": {}}, "must have above, below or both"),
+        ({"rule": {"near": 0.4}}, "must have above, below or both"),
+        ({"rule": {"above": "chance"}}, "above='chance' must be a number or 'random'"),
+    ],
+)
+def test_bad_claims_are_refused_in_one_line(tmp_path, change, message):
+    entry = {key: value for key, value in (ENTRY | change).items() if value is not None}
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump([entry]))
+    with pytest.raises(InputError, match=message) as error:
+        load_claims(path)
+    assert str(error.value).startswith("claim A-9") and "\n" not in str(error.value)
+
+
+def test_one_id_for_two_claims_is_refused(tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump([ENTRY, ENTRY | {"text": "Another."}]))
+    with pytest.raises(InputError, match="A-9 is there twice"):
+        load_claims(path)
+
+
+def test_table_is_the_same_from_verdicts_and_from_a_results_file():
+    found = verdict(Claim(**ENTRY), interval(0.2, 0.3), null=0.0)
+    table = verdict_table([found])
+    assert table.equals(verdict_table([asdict(found)]))
+    assert table.loc["A-9"].tolist() == [
+        "0.4 [R]",
+        "0.250 (0.200 to 0.300)",
+        "above 0.000 (random directions) and below 0.900",
+        HOLDS,
+    ]
+
+
+def test_judge_takes_each_claims_metric():
+    intervals = {"shared_strict": interval(0.2, 0.3), "agree": interval(0.1, 0.2)}
+    found = judge(["A-2", "A-1"], intervals, {"shared_strict": 0.0, "agree": 1.0})
+    assert [(v.id, v.metric, v.verdict) for v in found] == [("A-2", "agree", FAILS), ("A-1", "shared_strict", HOLDS)]

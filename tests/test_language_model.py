@@ -1,0 +1,166 @@
+"""The bridge gives the Hugging Face model's own activations and losses; wrong names end in one line."""
+
+import huggingface_hub
+import pytest
+import torch
+from tiny_language_model import make_tiny
+from transformers import AutoModelForCausalLM
+
+from sae_utils.data.errors import InputError
+from sae_utils.data.language_model import SITES, load_language_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return load_language_model(folder)
+
+
+@pytest.fixture(scope="module")
+def reference(folder):
+    return AutoModelForCausalLM.from_pretrained(folder).eval()
+
+
+@pytest.fixture
+def tokens(model):
+    torch.manual_seed(1)
+    return torch.randint(len(model.tokenizer), (3, 20))
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    def model_info(self, name, timeout):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
+
+
+@torch.no_grad()
+def own_activations(reference, tokens):
+    """Input, MLP output and output of each block by Hugging Face's own means."""
+    mlp, out = {}, {}
+    for i, layer in enumerate(reference.gpt_neox.layers):
+        layer.mlp.register_forward_hook(lambda _m, _x, y, i=i: mlp.__setitem__(i, y))
+        layer.register_forward_hook(lambda _m, _x, y, i=i: out.__setitem__(i, y[0] if isinstance(y, tuple) else y))
+    hidden = reference(tokens, output_hidden_states=True).hidden_states
+    n = len(reference.gpt_neox.layers)
+    return {f"blocks.{i}.hook_mlp_out": mlp[i] for i in range(n)} | {
+        f"blocks.{i}.hook_resid_{when}": x for i in range(n) for when, x in (("pre", hidden[i]), ("post", out[i]))
+    }
+
+
+def test_activations_are_those_of_hugging_face(model, reference, tokens):
+    expected = own_activations(reference, tokens)
+    names = [model.hook_point(site, layer) for site in SITES for layer in range(model.n_layers)]
+    together = model.activations(tokens, names)
+    assert set(together) == set(expected) == set(names)
+    for name in names:
+        torch.testing.assert_close(together[name], expected[name], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(model.activations(tokens, [name])[name], expected[name], rtol=1e-5, atol=1e-5)
+
+
+def test_forward_pass_stops_after_the_last_layer_needed(model, tokens):
+    ran = []
+    handles = [
+        block.register_forward_hook(lambda *_, i=i: ran.append(i))
+        for i, block in enumerate(model.bridge.original_model.gpt_neox.layers)
+    ]
+    model.activations(tokens, [model.hook_point("mlp_out", 0)])
+    for handle in handles:
+        handle.remove()
+    assert ran == [0]
+
+
+@torch.no_grad()
+def test_loss_is_the_cross_entropy_of_the_next_token(model, reference, tokens):
+    log_p = reference(tokens).logits.double().log_softmax(-1)
+    expected = -log_p[:, :-1].gather(2, tokens[:, 1:, None])[..., 0]
+    torch.testing.assert_close(model.loss(tokens).double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_replacing_by_the_same_changes_nothing(model, tokens):
+    same = {model.hook_point(site, layer): torch.clone for site in SITES for layer in range(model.n_layers)}
+    assert torch.equal(model.loss(tokens, same), model.loss(tokens))
+    assert torch.equal(model.loss(tokens), model.loss(tokens)), "a replacement outlived its call"
+
+
+@torch.no_grad()
+def test_zero_ablation_is_that_of_a_model_without_the_mlp(model, folder, tokens):
+    ablated = AutoModelForCausalLM.from_pretrained(folder).eval()
+    down = ablated.gpt_neox.layers[1].mlp.dense_4h_to_h
+    down.weight.zero_()
+    down.bias.zero_()
+    log_p = ablated(tokens).logits.log_softmax(-1)
+    expected = -log_p[:, :-1].gather(2, tokens[:, 1:, None])[..., 0]
+    loss = model.loss(tokens, {"blocks.1.hook_mlp_out": torch.zeros_like})
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    assert (loss - model.loss(tokens)).abs().max() > 0.01
+
+
+def test_fingerprint_tells_weights_apart(model, folder, tmp_path):
+    assert load_language_model(folder).fingerprint == model.fingerprint
+    assert load_language_model(make_tiny(tmp_path, seed=1)).fingerprint != model.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            {"name_or_path": "no-such-model"},
+            r"'no-such-model' is unknown: it is not bundled \(pycode-2m\).* not reached",
+        ),
+        ({"name_or_path": "a b/c d"}, "'a b/c d' is unknown"),
+        ({"name_or_path": "pycode-2m", "device": "gpu"}, "device='gpu'.* allowed: cpu, cuda"),
+        ({"name_or_path": "pycode-2m", "dtype": "int8"}, "dtype='int8'.* allowed: float32"),
+    ],
+)
+def test_wrong_arguments_end_in_one_line(unreachable, arguments, said):
+    with pytest.raises(InputError, match=said) as error:
+        load_language_model(**arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_cuda_without_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(InputError, match="device='cuda' is not on this machine"):
+        load_language_model("pycode-2m", device="cuda")
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_folder_with_a_file_missing_is_refused(folder, tmp_path, missing):
+    for file in folder.iterdir():
+        if file.name != missing:
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(InputError, match=f"holds no .*{missing}"):
+        load_language_model(tmp_path)
+
+
+def test_truncated_weights_are_refused_in_one_line(folder, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match="does not load") as error:
+        load_language_model(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda m, t: m.hook_point("mlp", 0), "site='mlp' is unknown; allowed: mlp_out"),
+        (lambda m, t: m.hook_point("mlp_out", 3), "layer=3 .* allowed: 0 to 2"),
+        (lambda m, t: m.hook_point("mlp_out", True), "layer=True"),
+        (lambda m, t: m.activations(t, ["blocks.7.hook_mlp_out"]), "hook point 'blocks.7.hook_mlp_out' is not in"),
+        (lambda m, t: m.loss(t, {"blocks.0.mlp": torch.clone}), "hook point 'blocks.0.mlp' is not in"),
+        (lambda m, t: m.loss(t.repeat(1, 2)), "rows of 40 tokens are longer than the 32"),
+        (lambda m, t: m.loss(t.float()), "tokens must be int64"),
+    ],
+)
+def test_wrong_uses_end_in_one_line(model, tokens, call, said):
+    with pytest.raises(InputError, match=said):
+        call(model, tokens)

@@ -1,0 +1,106 @@
+"""Every kind of bad parameter is refused in one line, before anything heavy is imported."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sae_utils.data.errors import InputError
+from sae_utils.run.parameters import NOTEBOOKS, RULES, check, check_value, parameter_names
+
+GOOD = {
+    "model": "pycode-2m",
+    "corpus": "installed-python",
+    "layer": 2,
+    "site": "mlp_out",
+    "architecture": "topk",
+    "n_latents": 64,
+    "k": 8,
+    "n_seeds": 2,
+    "n_tokens": 1000,
+    "n_eval_tokens": 100,
+    "batch_size": 10,
+    "data_seed": 0,
+    "context": 0,
+    "device": "cpu",
+    "results_dir": "",
+    "preset": "tiny",
+}
+
+
+def test_good_parameters_come_back_frozen_and_unchanged():
+    p = check("01_seed_divergence", {**GOOD, "unrelated": object()})
+    assert dataclasses.asdict(p) == GOOD
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        p.k = 3
+
+
+BAD = [
+    ({"k": True}, "k = True must be int, not bool"),
+    ({"k": "8"}, "k = '8' must be int, not str"),
+    ({"k": 8.0}, "k = 8.0 must be int, not float"),
+    ({"layer": -1}, "layer = -1 must be 0 or more"),
+    ({"layer": 6}, "layer = 6 must be 0 to 5 for the model pycode-2m"),
+    ({"context": 257}, "context = 257 must be 0 (the model's) to 256"),
+    ({"n_seeds": 1}, "n_seeds = 1 must be 2 or more"),
+    ({"data_seed": 2**32}, "data_seed = 4294967296 must be 0 to 4294967295"),
+    ({"k": 65}, "k = 65 must be 1 to n_latents = 64"),
+    ({"site": "mlp"}, "site = 'mlp' must be one of mlp_out, resid_pre, resid_post"),
+    ({"architecture": "TopK"}, "architecture = 'TopK' must be one of topk,"),
+    ({"architecture": "relu"}, "allowed here: topk, batch_topk"),
+    ({"model": "./missing"}, "model = './missing': there is no such folder"),
+    ({"model": ""}, "model = '' must be a bundled model's name, a folder, or a Hugging Face name"),
+    ({"corpus": "no such text"}, "corpus = 'no such text' must be installed-python"),
+    ({"corpus": "missing.jsonl"}, "corpus = 'missing.jsonl': there is no such file"),
+    ({"preset": "../up"}, "preset = '../up' must be letters"),
+    ({"device": "gpu"}, "device = 'gpu' must be cpu, cuda or cuda:<number>"),
+    ({"device": "cuda:99"}, "device = 'cuda:99': this machine has"),
+    ({"results_dir": None}, "results_dir = None must be str, not NoneType"),
+    ({"In": ["", "# Parameters\nlayer = 1\nlayr = 3\n"]}, "no parameter 'layr' (did you mean layer?)"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), BAD, ids=[said for _, said in BAD])
+def test_bad_parameter_is_refused_in_one_line(change, said):
+    with pytest.raises(InputError) as refusal:
+        check("01_seed_divergence", GOOD | change)
+    assert said in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_missing_parameter_and_unknown_notebook():
+    with pytest.raises(InputError, match="01_seed_divergence has no value for its parameter k"):
+        check("01_seed_divergence", {name: value for name, value in GOOD.items() if name != "k"})
+    with pytest.raises(InputError, match="no notebook '99_none'; there are 00_language_model"):
+        check("99_none", GOOD)
+
+
+def test_float_takes_an_int_and_refuses_text_and_infinity():
+    check_value("lr", float, 1)
+    with pytest.raises(InputError, match=r"lr = '1e-4' must be float, not str \(YAML reads 1e-4 as text"):
+        check_value("lr", float, "1e-4")
+    with pytest.raises(InputError, match="lr = nan must be a finite number"):
+        check_value("lr", float, float("nan"))
+    with pytest.raises(InputError, match="must be float, not bool"):
+        check_value("lr", float, True)
+
+
+def test_local_model_folder_is_checked_by_its_config(tmp_path):
+    with pytest.raises(InputError, match="the folder has no config.json"):
+        check("01_seed_divergence", GOOD | {"model": str(tmp_path)})
+    (tmp_path / "config.json").write_text(json.dumps({"n_layer": 3, "n_positions": 32}))
+    check("01_seed_divergence", GOOD | {"model": str(tmp_path), "context": 32})
+    with pytest.raises(InputError, match="layer = 3 must be 0 to 2"):
+        check("01_seed_divergence", GOOD | {"model": str(tmp_path), "layer": 3})
+
+
+def test_every_rule_belongs_to_a_parameter():
+    assert set(RULES) <= {name for notebook in NOTEBOOKS for name in parameter_names(notebook)}
+
+
+def test_check_imports_nothing_heavy():
+    heavy = "{'torch', 'transformers', 'transformer_lens', 'datasets', 'papermill'}"
+    code = f"from sae_utils.run.parameters import check; check('01_seed_divergence', {GOOD!r})"
+    subprocess.run([sys.executable, "-c", f"{code}\nimport sys; assert not {heavy} & set(sys.modules)"], check=True)
