@@ -22,8 +22,8 @@ from sae_utils.dictionary.sae import SAE, SAEConfig
 FORMAT = "sae_utils/1"
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    sha = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], about: str) -> str:
+    sha = hashlib.sha256(about.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -44,7 +44,8 @@ def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], about: M
         raise InputError(
             f"no room for checkpoint {path}: it needs {size / 2**20:.1f} MiB, {free / 2**20:.1f} MiB are free"
         )
-    header = {"format": FORMAT, "kind": kind, "sha256": _digest(tensors), "about": json.dumps(about)}
+    text = json.dumps(about)
+    header = {"format": FORMAT, "kind": kind, "sha256": _digest(tensors, text), "about": text}
     part = path.with_name(f".{path.name}.part")
     save_file(tensors, part, metadata=header)
     with open(part, "rb") as file:
@@ -75,9 +76,10 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     if header.get("format") != FORMAT or header.get("kind") != kind:
         found = f"{header.get('format', 'no format')}, {header.get('kind', 'no kind')}"
         raise InputError(f"checkpoint {path} is foreign: its header says {found}; expected {FORMAT}, {kind}")
-    if _digest(tensors) != header["sha256"]:
-        raise InputError(f"checkpoint {path} is corrupt: its tensors do not match their sha256")
-    return tensors, json.loads(header["about"])
+    about = header.get("about", "")
+    if _digest(tensors, about) != header.get("sha256"):
+        raise InputError(f"checkpoint {path} is corrupt: what it holds does not match its sha256")
+    return tensors, json.loads(about)
 
 
 def save_sae(sae: SAE, path: Path) -> None:

@@ -29,7 +29,7 @@ class Pattern:
         self._transposed = None
 
     def transposed(self, n_rows: int) -> tuple[Int[Tensor, " nnz"], Int[Tensor, " nnz"], Int[Tensor, " rows"]]:
-        """The same pairs sorted by latent: (order of the pairs, their bags, where each of ``n_rows`` latents starts)."""
+        """The same pairs sorted by latent: (order of the pairs, their bags, where each latent starts)."""
         if self._transposed is None:
             order = self.latents.argsort(stable=True)
             counts = torch.bincount(self.latents, minlength=n_rows)
@@ -78,7 +78,7 @@ def encode_top_k(x, encoder, b_enc, b_dec, k: int):
     bias = (b_enc - torch.einsum("snd,sd->sn", encoder, b_dec)).flatten()
     weight = encoder.flatten(0, 1).T
     values = x.new_empty(len(x), len(encoder), k)
-    latents = torch.empty(values.shape, dtype=torch.int64)
+    latents = torch.empty(values.shape, dtype=torch.int64, device=x.device)
     buffer = x.new_empty(min(len(x), CPU_CHUNK), bias.numel())
     for start in range(0, len(x), CPU_CHUNK):
         rows = slice(start, min(start + CPU_CHUNK, len(x)))
@@ -134,8 +134,10 @@ class _SparseEncode(torch.autograd.Function):
         grad_encoder = F.embedding_bag(
             bags // n_members, x, starts, mode="sum", per_sample_weights=by_latent
         ).unflatten(0, (n_members, n_latents))
-        grad_b_enc = torch.zeros_like(encoder[..., 0]).flatten()
-        grad_b_enc = grad_b_enc.index_add_(0, ctx.pattern.latents, grad).unflatten(0, (n_members, n_latents))
+        # Sums of by_latent alone: bags of a table of one 1, since index_add on CUDA adds in any order.
+        grad_b_enc = F.embedding_bag(
+            torch.zeros_like(bags), x.new_ones(1, 1), starts, mode="sum", per_sample_weights=by_latent
+        ).view(n_members, n_latents)
         # The pre-activation is (x - b_dec) w + b: what b_enc gets, w gets times -b_dec, and b_dec times -w.
         grad_encoder.baddbmm_(grad_b_enc[..., None], b_dec[:, None, :], alpha=-1)
         grad_b_dec = -torch.einsum("sn,snd->sd", grad_b_enc, encoder)
@@ -162,7 +164,7 @@ class _SparseDecode(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         grad = grad.contiguous()
-        grad_values = torch.autograd.grad(ctx.out, ctx.weights, grad)[0]
+        grad_values = torch.autograd.grad(ctx.out, ctx.weights, grad, retain_graph=True)[0]
         n_members, n_latents, _ = ctx.shape
         order, bags, starts = ctx.pattern.transposed(n_members * n_latents)
         by_latent = ctx.weights.detach()[order]

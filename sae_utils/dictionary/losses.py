@@ -92,8 +92,8 @@ def _dense_terms(sae: SAE, x, variance) -> tuple[LossTerms, Float[Tensor, "batch
             penalty = z * norms
         case "jump_relu":
             threshold = sae.log_threshold.exp()
-            z = JumpReLU.apply(pre, threshold, sae.config.bandwidth)
-            penalty = Step.apply(pre, threshold, sae.config.bandwidth)
+            z = _JumpReLU.apply(pre, threshold, sae.config.bandwidth)
+            penalty = _Step.apply(pre, threshold, sae.config.bandwidth)
         case "gated":
             z = sae.activate(pre)
             gate = pre.relu()
@@ -125,7 +125,7 @@ def auxk_loss(sae: SAE, x, residual: Float[Tensor, "batch d_in"], dead: Bool[Ten
     return (residual - reconstruction).pow(2).sum()
 
 
-class JumpReLU(torch.autograd.Function):
+class _JumpReLU(torch.autograd.Function):
     """pre * (pre > threshold), with a straight-through gradient for the threshold.
 
     d/d threshold = -threshold / bandwidth where |pre - threshold| < bandwidth / 2, else 0 (Rajamanoharan et al. 2024b,
@@ -146,7 +146,7 @@ class JumpReLU(torch.autograd.Function):
         return grad * (pre > threshold), grad_threshold, None
 
 
-class Step(torch.autograd.Function):
+class _Step(torch.autograd.Function):
     """(pre > threshold) as 0 or 1; d/d threshold = -1 / bandwidth near the threshold, no gradient for pre (eq. 12)."""
 
     @staticmethod

@@ -70,7 +70,7 @@ def evaluate(sae: SAE, batches: Iterable[Float[Tensor, "batch d_in"]]) -> Evalua
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """Next-token cross-entropy, nats per token, of a language model on the same text in three states of a hook point."""
+    """Next-token cross-entropy, nats per token, on the same text with a hook point in three states."""
 
     clean: float  # untouched
     replaced: float  # the reconstruction in the activation's place
@@ -78,7 +78,7 @@ class CrossEntropy:
 
     @property
     def recovered(self) -> float:
-        """(ablated - replaced) / (ablated - clean): 1 where the reconstruction costs nothing, 0 where it is like zeros."""
+        """(ablated - replaced) / (ablated - clean): 1 where nothing is lost, 0 where zeros do as well."""
         return (self.ablated - self.replaced) / (self.ablated - self.clean)
 
 
@@ -86,12 +86,14 @@ class CrossEntropy:
 def cross_entropy_recovered(
     model: LanguageModel, sae: SAE, rows: Int[np.ndarray, "n_rows context"], member: int = 0, rows_per_batch: int = 16
 ) -> CrossEntropy:
-    """Put one member's reconstruction back into the model, at all positions but the first, which SAEs are not trained on.
+    """Put one member's reconstruction back into the model, at all positions but the first (SAEs never see it).
 
     Raises InputError for a member that the stack lacks.
     """
     if not 0 <= member < sae.n_members:
         raise InputError(f"member={member} is not in the stack; allowed: 0 to {sae.n_members - 1}")
+    if not len(rows):
+        raise InputError("there are no rows of text to put the reconstruction into")
     one = sae.member(member)
 
     def reconstruct(activation):

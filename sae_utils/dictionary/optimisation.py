@@ -13,7 +13,7 @@ def default_learning_rate(n_latents: int) -> float:
 
 
 def schedule(step: int, n_steps: int, warmup: float, decay: float) -> float:
-    """Factor of the learning rate: linear up over the first ``warmup`` share of the steps, linear to 0 over the last ``decay``."""
+    """Factor of the learning rate: up over the first ``warmup`` of the steps, down over the last ``decay``."""
     up = (step + 1) / max(1.0, warmup * n_steps)
     down = (n_steps - step) / max(1.0, decay * n_steps)
     return min(1.0, up, down)
@@ -33,7 +33,7 @@ def normalise_rows(rows: Float[Tensor, "S n d"]) -> None:
 
 @torch.no_grad()
 def clip_per_member(grads: Sequence[Tensor], largest: float) -> Float[Tensor, " S"]:
-    """Scale each member's gradients, in place, so that their joint norm is at most ``largest``; returns the norms before.
+    """Scale each member's gradients, in place, to a joint norm of at most ``largest``; returns the norms before.
 
     Per member, so that a dictionary trained in a stack takes the steps that it would take alone.
     """

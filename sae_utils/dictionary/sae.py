@@ -9,12 +9,16 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sae_utils.data.errors import InputError
 from sae_utils.data.activations import Normalisation
+from sae_utils.data.errors import InputError
 from sae_utils.dictionary import kernels
 
 Architecture = Literal["relu", "gated", "topk", "batch_topk", "jump_relu"]
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+
+
+def _is_whole(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -37,24 +41,24 @@ class SAEConfig:
             raise InputError(f"architecture={self.architecture!r} is unknown; allowed: {', '.join(ARCHITECTURES)}")
         for name in ("d_in", "n_latents"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not _is_whole(value) or value < 1:
                 raise InputError(f"{name}={value!r} must be a whole number of at least 1")
         self._check_sparsity()
-        if self.auxk is not None and not 1 <= self.auxk <= self.n_latents:
-            raise InputError(f"auxk={self.auxk} must be between 1 and n_latents={self.n_latents}")
+        if self.auxk is not None and not (_is_whole(self.auxk) and 1 <= self.auxk <= self.n_latents):
+            raise InputError(f"auxk={self.auxk!r} must be a whole number from 1 to n_latents={self.n_latents}")
         if not (self.bandwidth > 0 and self.first_threshold > 0):
             raise InputError(f"bandwidth={self.bandwidth} and first_threshold={self.first_threshold} must be above 0")
 
     def _check_sparsity(self):
         if self.architecture in ("topk", "batch_topk"):
-            if not isinstance(self.k, int) or isinstance(self.k, bool) or not 1 <= self.k <= self.n_latents:
+            if not _is_whole(self.k) or not 1 <= self.k <= self.n_latents:
                 raise InputError(f"k={self.k!r} must be a whole number from 1 to n_latents={self.n_latents}")
             if self.sparsity is not None:
                 raise InputError(f"sparsity={self.sparsity} has no meaning for {self.architecture!r}: set k alone")
         else:
             if self.k is not None:
                 raise InputError(f"k={self.k} has no meaning for {self.architecture!r}: set sparsity instead")
-            if not isinstance(self.sparsity, (int, float)) or self.sparsity < 0:
+            if not isinstance(self.sparsity, int | float) or not 0 <= self.sparsity < float("inf"):
                 raise InputError(f"sparsity={self.sparsity!r} must be a number of at least 0 for {self.architecture!r}")
 
 
@@ -182,8 +186,8 @@ class SAE(nn.Module):
             values, indices = kernels.encode_top_k(*args, self.config.k)
             return SparseCode(values.relu(), indices)
         dense = self.activate(self.pre_activations(x))
-        k = max(1, int((dense != 0).sum(-1).max()))
-        values, indices = dense.topk(k, dim=-1)
+        k = int((dense != 0).sum(-1).max()) if len(x) else 0
+        values, indices = dense.topk(max(k, 1), dim=-1)
         return SparseCode(values.clamp_min(0.0), indices)
 
     def decode(self, code: SparseCode) -> Float[Tensor, "batch S d_in"]:
@@ -199,7 +203,7 @@ class SAE(nn.Module):
     @torch.no_grad()
     def member(self, index: int) -> "SAE":
         """One dictionary of the stack as a stack of one, a copy."""
-        out = SAE(self.config, [self.seeds[index]], self.hook_point, self.normalisation).to(self.W_dec.device)
+        out = SAE(self.config, [self.seeds[index]], self.hook_point, self.normalisation).to(self.W_dec)
         for name, parameter in self.named_parameters():
             out.get_parameter(name).copy_(parameter[index : index + 1])
         out.threshold.copy_(self.threshold[index : index + 1])
@@ -208,7 +212,7 @@ class SAE(nn.Module):
     @torch.no_grad()
     def fold_normalisation(self) -> "SAE":
         """The same function of raw activations with mean 0 and scale 1: latents come in raw units, rows stay."""
-        out = SAE(self.config, self.seeds, self.hook_point).to(self.W_dec.device)
+        out = SAE(self.config, self.seeds, self.hook_point).to(self.W_dec)
         for name, parameter in self.named_parameters():
             out.get_parameter(name).copy_(parameter)
         out.b_dec.copy_(self.mean + self.b_dec / self.scale)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
+from sae_utils.data.activations import check_whole
 from sae_utils.data.errors import InputError
 from sae_utils.dictionary import optimisation
 from sae_utils.dictionary.checkpoints import read_tensors, write_tensors
@@ -35,8 +36,8 @@ class TrainingConfig:
 
     def __post_init__(self):
         for name in ("n_tokens", "batch_size", "dead_after", "log_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1")
+            check_whole(name, getattr(self, name), 1)
+        check_whole("data_seed", self.data_seed, 0)
         if self.n_tokens < self.batch_size:
             raise InputError(f"n_tokens={self.n_tokens} is less than one batch of {self.batch_size}")
         if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):
@@ -48,6 +49,7 @@ class TrainingConfig:
 
     @property
     def n_steps(self) -> int:
+        """Batches of the whole run."""
         return self.n_tokens // self.batch_size
 
 
@@ -131,10 +133,23 @@ class _StackTrainer:
         return TrainingLog(torch.tensor(steps) * self.config.batch_size, *torch.stack(self.rows).unbind(1))
 
 
-def _fingerprint(stacks: Sequence[SAE], config: TrainingConfig) -> dict:
+def _fingerprint(stacks: Sequence[SAE], source, config: TrainingConfig) -> dict:
     """What must be equal for a checkpoint to be this run's, as JSON would give it back."""
     about = [{"config": asdict(s.config), "seeds": list(s.seeds), "hook_point": s.hook_point} for s in stacks]
-    return {"training": asdict(config) | {"betas": list(config.betas)}, "stacks": about}
+    return {"training": asdict(config) | {"betas": list(config.betas)}, "stacks": about, "n_in_pass": source.n_tokens}
+
+
+def _same_units(tensors: dict[str, Tensor], trainers: Sequence[_StackTrainer]) -> bool:
+    """Whether the checkpoint's weights are for activations of this mean and scale.
+
+    Close, not equal: another number of threads may round the mean of a live stream differently.
+    """
+    pairs = [
+        (tensors[f"{i}.sae.{name}"], trainer.sae.get_buffer(name).cpu())
+        for i, trainer in enumerate(trainers)
+        for name in ("mean", "scale")
+    ]
+    return all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in pairs)
 
 
 def _restore(path: Path, trainers: Sequence[_StackTrainer], fingerprint: dict) -> int:
@@ -142,9 +157,9 @@ def _restore(path: Path, trainers: Sequence[_StackTrainer], fingerprint: dict) -
     if not path.exists():
         return 0
     tensors, about = read_tensors(path, "training")
-    if about["fingerprint"] != fingerprint:
+    if about["fingerprint"] != fingerprint or not _same_units(tensors, trainers):
         raise InputError(
-            f"checkpoint {path} belongs to a run with other settings: give this run another folder, or delete it"
+            f"checkpoint {path} is of a run with other settings or data: give this run another path, or delete it"
         )
     for i, trainer in enumerate(trainers):
         start = f"{i}."
@@ -184,7 +199,7 @@ def train(
     """
     device = _check(stacks, source, config)
     trainers = [_StackTrainer(sae, config) for sae in stacks]
-    fingerprint = _fingerprint(stacks, config)
+    fingerprint = _fingerprint(stacks, source, config)
     first = _restore(checkpoint, trainers, fingerprint) if checkpoint else 0
     batches = source.batches(config.batch_size, config.data_seed, first_batch=first, device=device)
     with tqdm(total=config.n_tokens, initial=first * config.batch_size, unit="tok", unit_scale=True,
