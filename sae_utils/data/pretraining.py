@@ -3,7 +3,7 @@
     python -m sae_utils.data.pretraining --work results/pycode-2m --out sae_utils/models/pycode-2m
 
 Reads the installed packages' sources, trains a byte-level BPE on the training files, trains a GPT-NeoX of
-2.5M parameters and writes a Hugging Face folder in float16. About 10,000 tokens/s on one CPU core and
+2.2M parameters and writes a Hugging Face folder in float16. About 10,000 tokens/s on one CPU core and
 20,000 on two (bf16 autocast), so 60M tokens take one to two hours; a GPU needs minutes. Kill it at any
 time: the same command goes on from the last checkpoint.
 """
