@@ -24,7 +24,7 @@ from gpu_checks import check_all
 from sae_utils.data.errors import InputError
 from sae_utils.data.language_model import check_device
 from sae_utils.dictionary.sae import SAE, SAEConfig
-from sae_utils.dictionary.training import TrainingConfig, _StackTrainer
+from sae_utils.dictionary.training import StackTrainer, TrainingConfig
 
 STACKS = (1, 8)
 WARM_UP = 5  # calls before the first that counts
@@ -80,7 +80,7 @@ def step_seconds(size: Size, n_members: int, device: torch.device, bfloat16: boo
         torch.cuda.reset_peak_memory_stats(device)
     sae = SAE.create(SAEConfig(size.d_in, size.n_latents, "topk", k=size.k), range(n_members), "hook").to(device)
     config = TrainingConfig(1_000_000 * size.batch, size.batch, bfloat16=bfloat16, log_every=1_000_000)
-    trainer = _StackTrainer(sae, config)
+    trainer = StackTrainer(sae, config)
     batches = [torch.randn(size.batch, size.d_in, device=device) for _ in range(4)]
     steps = iter(range(config.n_steps))
 

@@ -15,7 +15,7 @@ from sae_utils.data.language_model import load_language_model
 from sae_utils.data.paths import NOTEBOOKS, RESULTS
 from sae_utils.data.sources import open_source
 from sae_utils.dictionary.sae import SAE, SAEConfig
-from sae_utils.dictionary.training import TrainingConfig, _StackTrainer
+from sae_utils.dictionary.training import StackTrainer, TrainingConfig
 from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.presets import load_preset
 
@@ -38,7 +38,7 @@ def main() -> None:
     source = open_source(model, rows, [hook], RESULTS / "cache")
     config = SAEConfig(source.d_in[hook], p["n_latents"], p["architecture"], k=p["k"])
     sae = SAE.create(config, range(p["n_seeds"]), hook, source.normalisation[hook])
-    trainer = _StackTrainer(sae, TrainingConfig(n_tokens=TOKENS, batch_size=p["batch_size"]))
+    trainer = StackTrainer(sae, TrainingConfig(n_tokens=TOKENS, batch_size=p["batch_size"]))
     batches = source.batches(p["batch_size"], data_seed=0)
     reading, training = [], []
     for step in range(TOKENS // p["batch_size"] - 1):

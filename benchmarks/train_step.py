@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from sae_utils.dictionary.sae import SAE, SAEConfig
-from sae_utils.dictionary.training import TrainingConfig, _StackTrainer
+from sae_utils.dictionary.training import StackTrainer, TrainingConfig
 
 SETTINGS = [(128, 1024, 16), (256, 4096, 32)]  # d_in, n_latents, k
 STACK, BATCH, WARM_UP = 8, 2048, 3
@@ -25,7 +25,7 @@ class DenseTrainer:
     """A TopK SAE as a textbook writes it: every latent in every product, gradients by autograd."""
 
     def __init__(self, sae: SAE, config: TrainingConfig):
-        self.k, self.config, self.lr = sae.config.k, config, _StackTrainer(sae, config).lr
+        self.k, self.config, self.lr = sae.config.k, config, StackTrainer(sae, config).lr
         tensors = sae.encoder[0], sae.W_dec[0], sae.b_enc[0], sae.b_dec[0]
         self.W_enc, self.W_dec, self.b_enc, self.b_dec = (t.detach().clone().requires_grad_() for t in tensors)
         self.parameters = [self.W_enc, self.W_dec, self.b_enc, self.b_dec]
@@ -69,7 +69,7 @@ def compare(d_in: int, n_latents: int, k: int, repetitions: int) -> None:
     batches = [torch.randn(BATCH, d_in) @ mixing + 0.5 * torch.randn(BATCH, d_in) for _ in range(4)]
     config = TrainingConfig(n_tokens=1_000_000 * BATCH, batch_size=BATCH, warmup=0.001, decay=0.5, log_every=1)
     stack = SAE.create(SAEConfig(d_in, n_latents, "topk", k=k), range(STACK), "x")
-    ours = _StackTrainer(stack, config)
+    ours = StackTrainer(stack, config)
     dense = [DenseTrainer(stack.member(i), config) for i in range(STACK)]
     times, losses = [], []
     for step in range(WARM_UP + repetitions):

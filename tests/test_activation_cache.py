@@ -199,3 +199,18 @@ def test_activations_beyond_the_dtype_are_refused(model, rows, tmp_path, monkeyp
 def test_manifest_says_whose_activations_they_are(cache, model):
     manifest = json.loads((cache.folder / "manifest.json").read_text())
     assert manifest["model"] == model.name and manifest["context"] == 16 and list(manifest["d_in"]) == list(HOOKS)
+
+
+def test_a_damaged_or_cut_normalisation_is_refused(tmp_path, model, rows):
+    build(tmp_path / "cache", model, rows)
+    path = tmp_path / "cache" / "normalisation.safetensors"
+    whole = path.read_bytes()
+    for content, why in (
+        (whole[:-1] + bytes([whole[-1] ^ 1]), "damaged"),
+        (whole[:-5], "cut short"),
+        (b"", "cut short"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=why) as caught:
+            _ = ActivationCache(tmp_path / "cache").normalisation
+        assert "\n" not in str(caught.value)

@@ -12,8 +12,10 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+import yaml
+from papermill.cli import NoDatesSafeLoader
 
-from sae_utils.run import batch
+from sae_utils.run import batch, inputs
 from sae_utils.run.batch import locked, main, plan, select
 from sae_utils.run.presets import load_preset
 from sae_utils.run.results import read_results
@@ -112,8 +114,48 @@ def test_key_changes_with_code_parameters_and_sources_but_not_with_outputs(tmp_p
     assert job_of(make(tmp_path, "1 + 2"), tmp_path).key != key
     assert job_of(make(tmp_path, "1 + 1", preset="common: {n_eval_rows: 5}"), tmp_path).key != key
     assert job_of(make(tmp_path, "1 + 1"), tmp_path).key == key
-    monkeypatch.setattr(batch, "PACKAGE", tmp_path / "another version")
+    monkeypatch.setattr(inputs, "PACKAGE", tmp_path / "another version")
     assert job_of(notebooks, tmp_path).key != key
+
+
+def test_sources_are_code_style_bundled_models_and_claims_but_no_prose(tmp_path, monkeypatch):
+    package, notebooks = tmp_path / "package", tmp_path / "notebooks"
+    monkeypatch.setattr(inputs, "PACKAGE", package)
+    notebooks.mkdir()
+    before = {inputs.sources_digest(notebooks)}
+    for name in ("a.py", "b/c.py", "report/paper.mplstyle", "models/tiny/config.json"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("1")
+        before.add(inputs.sources_digest(notebooks))
+    (notebooks / "claims.yaml").write_text("1")
+    before.add(inputs.sources_digest(notebooks))
+    assert len(before) == 6
+    (package / "models" / "tiny" / "README.md").write_text("prose")
+    assert inputs.sources_digest(notebooks) in before
+
+
+def test_key_changes_with_the_bytes_of_a_local_model_and_corpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model, corpus = tmp_path / "model", tmp_path / "text.jsonl"
+    (model / "deep").mkdir(parents=True)
+    files = [model / "config.json", model / "deep" / "weights.bin", corpus]
+    for file in files:
+        file.write_text("{}")
+    notebooks = make(tmp_path, preset="common: {model: ~/model, corpus: ~/text.jsonl}")
+    keys = [job_of(notebooks, tmp_path).key]
+    for file in files:
+        time = file.stat().st_mtime_ns
+        file.write_text("[]" if file == files[1] else "{ }")
+        os.utime(file, ns=(time, time))
+        keys.append(job_of(notebooks, tmp_path).key)
+    assert len(set(keys)) == 4
+    os.utime(corpus)
+    assert job_of(notebooks, tmp_path).key == keys[-1]
+
+
+def test_floats_reach_papermill_as_floats():
+    values = {"lr": 1e-5, "large": 1e20, "k": 8, "preset": "1e-5", "results_dir": "/a  b/{c}: d, " + 9 * "long folder "}
+    assert yaml.load(batch.as_yaml(values), Loader=NoDatesSafeLoader) == values
 
 
 @pytest.mark.parametrize("ending", [".json", ".npz", ".done.json"])
@@ -125,6 +167,56 @@ def test_damaged_results_are_not_done(tmp_path, ending, damage):
     path = job.file(ending)
     path.unlink() if damage == "remove" else path.write_bytes(path.read_bytes()[:-9])
     assert not job.is_done()
+
+
+FIGURES = """\
+import matplotlib.pyplot as plt
+from sae_utils.report import plots
+plots.save_figure(plt.figure(), "A9_empty", p.preset, p.results_dir)
+"""
+
+
+def test_deleted_figure_comes_back(tmp_path, capsys):
+    notebooks, results = make(tmp_path, WRITE, FIGURES), tmp_path / "r"
+    other = results / "quick" / "figures" / "A8_of_another_notebook.png"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    os.utime(other, (0, 0))
+    assert main(["--preset", "quick"], notebooks, results) == 0
+    job = job_of(notebooks, results)
+    assert job.done()["figures"] == ["figures/A9_empty.png"]
+    other.unlink()
+    assert job.is_done()
+    (results / "quick" / "figures" / "A9_empty.png").unlink()
+    assert not job.is_done()
+
+
+def test_published_figures_are_recorded_through_a_link_to_the_results(tmp_path, monkeypatch):
+    root, disk = tmp_path / "repository", tmp_path / "disk" / "far" / "away"
+    monkeypatch.setattr(batch, "FIGURES", root / "figures")
+    (root / "figures").mkdir(parents=True)
+    disk.mkdir(parents=True)
+    (root / "results").symlink_to(disk)
+    job = job_of(make(tmp_path, WRITE), root / "results")
+    fake_run(job)
+    (root / "figures" / "A1.png").touch()
+    record = job.done() | {"figures": job.figures_since(0)}
+    job.file(".done.json").write_text(json.dumps(record))
+    assert record["figures"] == ["../../figures/A1.png"]
+    assert job.is_done()
+    (root / "figures" / "A1.png").unlink()
+    assert not job.is_done()
+
+
+@pytest.mark.parametrize("leftover", [".part.ipynb", ".failed.ipynb"])
+def test_rest_of_a_stopped_run_gives_no_expected_time(tmp_path, capsys, leftover):
+    notebooks, results = make(tmp_path, WRITE), tmp_path / "r"
+    (results / "quick").mkdir(parents=True)
+    job_of(notebooks, results).file(leftover).write_text("{}")
+    assert main(["--preset", "quick"], notebooks, results) == 0
+    assert main(["--preset", "quick"], notebooks, results) == 0
+    assert capsys.readouterr().out.splitlines()[-2].endswith("unchanged, skipped")
+    assert job_of(notebooks, results).expected is None
 
 
 def test_results_of_a_run_by_hand_are_not_taken_for_this_one(tmp_path):

@@ -104,6 +104,6 @@ def test_table_is_the_same_from_verdicts_and_from_a_results_file():
 
 
 def test_judge_takes_each_claims_metric():
-    intervals = {"shared_strict": interval(0.2, 0.3), "agree": interval(0.1, 0.2)}
-    found = judge(["A-2", "A-1"], intervals, {"shared_strict": 0.0, "agree": 1.0})
-    assert [(v.id, v.metric, v.verdict) for v in found] == [("A-2", "agree", FAILS), ("A-1", "shared_strict", HOLDS)]
+    intervals = {"shared_notebook": interval(0.2, 0.3), "agree": interval(0.1, 0.2)}
+    found = judge(["A-2", "A-1"], intervals, {"shared_notebook": 0.0, "agree": 1.0})
+    assert [(v.id, v.metric, v.verdict) for v in found] == [("A-2", "agree", FAILS), ("A-1", "shared_notebook", HOLDS)]

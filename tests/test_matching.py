@@ -179,8 +179,18 @@ def test_stack_is_compared_pair_by_pair():
     assert summary["decoder_cosine"].estimate == pytest.approx(np.mean(each))
     assert seeds.largest(pairs)["decoder_cosine"] == max(each)
     assert seeds.curves(pairs, [0.1, 0.5])["strict"].shape == (3, 2)
-    both = summary["shared_max_cosine"].estimate - summary["shared_notebook"].estimate
-    assert summary["max_cosine_gain"].estimate == pytest.approx(both)
+
+
+def test_the_gain_of_many_to_one_is_relative_to_what_is_shared_one_to_one():
+    """Two of four latents are copies; a third points like the first, whose partner is taken."""
+    rows = torch.eye(4, 6)
+    other = torch.stack([rows[0], rows[1], torch.eye(6)[4], torch.eye(6)[5]])
+    rows = torch.stack([rows[0], rows[1], rows[0] + 0.1 * rows[2], rows[3]])
+    gain = seeds.STATISTICS["max_cosine_gain"](compare(rows, rows, other, other))
+    assert gain.mean() == pytest.approx((3 / 4 - 2 / 4) / (2 / 4))
+    apart = torch.eye(8)
+    none = compare(apart[:4], apart[:4], apart[4:], apart[4:])
+    assert seeds.STATISTICS["max_cosine_gain"](none).mean() == 0
 
 
 @pytest.mark.parametrize(

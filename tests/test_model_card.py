@@ -47,7 +47,7 @@ def test_the_card_says_what_the_folder_and_the_measurement_hold(folder):
     rows = [line for line in text.splitlines() if line.startswith("| ") and line.count("|") == 3]
     assert [row.split("|")[2].strip() for row in rows if row[-3].isdigit()] == ["1.250", "1.500", "1.750", "3.500"]
     assert "{" not in text and "pycode-2m beats all three." in text
-    assert "python -m sae_utils.data.pretraining" in text
+    assert "python -m sae_utils.data.bundled_model" in text
 
 
 def test_the_front_matter_is_yaml_that_the_hub_knows(folder):

@@ -7,7 +7,11 @@ import sys
 
 import pytest
 
+from sae_utils.data.corpus import SUFFIXES, check_corpus
 from sae_utils.data.errors import InputError
+from sae_utils.data.language_model import SITES
+from sae_utils.dictionary.sae import ARCHITECTURES
+from sae_utils.run import parameters
 from sae_utils.run.parameters import NOTEBOOKS, RULES, check, check_value, parameter_names
 
 GOOD = {
@@ -47,6 +51,10 @@ BAD = [
     ({"n_seeds": 1}, "n_seeds = 1 must be 2 or more"),
     ({"data_seed": 2**32}, "data_seed = 4294967296 must be 0 to 4294967295"),
     ({"k": 65}, "k = 65 must be 1 to n_latents = 64"),
+    ({"n_tokens": 9}, "n_tokens = 9 must be batch_size = 10 or more"),
+    ({"n_eval_tokens": 19}, "n_eval_tokens = 19 must be 2 * batch_size = 20 or more"),
+    ({"model": "~nobody/model"}, "model = '~nobody/model': there is no such folder"),
+    ({"corpus": "~nobody/text.jsonl"}, "corpus = '~nobody/text.jsonl': there is no such file"),
     ({"site": "mlp"}, "site = 'mlp' must be one of mlp_out, resid_pre, resid_post"),
     ({"architecture": "TopK"}, "architecture = 'TopK' must be one of topk,"),
     ({"architecture": "relu"}, "allowed here: topk, batch_topk"),
@@ -94,6 +102,27 @@ def test_local_model_folder_is_checked_by_its_config(tmp_path):
     check("01_seed_divergence", GOOD | {"model": str(tmp_path), "context": 32})
     with pytest.raises(InputError, match="layer = 3 must be 0 to 2"):
         check("01_seed_divergence", GOOD | {"model": str(tmp_path), "layer": 3})
+
+
+def test_home_folder_is_known_as_the_loaders_know_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"n_layer": 3}))
+    (tmp_path / "text.jsonl").touch()
+    local = {"model": "~/model", "corpus": "~/text.jsonl"}
+    assert check("01_seed_divergence", GOOD | local).corpus == check_corpus(local["corpus"])
+    with pytest.raises(InputError, match="layer = 3 must be 0 to 2"):
+        check("01_seed_divergence", GOOD | local | {"layer": 3})
+
+
+def test_smallest_numbers_of_tokens_are_taken():
+    check("01_seed_divergence", GOOD | {"n_tokens": 10, "n_eval_tokens": 20})
+
+
+def test_choices_are_those_of_the_code_that_takes_them():
+    assert parameters.SITES == SITES
+    assert sorted(parameters.ARCHITECTURES) == sorted(ARCHITECTURES)
+    assert set(parameters.TEXT_FILES) == set(SUFFIXES)
 
 
 def test_every_rule_belongs_to_a_parameter():

@@ -1,17 +1,21 @@
 """The script that makes the bundled model, at a size of seconds."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from sae_utils.data import pretraining
+from sae_utils.data import bundled_model, installed_python, pretraining
+from sae_utils.data.bundled_model import export
 from sae_utils.data.errors import InputError
+from sae_utils.data.installed_python import SourceFile
 from sae_utils.data.pretraining import (
     PretrainingConfig,
     next_token_loss,
@@ -67,8 +71,12 @@ def test_killed_training_goes_on_to_the_same_weights(tmp_path):
         "import os, signal, sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path\n"
         "import test_pretraining as t\n"
-        "die = lambda model, step: os.kill(os.getpid(), signal.SIGKILL) if step == 8 else None\n"
-        "t.pretraining.pretrain(t.streams(), t.SMALL, Path(sys.argv[1]), 'cpu', die)\n"
+        "save, calls = t.pretraining._save, []\n"
+        "def save_and_die(*args):\n"
+        "    save(*args); calls.append(1)\n"
+        "    if len(calls) == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "t.pretraining._save = save_and_die\n"
+        "t.pretraining.pretrain(t.streams(), t.SMALL, Path(sys.argv[1]), 'cpu')\n"
     )
     ended = subprocess.run([sys.executable, "-c", script, str(cut), os.path.dirname(__file__)], capture_output=True)
     assert ended.returncode == -signal.SIGKILL
@@ -79,9 +87,13 @@ def test_killed_training_goes_on_to_the_same_weights(tmp_path):
 def test_the_exported_folder_is_float16_and_loads_with_the_same_weights(tmp_path):
     from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-    tokenizer = train_tokenizer(["def f(x):\n    return x + 1\n" * 20], 300)
+    corpus = tmp_path / "corpus"
+    train_tokenizer(["def f(x):\n    return x + 1\n" * 20], 300).save_pretrained(corpus / "tokenizer")
+    (corpus / "corpus.json").write_text("{}")
+    (tmp_path / "log.jsonl").write_text("{}")
     model = pretraining.build_model(SMALL)
-    pretraining.export(model, tokenizer, tmp_path / "model")
+    export(model, corpus, tmp_path / "log.jsonl", tmp_path / "model")
+    assert {"corpus.json", "training_log.jsonl"} < {path.name for path in (tmp_path / "model").iterdir()}
     loaded = GPTNeoXForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
     assert torch.equal(weights(loaded), weights(model).half().float())
     again = PreTrainedTokenizerFast.from_pretrained(tmp_path / "model")
@@ -101,3 +113,30 @@ def test_impossible_configs_are_refused():
         PretrainingConfig(n_heads=3)
     with pytest.raises(InputError, match="n_tokens=5"):
         PretrainingConfig(n_tokens=5)
+
+
+@pytest.mark.parametrize("change", [{"n_tokens": 20 * 64}, {"lr": 1e-4}])
+def test_a_checkpoint_of_other_settings_or_text_or_a_torn_one_is_refused(tmp_path, change):
+    pretraining.pretrain(streams(), SMALL, tmp_path, "cpu")
+    with pytest.raises(InputError, match="other settings or other text"):
+        pretraining.pretrain(streams(), replace(SMALL, **change), tmp_path, "cpu")
+    other = {name: stream[::-1] for name, stream in streams().items()}
+    with pytest.raises(InputError, match="other settings or other text"):
+        pretraining.pretrain(other, SMALL, tmp_path, "cpu")
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-10])
+    with pytest.raises(InputError, match="cut short"):
+        pretraining.pretrain(streams(), SMALL, tmp_path, "cpu")
+
+
+def test_the_command_makes_the_whole_folder(tmp_path, monkeypatch):
+    files = [SourceFile(f"p/{i}.py", f"name_{i} = {i} * {i + 1}\n" * (20 + i)) for i in range(40)]
+    monkeypatch.setattr(installed_python, "read_installed", lambda: files)
+    monkeypatch.setattr(bundled_model, "PretrainingConfig", lambda n_tokens: replace(SMALL, n_tokens=n_tokens))
+    monkeypatch.setattr(bundled_model.PretrainingConfig, "n_tokens", 0, raising=False)
+    out = tmp_path / "out"
+    bundled_model.main(["--work", str(tmp_path / "work"), "--out", str(out), "--device", "cpu", "--n-tokens", "256"])
+    manifest = json.loads((out / "corpus.json").read_text())
+    assert manifest["files"] == 40 and manifest["sha256"] == installed_python.digest(files)
+    assert 0 < len(manifest["held_out"]) < 40
+    assert (out / "model.safetensors").exists() and (out / "training_log.jsonl").read_text().count("tokens") == 1

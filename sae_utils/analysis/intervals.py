@@ -61,6 +61,7 @@ def jackknife_over_seeds(
     without = np.array([np.mean([v for pair, v in values.items() if seed not in pair]) for seed in seeds])
     error = np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())
     half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * error
+    estimate = min(max(estimate, bounds[0]), bounds[1])  # a sum may end in a last bit beyond its bound
     low, high = max(estimate - half, bounds[0]), min(estimate + half, bounds[1])
     return Interval(estimate, float(low), float(high), JACKKNIFE)
 

@@ -19,13 +19,22 @@ from sae_utils.analysis.matching import (
 
 Pairs = Mapping[tuple[int, int], SeedOverlap]
 
+
+def _relative_gain(many, one, counted) -> Float[np.ndarray, " n"]:
+    """What allowing several latents to name one partner adds, as a share of what is shared one to one.
+
+    Where nothing is shared one to one, as if one latent were: the gain is then large, not undefined.
+    """
+    share = max(float(one[counted].mean()), 1 / max(1, int(counted.sum())))
+    return (many.astype(float) - one) / share
+
+
 STATISTICS: dict[str, Callable[[SeedOverlap], Float[np.ndarray, " n"]]] = {
     **{f"shared_{name}": CRITERIA[name] for name in CRITERIA},
     "agree": lambda o: o.agree,
     "decoder_cosine": lambda o: o.decoder.cosine,
     "encoder_cosine": lambda o: o.encoder.cosine,
-    # what allowing several latents to name one partner adds
-    "max_cosine_gain": lambda o: o.shared("max_cosine").astype(float) - o.shared("notebook"),
+    "max_cosine_gain": lambda o: _relative_gain(o.shared("max_cosine"), o.shared("notebook"), o.counted),
 }
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -69,7 +70,8 @@ def build_cache(
     estimated = cache.estimate_normalisation()
     tensors = {f"{name}.mean": n.mean for name, n in estimated.items()}
     tensors |= {f"{name}.scale": torch.tensor(n.scale, dtype=torch.float64) for name, n in estimated.items()}
-    _write(folder / "normalisation.safetensors", lambda part: save_file(tensors, part))
+    about = {"sha256": _tensors_sha256(tensors)}
+    _write(folder / "normalisation.safetensors", lambda part: save_file(tensors, part, metadata=about))
     return cache
 
 
@@ -81,7 +83,7 @@ class ActivationCache(ActivationSource):
         try:
             self.manifest = json.loads((self.folder / "manifest.json").read_text())
             rows = np.load(self.folder / "rows.npy")
-        except (OSError, ValueError):
+        except (OSError, ValueError, EOFError):
             raise InputError(f"{folder} is not an activation cache: no manifest.json and rows.npy to read") from None
         if self.manifest.get("format") != FORMAT or _sha256(rows) != self.manifest["rows_sha256"]:
             raise InputError(f"activation cache {folder} is of another version or its rows.npy was changed; delete it")
@@ -109,7 +111,16 @@ class ActivationCache(ActivationSource):
         path = self.folder / "normalisation.safetensors"
         if not path.exists():
             raise InputError(f"activation cache {self.folder} is unfinished; build it again to go on")
-        stored = load_file(path)
+        try:
+            with safe_open(path, "pt") as file:
+                expected = (file.metadata() or {}).get("sha256")
+                stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        except (SafetensorError, OSError):
+            raise InputError(f"activation cache {self.folder}: {path.name} is cut short; delete it all") from None
+        if _tensors_sha256(stored) != expected:
+            raise InputError(
+                f"activation cache {self.folder}: {path.name} is damaged (its sha256 differs); delete it all"
+            )
         return {
             name: Normalisation(stored[f"{name}.mean"], stored[f"{name}.scale"].item()) for name in self.hook_points
         }
@@ -207,6 +218,10 @@ def _write(path: Path, write) -> None:
 def _save_rows(part: Path, rows: np.ndarray) -> None:
     with open(part, "wb") as file:
         np.save(file, rows)
+
+
+def _tensors_sha256(tensors: dict[str, Tensor]) -> str:
+    return _sha256(np.concatenate([tensors[name].double().reshape(-1).numpy() for name in sorted(tensors)]))
 
 
 def _sha256(array: np.ndarray) -> str:

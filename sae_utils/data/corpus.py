@@ -20,6 +20,7 @@ from sae_utils.data.paths import MODELS, RESULTS
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+FORMAT = 1  # of the rows that are kept: raise it when documents are ordered, split or packed in another way
 INSTALLED = "installed-python"
 SPLITS = ("train", "held_out")
 SUFFIXES = {".txt": None, ".jsonl": "json", ".parquet": "parquet"}
@@ -54,7 +55,7 @@ def token_rows(
         raise InputError(f"n_rows={n_rows} and context={context} must be at least 1 and 2")
     if tokenizer.eos_token_id is None:
         raise InputError("the tokenizer has no end-of-text token (eos_token), which separates the documents of a row")
-    identity = [corpus, _corpus_identity(corpus), _tokenizer_identity(tokenizer), split, n_rows, context]
+    identity = [FORMAT, corpus, _corpus_identity(corpus), _tokenizer_identity(tokenizer), split, n_rows, context]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:20]
     path = Path(cache_dir) / f"rows-{key}.npy" if cache_dir else None
     if path and path.exists():
@@ -183,7 +184,8 @@ def _in_hash_order(texts: Iterator[str]) -> Iterator[str]:
 def _corpus_identity(corpus: str) -> str:
     path = Path(corpus).expanduser()
     if corpus == INSTALLED:
-        return installed_sha256()
+        held_out = "\n".join(manifest()["held_out"])
+        return f"{installed_sha256()} {hashlib.sha256(held_out.encode()).hexdigest()}"
     if path.is_file():
         return f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}"
     return "hub"

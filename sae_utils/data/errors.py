@@ -4,5 +4,9 @@
 class InputError(ValueError):
     """Bad input in one line: what is wrong, which value, what is allowed.
 
-    The batch runner and the command lines print its text alone, without a traceback.
+    The batch runner and the command lines print its text alone, without a traceback; IPython's kernels do so, too.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython shows for it."""
+        return [f"{type(self).__name__}: {self}"]

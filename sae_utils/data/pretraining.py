@@ -1,34 +1,26 @@
-"""Train the bundled language model ``pycode-2m`` from nothing.
+"""How the bundled language model is trained: tokenizer, batches, loss, schedule, checkpoints.
 
-    python -m sae_utils.data.pretraining --work results/pycode-2m --out sae_utils/models/pycode-2m
-
-Reads the installed packages' sources, trains a byte-level BPE on the training files, trains a GPT-NeoX of
-2.2M parameters and writes a Hugging Face folder in float16. About 10,000 tokens/s on one CPU core and
-20,000 on two (bf16 autocast), so 60M tokens take one to two hours; a GPU needs minutes. Kill it at any
-time: the same command goes on from the last checkpoint.
+``bundled_model`` has the command that makes it from nothing.
 """
 
-import argparse
+import hashlib
 import json
 import os
-import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from tqdm import tqdm
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from sae_utils.data import installed_python
 from sae_utils.data.errors import InputError
 
 END_OF_TEXT = "<|endoftext|>"
@@ -44,7 +36,7 @@ class PretrainingConfig:
     n_heads: int = 4
     context: int = 256  # tokens in a row
     batch: int = 16  # rows in a step: 16 * 256 = 4,096 tokens
-    n_tokens: int = 64_000_000  # seen in training, about 2.2 passes over 28.7M
+    n_tokens: int = 64_000_000  # seen in training, about 2.2 passes over 29.0M
     lr: float = 2e-3
     warmup_steps: int = 400
     weight_decay: float = 0.1  # of matrices only
@@ -172,7 +164,13 @@ def _learning_rate(step: int, config: PretrainingConfig) -> float:
     return config.lr * min(1.0, up, down)
 
 
-def _save(folder: Path, model, optimizer, step: int) -> None:
+def _identity(config: PretrainingConfig, stream: np.ndarray) -> str:
+    """What a checkpoint belongs to: the settings and the training text."""
+    about = {"config": asdict(config), "stream": hashlib.sha256(np.ascontiguousarray(stream)).hexdigest()}
+    return json.dumps(about)
+
+
+def _save(folder: Path, model, optimizer, identity: str) -> None:
     """Write the state beside its place and rename it there: what has the name is whole."""
     state = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
     for name, p in model.named_parameters():
@@ -180,16 +178,23 @@ def _save(folder: Path, model, optimizer, step: int) -> None:
             state[f"{moment}.{name}"] = optimizer.state[p][moment]
         state[f"step.{name}"] = optimizer.state[p]["step"]
     part = folder / "state.safetensors.part"
-    save_file(state, part, metadata={"step": str(step)})
+    save_file(state, part, metadata={"identity": identity})
     os.replace(part, folder / "state.safetensors")
 
 
-def _restore(folder: Path, model, optimizer) -> int:
+def _restore(folder: Path, model, optimizer, identity: str) -> int:
     """Load the last checkpoint into ``model`` and ``optimizer``; its step, or 0 where there is none."""
     path = folder / "state.safetensors"
     if not path.exists():
         return 0
-    state = load_file(path)
+    try:
+        with safe_open(path, "pt") as file:
+            found = (file.metadata() or {}).get("identity")
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"checkpoint {path} is cut short or not safetensors: {error}") from None
+    if found != identity:
+        raise InputError(f"checkpoint {path} is of other settings or other text: give another --work, or delete it")
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(state[f"model.{name}"])
@@ -207,15 +212,16 @@ def held_out_loss(model: GPTNeoXForCausalLM, stream: np.ndarray, context: int, r
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).item()
 
 
-def pretrain(streams: dict[str, np.ndarray], config: PretrainingConfig, work: Path, device: str, on_checkpoint=None):
+def pretrain(streams: dict[str, np.ndarray], config: PretrainingConfig, work: Path, device: str):
     """Train on ``streams["train"]`` for ``config.n_tokens``; returns the model.
 
-    Checkpoints in ``work`` every ``config.checkpoint_every`` steps and goes on from one found there.
-    ``on_checkpoint(model, step)`` is called after each. A line per checkpoint goes to ``work/log.jsonl``.
+    Checkpoints in ``work`` every ``config.checkpoint_every`` steps and goes on from one found there. A line per
+    checkpoint goes to ``work/log.jsonl``. Raises InputError for a checkpoint that is torn or of another run.
     """
     model = build_model(config).to(device)
     optimizer = _optimizer(model, config)
-    first = _restore(work, model, optimizer)
+    identity = _identity(config, streams["train"])
+    first = _restore(work, model, optimizer, identity)
     bar = tqdm(total=config.n_steps, initial=first, unit="step", desc="pycode-2m", mininterval=5)
     batches = training_batches(streams["train"], config, first)
     started, running = time.time(), None
@@ -236,85 +242,12 @@ def pretrain(streams: dict[str, np.ndarray], config: PretrainingConfig, work: Pa
         done = step + 1
         bar.update()
         if done % config.checkpoint_every == 0 or done == config.n_steps:
-            _save(work, model, optimizer, done)
+            _save(work, model, optimizer, identity)
             held_out = held_out_loss(model, streams["held_out"], config.context)
             seen = done * config.batch * config.context
             rate = (done - first) * config.batch * config.context / (time.time() - started)
             bar.set_postfix(train=f"{running:.3f}", held_out=f"{held_out:.3f}", tokens_per_s=f"{rate:.0f}")
             with open(work / "log.jsonl", "a") as log:
                 log.write(json.dumps({"tokens": seen, "train": running, "held_out": held_out}) + "\n")
-            if on_checkpoint:
-                on_checkpoint(model, done)
     bar.close()
     return model
-
-
-def export(model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """Write a Hugging Face folder in float16; the folder's other files stay."""
-    part = out.parent / f".{out.name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    half = GPTNeoXForCausalLM(model.config).half()
-    half.load_state_dict(model.state_dict())
-    half.save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    out.mkdir(parents=True, exist_ok=True)
-    for file in part.iterdir():
-        os.replace(file, out / file.name)
-    part.rmdir()
-
-
-def corpus_manifest(files: Sequence[installed_python.SourceFile], held_out: np.ndarray) -> dict:
-    """What the corpus is: packages with versions, counts, one sha256 over all files, the held-out paths."""
-    return {
-        "packages": {name: metadata.version(name) for name in installed_python.PACKAGES},
-        "files": len(files),
-        "bytes": sum(len(file.text.encode("utf-8")) for file in files),
-        "sha256": installed_python.digest(files),
-        "held_out": [file.path for file, out in zip(files, held_out, strict=True) if out],
-    }
-
-
-def _prepare(work: Path, out: Path, config: PretrainingConfig) -> tuple[PreTrainedTokenizerFast, dict]:
-    """Tokenizer and token streams, from ``work`` where an earlier call left them."""
-    paths = {name: work / f"{name}.npy" for name in ("train", "held_out")}
-    files = installed_python.read_installed()
-    held_out = installed_python.split(files)
-    manifest = corpus_manifest(files, held_out)
-    tag = work / "corpus.json"
-    if not (tag.exists() and json.loads(tag.read_text()) == manifest):
-        texts = {
-            name: [f.text for f, h in zip(files, held_out, strict=True) if h == (name == "held_out")] for name in paths
-        }
-        tokenizer = train_tokenizer(texts["train"], config.vocab_size)
-        tokenizer.save_pretrained(work / "tokenizer")
-        for name, path in paths.items():
-            np.save(path, token_stream(tokenizer, texts[name]))
-        tag.write_text(json.dumps(manifest, indent=1))
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copy(tag, out / "corpus.json")
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
-    return tokenizer, {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: see the module's docstring."""
-    parser = argparse.ArgumentParser(description="Train the bundled language model pycode-2m from nothing.")
-    parser.add_argument("--work", type=Path, default=Path("results/pycode-2m"), help="checkpoints and token streams")
-    parser.add_argument("--out", type=Path, default=Path("sae_utils/models/pycode-2m"), help="the finished model")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--n-tokens", type=int, default=PretrainingConfig.n_tokens)
-    args = parser.parse_args(arguments)
-    config = PretrainingConfig(n_tokens=args.n_tokens)
-    args.work.mkdir(parents=True, exist_ok=True)
-    tokenizer, streams = _prepare(args.work, args.out, config)
-    print(f"{len(streams['train']):,} training and {len(streams['held_out']):,} held-out tokens; {asdict(config)}")
-    model = pretrain(streams, config, args.work, args.device, lambda model, step: export(model, tokenizer, args.out))
-    export(model, tokenizer, args.out)
-    shutil.copy(args.work / "log.jsonl", args.out / "training_log.jsonl")
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")

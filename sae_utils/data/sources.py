@@ -1,4 +1,4 @@
-"""The activations of an experiment, kept on disk where they fit."""
+"""The activations of an experiment: on disk, or streamed where that would be too large."""
 
 import hashlib
 from collections.abc import Sequence

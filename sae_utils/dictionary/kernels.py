@@ -3,8 +3,8 @@
 A dictionary of 4,096 latents with k = 32 uses 1 in 128 of its products after the encoder. So only the
 encoder's forward product is dense here; the decoder, and all gradients, touch only the active latents.
 The stack is one table of S * n_latents rows, and one sorted list of (token, latent) pairs serves both
-weight gradients. ``embedding_bag`` does all sums: it is threaded on the CPU, fast on CUDA, and gives the
-same bits every time, unlike ``index_add`` on CUDA.
+weight gradients. ``embedding_bag`` does all sums: it is threaded on the CPU, and it adds in a fixed
+order, which ``index_add`` on CUDA does not.
 """
 
 import torch

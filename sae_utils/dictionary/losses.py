@@ -4,7 +4,9 @@ Each member's loss is the published one divided by the batch's variance, so that
 
     loss = (sum |x - x_hat|^2 + sparsity * sum penalty) / sum |x - mean(x)|^2      sums over the batch
 
-Activations are normalised to E|x|^2 = d_in, the convention of the published coefficients.
+Activations are normalised to E|x - mean|^2 = d_in, as Anthropic's L1 coefficients assume. Work that normalises to a
+mean square of 1 (JumpReLU, Gemma Scope) has other units: there an L0 coefficient is d_in times smaller than here, an
+L1 coefficient, a threshold and a bandwidth sqrt(d_in) times.
 """
 
 from dataclasses import dataclass

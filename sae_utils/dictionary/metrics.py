@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from sae_utils.data.errors import InputError
 from sae_utils.data.language_model import LanguageModel
+from sae_utils.data.order import kept_positions
 from sae_utils.dictionary.sae import SAE
 
 
@@ -78,15 +80,21 @@ class CrossEntropy:
 
     @property
     def recovered(self) -> float:
-        """(ablated - replaced) / (ablated - clean): 1 where nothing is lost, 0 where zeros do as well."""
-        return (self.ablated - self.replaced) / (self.ablated - self.clean)
+        """(ablated - replaced) / (ablated - clean): 1 where nothing is lost, 0 where zeros do as well.
+
+        Not a number where zeros cost nothing.
+        """
+        cost = self.ablated - self.clean
+        return (self.ablated - self.replaced) / cost if cost else float("nan")
 
 
 @torch.no_grad()
 def cross_entropy_recovered(
     model: LanguageModel, sae: SAE, rows: Int[np.ndarray, "n_rows context"], member: int = 0, rows_per_batch: int = 16
 ) -> CrossEntropy:
-    """Put one member's reconstruction back into the model, at all positions but the first (SAEs never see it).
+    """Put one member's reconstruction back into the model, at the positions that SAEs are trained on.
+
+    The first position of each row and end-of-text tokens keep their activations, in the ablation too.
 
     Raises InputError for a member that the stack lacks.
     """
@@ -96,19 +104,20 @@ def cross_entropy_recovered(
         raise InputError("there are no rows of text to put the reconstruction into")
     one = sae.member(member)
 
-    def reconstruct(activation):
-        x = activation.flatten(0, 1).float()
-        x_hat = one(x)[:, 0].to(activation.dtype).view_as(activation)
-        return torch.cat([activation[:, :1], x_hat[:, 1:]], dim=1)
+    def reconstruct(activation, keep):
+        x_hat = one(activation.flatten(0, 1).float())[:, 0].to(activation.dtype)
+        return torch.where(keep, x_hat.view_as(activation), activation)
 
-    def zero(activation):
-        return torch.cat([activation[:, :1], torch.zeros_like(activation[:, 1:])], dim=1)
+    def zero(activation, keep):
+        return activation.masked_fill(keep, 0.0)
 
-    states = [None, {sae.hook_point: reconstruct}, {sae.hook_point: zero}]
     sums, n = [0.0, 0.0, 0.0], 0
     for start in range(0, len(rows), rows_per_batch):
-        tokens = torch.from_numpy(rows[start : start + rows_per_batch].astype(np.int64)).to(model.device)
-        for i, replace in enumerate(states):
+        part = rows[start : start + rows_per_batch]
+        tokens = torch.from_numpy(part.astype(np.int64)).to(model.device)
+        keep = torch.from_numpy(kept_positions(part, model.tokenizer.eos_token_id))[..., None].to(model.device)
+        for i, state in enumerate((None, reconstruct, zero)):
+            replace = state and {sae.hook_point: partial(state, keep=keep)}
             sums[i] += model.loss(tokens, replace).double().sum().item()
         n += tokens.shape[0] * (tokens.shape[1] - 1)
     return CrossEntropy(*(value / n for value in sums))

@@ -96,7 +96,8 @@ class SAE(nn.Module):
     Parameters carry the stack first: ``W_enc`` [S, d_in, n_latents], ``W_dec`` [S, n_latents, d_in], ``b_enc``
     [S, n_latents], ``b_dec`` [S, d_in]. The encoder is stored latent by latent (``encoder`` [S, n_latents, d_in],
     of which ``W_enc`` is a view), since its gradient comes row by row. ``threshold`` [S] is BatchTopK's at
-    inference (Bussmann et al. 2024): the mean over training batches of the smallest kept pre-activation.
+    inference (Bussmann et al. 2024): a running mean, over about the last hundred
+    training batches, of the smallest kept pre-activation.
     """
 
     def __init__(self, config: SAEConfig, seeds: Sequence[int], hook_point: str = "", normalisation=None):

@@ -64,7 +64,7 @@ class TrainingLog:
     dead_fraction: Float[Tensor, "rows S"]
 
 
-class _StackTrainer:
+class StackTrainer:
     """One stack with its optimiser and its counters."""
 
     def __init__(self, sae: SAE, config: TrainingConfig):
@@ -77,9 +77,11 @@ class _StackTrainer:
 
     @property
     def dead(self) -> Bool[Tensor, "S n_latents"]:
+        """Latents that have not fired for ``dead_after`` tokens."""
         return self.since_fired >= self.config.dead_after
 
     def step(self, step: int, x: Float[Tensor, "batch d_in"]) -> None:
+        """Step number ``step``, from 0, on a raw batch."""
         sae, config = self.sae, self.config
         with torch.autocast("cuda", torch.bfloat16, enabled=config.bfloat16 and x.is_cuda):
             terms = training_loss(sae, sae.normalise(x), self.dead)
@@ -128,6 +130,7 @@ class _StackTrainer:
             self.optimizer.state[p] = {key: state[f"adam.{name}.{key}"].to(device) for key in keys}
 
     def log(self) -> TrainingLog:
+        """The training curves so far."""
         every, last = self.config.log_every, self.config.n_steps
         steps = [*range(every, last + 1, every)] + ([last] if last % every else [])
         return TrainingLog(torch.tensor(steps) * self.config.batch_size, *torch.stack(self.rows).unbind(1))
@@ -139,7 +142,7 @@ def _fingerprint(stacks: Sequence[SAE], source, config: TrainingConfig) -> dict:
     return {"training": asdict(config) | {"betas": list(config.betas)}, "stacks": about, "n_in_pass": source.n_tokens}
 
 
-def _same_units(tensors: dict[str, Tensor], trainers: Sequence[_StackTrainer]) -> bool:
+def _same_units(tensors: dict[str, Tensor], trainers: Sequence[StackTrainer]) -> bool:
     """Whether the checkpoint's weights are for activations of this mean and scale.
 
     Close, not equal: another number of threads may round the mean of a live stream differently.
@@ -152,7 +155,7 @@ def _same_units(tensors: dict[str, Tensor], trainers: Sequence[_StackTrainer]) -
     return all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in pairs)
 
 
-def _restore(path: Path, trainers: Sequence[_StackTrainer], fingerprint: dict) -> int:
+def _restore(path: Path, trainers: Sequence[StackTrainer], fingerprint: dict) -> int:
     """Put the trainers in the checkpoint's state; the number of steps done, 0 without a checkpoint."""
     if not path.exists():
         return 0
@@ -198,7 +201,7 @@ def train(
     do not fit the source and for a checkpoint of another run.
     """
     device = _check(stacks, source, config)
-    trainers = [_StackTrainer(sae, config) for sae in stacks]
+    trainers = [StackTrainer(sae, config) for sae in stacks]
     fingerprint = _fingerprint(stacks, source, config)
     first = _restore(checkpoint, trainers, fingerprint) if checkpoint else 0
     batches = source.batches(config.batch_size, config.data_seed, first_batch=first, device=device)
@@ -220,7 +223,7 @@ def train(
     return [trainer.log() for trainer in trainers]
 
 
-def _summary(trainers: Sequence[_StackTrainer]) -> str:
+def _summary(trainers: Sequence[StackTrainer]) -> str:
     """Means over all dictionaries of the last logged batch, for the progress bar."""
     loss, fvu, l0, dead = torch.cat([trainer.rows[-1] for trainer in trainers], dim=1).mean(1).tolist()
     return f"loss {loss:.4f}, EV {1 - fvu:.3f}, L0 {l0:.1f}, dead {dead:.1%}"

@@ -84,11 +84,11 @@ def threshold_curves(
         draw(values, COLOURS[criterion], "-", 1.8)
         for kind, (style, _) in NULLS.items():
             draw(nulls[kind][criterion], COLOURS[criterion], style, 1.0)
-    ax.axvline(threshold, ymax=0.65, color=GREY, linewidth=0.8)  # below the legend
+    ax.axvline(threshold, color=GREY, linewidth=0.8)
     ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="threshold on the cosine", ylabel="share of latents called shared")
     keys = [Line2D([], [], color=COLOURS[c], label=LABELS[c]) for c in curves]
     keys += [Line2D([], [], color=GREY, linestyle=style, linewidth=1, label=label) for style, label in NULLS.values()]
-    ax.legend(handles=keys, loc="upper right", frameon=True, framealpha=1, edgecolor="none")
+    _legend_above(ax, handles=keys)
     return ax
 
 
@@ -113,8 +113,13 @@ def shared_fractions(
             shift, middle, yerr=[middle - low, high - middle], fmt="o", color=BLUE, mfc=face, capsize=3, label=label
         )
     top = max(0.05, *(float(rows.max()) for rows in groups.values()), float(null.max()))
-    ax.set(ylim=(-0.03 * top, min(1.02, 1.45 * top)), ylabel="share of latents called shared")
+    ax.set(ylim=(-0.03 * top, min(1.02, 1.1 * top)), ylabel="share of latents called shared")
     ax.set_xticks(x, [LABELS[c].replace(" ", "\n", 1) for c in criteria])
     ax.set_xlim(-0.5, len(criteria) - 0.5)
-    ax.legend(loc="upper left")
+    _legend_above(ax)
     return ax
+
+
+def _legend_above(ax, **options) -> None:
+    """A legend over the axes, since data may be anywhere in them."""
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, **options)

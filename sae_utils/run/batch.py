@@ -1,9 +1,10 @@
 """Runs the notebooks in order with one preset: ``python -m sae_utils.run.batch --preset laptop``.
 
 Each notebook is executed by papermill in a process of its own. What is done and unchanged is skipped: the key is the
-sha256 of the notebook's code, its parameters and the sources of ``sae_utils``. ``results/<preset>/<name>.done.json``
-holds the key and is written last, so a killed run leaves nothing that passes for a result. Papermill's output notebook
-proves nothing (a dead kernel's says "completed"): only the exit code and the notebook's own results do.
+sha256 of the notebook's code, its parameters, the files that they name and the sources of ``sae_utils``.
+``results/<preset>/<name>.done.json`` holds the key and is written last, so a killed run leaves nothing that passes for
+a result. Papermill's output notebook proves nothing (a dead kernel's says "completed"): only the exit code and the
+notebook's own results do.
 """
 
 import argparse
@@ -16,15 +17,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import yaml
 
 from sae_utils.data.errors import InputError
-from sae_utils.data.paths import NOTEBOOKS, PACKAGE, RESULTS
-from sae_utils.run.notebooks import error_text, read_cells, source
+from sae_utils.data.paths import FIGURES, NOTEBOOKS, RESULTS
+from sae_utils.run.inputs import digest, local_files, sources_digest
+from sae_utils.run.notebooks import default_parameters, error_text, read_cells, source
 from sae_utils.run.presets import Preset, load_preset
 from sae_utils.run.results import read_results, sha256, write_json
 
@@ -49,7 +52,10 @@ class Job:
         return self.folder / f"{self.name}{ending}"
 
     def done(self) -> dict:
-        """What the last finished run left: ``key``, ``results_sha256``, ``seconds``; empty where there is none."""
+        """What the last finished run left: ``key``, ``results_sha256``, ``figures``; empty where there is none.
+
+        ``figures`` are paths from the results' folder. ``seconds`` is there unless the run went on from a stopped one.
+        """
         try:
             record = json.loads(self.file(".done.json").read_text(encoding="utf-8"))
             return record if isinstance(record, dict) else {}
@@ -70,7 +76,15 @@ class Job:
             read_results(self.name, self.folder.name, self.folder.parent)
         except InputError:
             return False
-        return record.get("results_sha256") == sha256(self.file(".json"))
+        # Without normpath, ".." of a results folder that is a link would lead out of the repository.
+        figures = [Path(os.path.normpath(self.folder / figure)) for figure in record.get("figures", ())]
+        return record.get("results_sha256") == sha256(self.file(".json")) and all(path.is_file() for path in figures)
+
+    def figures_since(self, started: float) -> list[str]:
+        """The figures written since ``started``, in the repository's folder or beside the results, as ``done`` has."""
+        folders = (FIGURES, self.folder / "figures")
+        paths = [path for folder in folders for path in folder.glob("*.png") if path.stat().st_mtime >= started]
+        return sorted(os.path.relpath(path, self.folder) for path in paths)
 
 
 def select(folder: Path, only: str) -> list[Path]:
@@ -92,23 +106,23 @@ def select(folder: Path, only: str) -> list[Path]:
 def plan(notebooks: Sequence[Path], preset: Preset, results: Path) -> list[Job]:
     """One job per notebook, with its key."""
     common = sources_digest(notebooks[0].parent)
+    values = {path: default_parameters(path) | preset.overrides[path.stem] for path in notebooks}
+    inputs = {used[name] for used in values.values() for name in ("model", "corpus")}
+    contents = {name: digest(local_files(name)) for name in inputs}
     jobs = []
     for path in notebooks:
         parameters = preset.overrides[path.stem]
+        read = [contents[values[path][name]] for name in ("model", "corpus")]
         code = [source(cell) for cell in read_cells(path) if cell["cell_type"] == "code"]
-        text = json.dumps([common, path.stem, code, parameters], sort_keys=True)
+        text = json.dumps([common, path.stem, code, parameters, read], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()
         jobs.append(Job(path, parameters, results / preset.name, key, preset.expected_seconds.get(path.stem)))
     return jobs
 
 
-def sources_digest(notebooks: Path) -> str:
-    """sha256 over what every notebook depends on: the package's code, the bundled models, the list of claims."""
-    files = [*PACKAGE.rglob("*.py"), *PACKAGE.glob("models/*/*"), *notebooks.glob("*.yaml")]
-    digest = hashlib.sha256()
-    for path in sorted(path for path in files if path.is_file()):
-        digest.update(f"{path.name} {sha256(path)}\n".encode())
-    return digest.hexdigest()
+def as_yaml(parameters: Mapping[str, object]) -> str:
+    """Parameters as papermill reads them; JSON's 1e-05 would be a string to YAML."""
+    return yaml.safe_dump(dict(parameters), default_flow_style=True)
 
 
 @contextlib.contextmanager
@@ -129,9 +143,11 @@ def execute(job: Job, lock: int, prefix: str) -> str:
     The child inherits the lock: should this process be killed alone, no second run starts beside the orphan.
     """
     part, log, expected = job.file(".part.ipynb"), job.file(".log"), job.expected
+    # What was stopped or failed may have left training to go on from: the seconds of the rest say nothing.
+    resumed = part.is_file() or job.file(".failed.ipynb").is_file()
     job.file(".done.json").unlink(missing_ok=True)
     results_dir = "" if job.folder.parent == RESULTS else str(job.folder.parent.resolve())
-    parameters = json.dumps({**job.parameters, "results_dir": results_dir})
+    parameters = as_yaml({**job.parameters, "results_dir": results_dir})
     # Papermill formats its paths with str.format, so a brace in a folder's name has to be doubled.
     paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (job.notebook, part)]
     options = ["-y", parameters, "-k", "python3", "--no-progress-bar", "--log-level", "ERROR"]
@@ -153,8 +169,8 @@ def execute(job: Job, lock: int, prefix: str) -> str:
         return f"{error} [{executed if executed.is_file() else log}]"
     job.file(".failed.ipynb").unlink(missing_ok=True)
     log.unlink()
-    record = {"key": job.key, "results_sha256": sha256(job.file(".json")), "seconds": round(seconds, 1)}
-    write_json(job.file(".done.json"), record)
+    record = {"key": job.key, "results_sha256": sha256(job.file(".json")), "figures": job.figures_since(started)}
+    write_json(job.file(".done.json"), record if resumed else record | {"seconds": round(seconds, 1)})
     return ""
 
 
@@ -213,7 +229,8 @@ def run(jobs: Sequence[Job], fresh: bool) -> int:
         for position, job in enumerate(jobs, 1):
             prefix = f"[{position}/{len(jobs)}] {job.name:<{width}}"
             if not fresh and job.is_done():
-                print(f"{prefix} unchanged, skipped (took {job.done()['seconds']:.0f} s)")
+                seconds = job.done().get("seconds")
+                print(f"{prefix} unchanged, skipped{f' (took {seconds:.0f} s)' if seconds else ''}")
                 continue
             print(prefix, end="", flush=True)
             begun, expected = time.monotonic(), job.expected

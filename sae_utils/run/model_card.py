@@ -83,10 +83,10 @@ out. The tokenizer saw the training files alone.
 at the end, in nats per token: {train_loss:.3f} in training (running mean), {held_out_loss:.3f} held out (64 rows). All
 settings are the defaults of `PretrainingConfig` in `sae_utils/data/pretraining.py`. `training_log.jsonl` has the curve.
 
-To rebuild it from nothing (one to two hours on two CPU cores, resumable), in the folder of the repository:
+To rebuild it from nothing (an hour and a half on one CPU core, resumable), in the folder of the repository:
 
 ```
-python -m sae_utils.data.pretraining
+python -m sae_utils.data.bundled_model
 ```
 
 ## How well it predicts
@@ -139,7 +139,7 @@ def read_folder(folder: Path) -> dict[str, object]:
     """
     log = folder / "training_log.jsonl"
     if not log.is_file():
-        raise InputError(f"{folder} has no training_log.jsonl: finish python -m sae_utils.data.pretraining first")
+        raise InputError(f"{folder} has no training_log.jsonl: finish python -m sae_utils.data.bundled_model first")
     last = json.loads(log.read_text().splitlines()[-1])
     config, manifest = (json.loads((folder / name).read_text()) for name in ("config.json", "corpus.json"))
     weights = folder / "model.safetensors"

@@ -14,6 +14,7 @@ import ast
 import difflib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -89,6 +90,7 @@ class Parameters:
         check_corpus(self.corpus)
         check_model(self.model, self.context, getattr(self, "layer", 0))
         check_dictionary(self)
+        check_batches(self)
         check_device(self.device)
 
 
@@ -172,10 +174,16 @@ def check_value(name: str, kind: type, value: object) -> None:
         raise InputError(f"parameter {name} = {value!r} must be {allowed}")
 
 
+def local_path(name: str) -> Path:
+    """Where a model or a corpus of this name would be on this machine, with ``~`` for one's home folder."""
+    return Path(os.path.expanduser(name))  # Path.expanduser raises for a user who is not there
+
+
 def check_corpus(corpus: str) -> None:
     """A text file must exist; anything else must look like a name."""
-    if Path(corpus).suffix in TEXT_FILES:
-        if not Path(corpus).is_file():
+    path = local_path(corpus)
+    if path.suffix in TEXT_FILES:
+        if not path.is_file():
             raise InputError(f"parameter corpus = {corpus!r}: there is no such file")
     elif not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", corpus):
         raise InputError(f"parameter corpus = {corpus!r} must be {RULES['corpus'].allowed}")
@@ -183,7 +191,7 @@ def check_corpus(corpus: str) -> None:
 
 def check_model(model: str, context: int, layer: int) -> None:
     """Layer and context against the config.json of a bundled or local model; a hub model is checked when it loads."""
-    folder = MODELS / model if (MODELS / model).is_dir() else Path(model)
+    folder = MODELS / model if (MODELS / model).is_dir() else local_path(model)
     if not folder.is_dir():
         if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", model):
             raise InputError(f"parameter model = {model!r}: there is no such folder")
@@ -207,6 +215,17 @@ def check_dictionary(p: Parameters) -> None:
         raise InputError(
             f"parameter architecture = {p.architecture!r} needs a sparsity coefficient, which this notebook does not "
             f"take; allowed here: {', '.join(FIXED_K)}"
+        )
+
+
+def check_batches(p: Parameters) -> None:
+    """Tokens for at least one training step, and for one batch of evaluation, where the notebook trains."""
+    if hasattr(p, "n_tokens") and p.n_tokens < p.batch_size:
+        raise InputError(f"parameter n_tokens = {p.n_tokens} must be batch_size = {p.batch_size} or more")
+    # Twice, for the first position of each row and the ends of texts are left out.
+    if hasattr(p, "n_eval_tokens") and p.n_eval_tokens < 2 * p.batch_size:
+        raise InputError(
+            f"parameter n_eval_tokens = {p.n_eval_tokens} must be 2 * batch_size = {2 * p.batch_size} or more"
         )
 
 
