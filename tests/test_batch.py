@@ -102,15 +102,17 @@ def fake_run(job: batch.Job) -> None:
     write_json(job.file(".done.json"), {"key": job.key, "results_sha256": sha256(path), "seconds": 1.0})
 
 
-def test_key_changes_with_code_parameters_and_sources_but_not_with_outputs(tmp_path, monkeypatch):
+def test_key_changes_with_cells_parameters_and_sources_but_not_with_outputs(tmp_path, monkeypatch):
     notebooks = make(tmp_path, "1 + 1")
     key = job_of(notebooks, tmp_path).key
     path = notebooks / "00_language_model.ipynb"
     notebook = nbformat.read(path, 4)
     notebook.cells[2].outputs = [nbformat.v4.new_output("stream", text="2")]
-    notebook.cells.append(nbformat.v4.new_markdown_cell("prose"))
     nbformat.write(notebook, path)
     assert job_of(notebooks, tmp_path).key == key
+    notebook.cells.append(nbformat.v4.new_markdown_cell("prose"))
+    nbformat.write(notebook, path)
+    assert job_of(notebooks, tmp_path).key != key
     assert job_of(make(tmp_path, "1 + 2"), tmp_path).key != key
     assert job_of(make(tmp_path, "1 + 1", preset="common: {n_eval_rows: 5}"), tmp_path).key != key
     assert job_of(make(tmp_path, "1 + 1"), tmp_path).key == key
@@ -176,7 +178,8 @@ plots.save_figure(plt.figure(), "A9_empty", p.preset, p.results_dir)
 """
 
 
-def test_deleted_figure_comes_back(tmp_path, capsys):
+def test_deleted_figure_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "FIGURES", tmp_path / "figures")
     notebooks, results = make(tmp_path, WRITE, FIGURES), tmp_path / "r"
     other = results / "quick" / "figures" / "A8_of_another_notebook.png"
     other.parent.mkdir(parents=True)

@@ -115,6 +115,17 @@ def test_home_folder_is_known_as_the_loaders_know_it(tmp_path, monkeypatch):
         check("01_seed_divergence", GOOD | local | {"layer": 3})
 
 
+def test_folder_or_other_file_is_no_corpus(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check("01_seed_divergence", GOOD | {"corpus": "text"})
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text.md").touch()
+    for name in ("text", "text.md"):
+        for refusing in (lambda name: check("01_seed_divergence", GOOD | {"corpus": name}), check_corpus):
+            with pytest.raises(InputError, match="corpus"):
+                refusing(name)
+
+
 def test_smallest_numbers_of_tokens_are_taken():
     check("01_seed_divergence", GOOD | {"n_tokens": 10, "n_eval_tokens": 20})
 

@@ -113,8 +113,8 @@ def plan(notebooks: Sequence[Path], preset: Preset, results: Path) -> list[Job]:
     for path in notebooks:
         parameters = preset.overrides[path.stem]
         read = [contents[values[path][name]] for name in ("model", "corpus")]
-        code = [source(cell) for cell in read_cells(path) if cell["cell_type"] == "code"]
-        text = json.dumps([common, path.stem, code, parameters, read], sort_keys=True)
+        cells = [source(cell) for cell in read_cells(path)]
+        text = json.dumps([common, path.stem, cells, parameters, read], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()
         jobs.append(Job(path, parameters, results / preset.name, key, preset.expected_seconds.get(path.stem)))
     return jobs

@@ -180,12 +180,12 @@ def local_path(name: str) -> Path:
 
 
 def check_corpus(corpus: str) -> None:
-    """A text file must exist; anything else must look like a name."""
+    """A text file must exist; anything else must look like a name, and not be a folder or another file."""
     path = local_path(corpus)
     if path.suffix in TEXT_FILES:
         if not path.is_file():
             raise InputError(f"parameter corpus = {corpus!r}: there is no such file")
-    elif not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", corpus):
+    elif path.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", corpus):
         raise InputError(f"parameter corpus = {corpus!r} must be {RULES['corpus'].allowed}")
 
 
