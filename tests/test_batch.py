@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -54,11 +55,12 @@ def make(folder: Path, *body: str, preset: str = "", name: str = "00_language_mo
 
 
 def start(notebooks: Path, results: Path) -> subprocess.Popen:
-    """A batch in a process group of its own."""
+    """A batch in a process group of its own, which heeds SIGINT even where this process was told to ignore it."""
     code = f"from pathlib import Path; from sae_utils.run.batch import main; import sys; sys.exit(main(\
 ['--preset', 'quick'], Path({str(notebooks)!r}), Path({str(results)!r})))"
-    pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=pipe, stderr=pipe, text=True)
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code], start_new_session=True, preexec_fn=heed, **streams)
 
 
 def until(condition, seconds: float = 60) -> None:
@@ -269,7 +271,7 @@ def test_killed_run_leaves_no_result_and_no_process(tmp_path, number):
         os.killpg(run.pid, number)
     else:
         os.kill(run.pid, number)
-    out, err = run.communicate()
+    out, err = run.communicate(timeout=60)
     assert run.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), out + err
     until(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE)
     assert (tmp_path / "r" / "quick" / "00_language_model.json").is_file()
