@@ -7,9 +7,10 @@ tests/test_nbval_tolerance.py holds.
 
 Why these tolerances: on one machine the outputs repeat to the last digit. Another CPU or another number of threads
 sums in another order, and training amplifies the difference of 1e-7 in the first step: the choice of the k largest
-latents flips for a few inputs. Losses and shared fractions then move in their third digit. A change of 2 % is small
-beside what the notebooks report (differences between seeds, distance to a null) and large beside that noise; ``ATOL``
-is for fractions near zero.
+latents flips for a few inputs. Measured on notebook 01 at its tiny values, 2026-11-21: one thread against two stayed
+within 2 %; AVX2 against AVX-512 arithmetic moved the shared fraction from .143 to .145 and an end of its interval from
+.081 to .088. ``ATOL`` is half as much again as the largest such move, and small beside what the notebook reports: the
+distance of .14 to a null of 0.
 """
 
 import math
@@ -17,7 +18,7 @@ import os
 import re
 
 RTOL = 2e-2
-ATOL = 5e-3
+ATOL = 1e-2
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w])|(?<!\w)[-+]?(?:nan|inf)(?!\w)")
 NOT_COMPARED = ("stderr", "text/html", "application/javascript", "application/vnd.jupyter.widget-view+json")
 

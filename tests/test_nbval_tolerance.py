@@ -32,7 +32,7 @@ def test_close(stored, new):
 @pytest.mark.parametrize(
     ("stored", "new"),
     [
-        ("FVU 0.12", "FVU 0.13"),
+        ("FVU 0.12", "FVU 0.14"),
         ("FVU 0.12", "L0 0.12"),
         ("2 of 3", "2"),
         ("2 seeds", "3 seeds"),
@@ -66,7 +66,7 @@ PASSING = [
     cell("0.25", [nbformat.v4.new_output("execute_result", {"text/plain": "0.2501"}, execution_count=1)]),
 ]
 FAILING = [
-    cell("print('FVU', 0.13)", [text("FVU 0.12\n")]),
+    cell("print('FVU', 0.14)", [text("FVU 0.12\n")]),
     cell("print('holds')", [text("does not hold\n")]),
     cell("print(1)", []),
     cell("1 / 0", []),

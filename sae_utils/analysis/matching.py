@@ -15,17 +15,23 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from sae_utils.analysis.assignment import assign
 from sae_utils.data.errors import InputError
 
 THRESHOLD = 0.7  # the cosine from which paper A calls two latents the same
+DENSE_PAIRS = 4096**2  # up to as many pairs the dense solver's matrix is held; beyond, the sparse one is faster
 
 
 @dataclass(frozen=True)
 class Matching:
-    """The partner of each latent and the cosine to it; -1 and NaN where a latent has none."""
+    """The partner of each latent and the cosine to it; -1 and NaN where a latent has none.
+
+    ``gap``: how far the total cosine may be from the best one, proven, where the sparse solver was used.
+    """
 
     partner: Int[np.ndarray, " n"]
     cosine: Float[np.ndarray, " n"]
+    gap: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,12 @@ CRITERIA: dict[str, Callable[[SeedOverlap], Bool[np.ndarray, " n"]]] = {
 def match(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Matching:
     """One-to-one matching with the largest total cosine; with n > m, n - m latents of ``a`` stay without a partner.
 
-    Exact (Hungarian method, dense: 8 n m bytes). Raises InputError for rows that are not finite.
+    Exact: the Hungarian method up to ``DENSE_PAIRS`` pairs, beyond ``assignment.assign``, which never holds the
+    matrix of cosines. Raises InputError for rows that are not finite.
     """
+    if len(a) * len(b) > DENSE_PAIRS:
+        found = assign(*_pair_of_unit_rows(a, b))
+        return Matching(found.partner, found.cosine, found.gap)
     cosine = _cosines(a, b)
     rows, columns = linear_sum_assignment(cosine, maximize=True)
     partner = np.full(len(cosine), -1)
@@ -114,7 +124,7 @@ def compare(
         partner, cosine = np.full(len(a), -1), np.full(len(a), np.nan)
         partner[rows[has]] = columns[found.partner[has]]
         cosine[rows] = found.cosine
-        return Matching(partner, cosine)
+        return replace(found, partner=partner, cosine=cosine)
 
     decoders = decoder_a.detach().cpu(), decoder_b.detach().cpu()
     encoders = encoder_a.detach().cpu(), encoder_b.detach().cpu()
@@ -147,10 +157,15 @@ def random_overlap(n: int, m: int, d: int, seed: int, tied: bool, threshold: flo
 
 
 def _cosines(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[np.ndarray, "n m"]:
+    a, b = _pair_of_unit_rows(a, b)
+    return (a @ b.T).numpy()
+
+
+def _pair_of_unit_rows(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
         raise InputError(f"cannot match dictionaries of shapes {shapes}; both must be [latents, d_in] with one d_in")
-    return (_unit_rows(a) @ _unit_rows(b).T).numpy()
+    return _unit_rows(a), _unit_rows(b)
 
 
 def _unit_rows(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
