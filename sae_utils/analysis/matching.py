@@ -95,8 +95,14 @@ def match(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Matching:
 
 def nearest(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Matching:
     """For each latent of ``a`` the latent of ``b`` with the largest cosine; many may share one."""
-    cosine = _cosines(a, b)
-    return Matching(cosine.argmax(axis=1), cosine.max(axis=1))
+    a, b = _pair_of_unit_rows(a, b)
+    partner, cosine = [], []
+    # Some rows at a time: no more of the matrix than the dense solver may hold.
+    for part in a.split(max(1, DENSE_PAIRS // max(1, len(b)))):
+        block = (part @ b.T).numpy()
+        partner.append(block.argmax(axis=1))
+        cosine.append(block.max(axis=1))
+    return Matching(np.concatenate(partner), np.concatenate(cosine))
 
 
 def compare(

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -32,6 +32,7 @@ from sae_utils.data.activations import (
 from sae_utils.data.errors import InputError
 from sae_utils.data.language_model import LanguageModel, check_dtype
 from sae_utils.data.order import Order, kept_positions
+from sae_utils.data.tensor_files import read_safetensors
 
 FORMAT = 1
 SAME_SIZE = {torch.float16: np.int16, torch.bfloat16: np.int16, torch.float32: np.int32}
@@ -112,12 +113,10 @@ class ActivationCache(ActivationSource):
         if not path.exists():
             raise InputError(f"activation cache {self.folder} is unfinished; build it again to go on")
         try:
-            with safe_open(path, "pt") as file:
-                expected = (file.metadata() or {}).get("sha256")
-                stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            stored, about = read_safetensors(path)
         except (SafetensorError, OSError):
             raise InputError(f"activation cache {self.folder}: {path.name} is cut short; delete it all") from None
-        if _tensors_sha256(stored) != expected:
+        if _tensors_sha256(stored) != about.get("sha256"):
             raise InputError(
                 f"activation cache {self.folder}: {path.name} is damaged (its sha256 differs); delete it all"
             )

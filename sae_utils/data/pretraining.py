@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from sae_utils.data.errors import InputError
+from sae_utils.data.tensor_files import read_safetensors
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -188,12 +189,10 @@ def _restore(folder: Path, model, optimizer, identity: str) -> int:
     if not path.exists():
         return 0
     try:
-        with safe_open(path, "pt") as file:
-            found = (file.metadata() or {}).get("identity")
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        state, about = read_safetensors(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"checkpoint {path} is cut short or not safetensors: {error}") from None
-    if found != identity:
+    if about.get("identity") != identity:
         raise InputError(f"checkpoint {path} is of other settings or other text: give another --work, or delete it")
     with torch.no_grad():
         for name, p in model.named_parameters():

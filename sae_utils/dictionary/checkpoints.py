@@ -12,11 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sae_utils.data.errors import InputError
+from sae_utils.data.tensor_files import read_safetensors
 from sae_utils.dictionary.sae import SAE, SAEConfig
 
 FORMAT = "sae_utils/1"
@@ -68,9 +69,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
             f"checkpoint {path} is a pickle or a torch archive, which can run code: only safetensors is read"
         )
     try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        tensors, header = read_safetensors(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"checkpoint {path} is truncated or not a safetensors file: {error}") from None
     if header.get("format") != FORMAT or header.get("kind") != kind:

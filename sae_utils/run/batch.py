@@ -1,7 +1,7 @@
 """Runs the notebooks in order with one preset: ``python -m sae_utils.run.batch --preset laptop``.
 
 Each notebook is executed by papermill in a process of its own. What is done and unchanged is skipped: the key is the
-sha256 of the notebook's code, its parameters, the files that they name and the sources of ``sae_utils``.
+sha256 of the notebook's cells, its parameters, the files that they name and the sources of ``sae_utils``.
 ``results/<preset>/<name>.done.json`` holds the key and is written last, so a killed run leaves nothing that passes for
 a result. Papermill's output notebook proves nothing (a dead kernel's says "completed"): only the exit code and the
 notebook's own results do.
