@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import typing
 
 import pytest
 import yaml
@@ -73,7 +74,7 @@ def test_parameters_cell_is_annotated_and_explained(path):
     first = code_cells(path)[0]
     assert "parameters" in first["metadata"]["tags"]
     for line in source(first).splitlines():
-        assert re.fullmatch(r"\w+: (?:int|float|str|bool) = \S.*  # \S.*", line), line
+        assert re.fullmatch(r"\w+: (?:int|float|str|bool|list\[(?:int|float|str)\]) = \S.*  # \S.*", line), line
     defaults = default_parameters(path)
     assert set(defaults) == set(parameter_names(path.stem))
     assert defaults["preset"] == "tiny"
@@ -83,8 +84,10 @@ def test_parameters_cell_is_annotated_and_explained(path):
 @each_notebook
 def test_annotations_are_the_schema_s_types(path):
     tree = ast.parse(source(code_cells(path)[0]))
-    schema = {name: field.type.__name__ for name, field in SCHEMAS[path.stem].__dataclass_fields__.items()}
-    assert {line.target.id: line.annotation.id for line in tree.body} == schema
+    fields = SCHEMAS[path.stem].__dataclass_fields__
+    schema = {name: getattr(field.type, "__name__", "") for name, field in fields.items()}
+    schema |= {name: str(field.type) for name, field in fields.items() if typing.get_args(field.type)}
+    assert {line.target.id: ast.unparse(line.annotation) for line in tree.body} == schema
 
 
 @each_notebook
@@ -117,7 +120,7 @@ def test_figure_cells_begin_with_their_figure(path):
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_name_only_what_there_is(path, monkeypatch):
     """A preset for a CUDA machine is checked as if there were one."""
-    monkeypatch.setattr("sae_utils.run.parameters.check_device", lambda device: None)
+    monkeypatch.setattr("sae_utils.run.schemas.check_device", lambda device: None)
     preset = load_preset(path.stem, PATHS)
     assert preset.name == path.stem
     assert set(preset.overrides) == {notebook.stem for notebook in PATHS}

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -11,8 +12,9 @@ from sae_utils.data.corpus import SUFFIXES, check_corpus
 from sae_utils.data.errors import InputError
 from sae_utils.data.language_model import SITES
 from sae_utils.dictionary.sae import ARCHITECTURES
-from sae_utils.run import parameters
-from sae_utils.run.parameters import NOTEBOOKS, RULES, check, check_value, parameter_names
+from sae_utils.run import rules
+from sae_utils.run.parameters import NOTEBOOKS, check, parameter_names
+from sae_utils.run.rules import RULES, check_dictionary, check_value
 
 GOOD = {
     "model": "pycode-2m",
@@ -95,6 +97,31 @@ def test_float_takes_an_int_and_refuses_text_and_infinity():
         check_value("lr", float, True)
 
 
+def test_a_list_is_checked_item_by_item():
+    check_value("widths", list[int], [64, 128])
+    for value, said in [
+        (64, "widths = 64 must be a list of at least one int"),
+        ([], r"widths = \[\] must be a list of at least one int"),
+        ([64, "128"], "widths = '128' must be int, not str"),
+        ([64, 0], "widths = 0 must be 1 or more"),
+        ([64, 128, 64], r"widths = \[64, 128, 64\] holds 64 twice"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            check_value("widths", list[int], value)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"k": 9, "widths": [16, 8]}, r"k = 9 must be 1 to widths = \[16, 8\]"),
+        ({"ks": [4, 9], "n_latents": 8}, r"ks = \[4, 9\] must be 1 to n_latents = 8"),
+    ],
+)
+def test_no_k_exceeds_any_width(values, said):
+    with pytest.raises(InputError, match=said):
+        check_dictionary(types.SimpleNamespace(**values))
+
+
 def test_local_model_folder_is_checked_by_its_config(tmp_path):
     with pytest.raises(InputError, match="the folder has no config.json"):
         check("01_seed_divergence", GOOD | {"model": str(tmp_path)})
@@ -131,9 +158,9 @@ def test_smallest_numbers_of_tokens_are_taken():
 
 
 def test_choices_are_those_of_the_code_that_takes_them():
-    assert parameters.SITES == SITES
-    assert sorted(parameters.ARCHITECTURES) == sorted(ARCHITECTURES)
-    assert set(parameters.TEXT_FILES) == set(SUFFIXES)
+    assert rules.SITES == SITES
+    assert sorted(rules.ARCHITECTURES) == sorted(ARCHITECTURES)
+    assert set(rules.TEXT_FILES) == set(SUFFIXES)
 
 
 def test_every_rule_belongs_to_a_parameter():

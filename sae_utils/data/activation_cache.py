@@ -94,6 +94,12 @@ class ActivationCache(ActivationSource):
         self._dtype = check_dtype(self.manifest["dtype"])
         self._shards: dict[tuple[int, str], Tensor] = {}
 
+    @property
+    def content(self) -> str:
+        """A hash of the manifest, which names the model's weights and the tokens by theirs."""
+        about = json.dumps(self.manifest, sort_keys=True) + str(self.order.block_rows)
+        return hashlib.sha256(about.encode()).hexdigest()
+
     def read(self, rows):
         """Copies of the rows, gathered from the memory-mapped shards."""
         per_shard = self.manifest["rows_per_shard"]

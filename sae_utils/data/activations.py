@@ -1,5 +1,6 @@
 """Sources of activations behind one interface: in memory, from a live language model, or (activation_cache) on disk."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,11 @@ class ActivationSource(ABC):
     @abstractmethod
     def read(self, rows: Int[np.ndarray, " rows"]) -> dict[str, Float[Tensor, "rows context d_in"]]:
         """All activations of the ascending ``rows``, in any floating dtype, at each hook point."""
+
+    @property
+    @abstractmethod
+    def content(self) -> str:
+        """A hash that is equal only for equal batches."""
 
     @property
     def n_tokens(self) -> int:
@@ -113,6 +119,17 @@ class TensorSource(ActivationSource):
         self.order = Order(np.ones((len(tensors[self.hook_points[0]]), 1), dtype=bool), block_rows)
         self._tensors = dict(tensors)
 
+    @cached_property
+    def content(self) -> str:
+        """A hash of the tensors."""
+        sha = hashlib.sha256(str(self.order.block_rows).encode())
+        for name, x in self._tensors.items():
+            sha.update(
+                f"{name} {x.dtype} {tuple(x.shape)}".encode()
+                + x.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+            )
+        return sha.hexdigest()
+
     def read(self, rows):
         """The rows, with a context of one."""
         return {name: x[torch.from_numpy(rows).to(x.device), None] for name, x in self._tensors.items()}
@@ -143,6 +160,14 @@ class ActivationStream(ActivationSource):
         end = model.tokenizer.eos_token_id if exclude_end_of_text else None
         self.order = Order(kept_positions(rows, end), block_rows)
         self._model, self._rows = model, rows
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of the model's weights, the tokens, and which of them take part."""
+        about = f"{self._model.fingerprint} {self.hook_points} {self.order.block_rows} {self._rows.shape}"
+        sha = hashlib.sha256(about.encode() + np.ascontiguousarray(self._rows).tobytes())
+        sha.update(self.order.keep.tobytes())
+        return sha.hexdigest()
 
     def read(self, rows):
         """Forward passes over the rows."""

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sae_utils.data.paths import PACKAGE
-from sae_utils.run.parameters import local_path
 from sae_utils.run.results import sha256
+from sae_utils.run.rules import local_path
 
 
 def sources_digest(notebooks: Path) -> str:

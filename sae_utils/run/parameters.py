@@ -1,4 +1,4 @@
-"""Parameters of the notebooks: one frozen dataclass each, checked before anything loads.
+"""Parameters of the notebooks, checked before anything loads.
 
 Papermill enforces no type (YAML reads ``1e-4`` as a string, ``-p flag true`` is a string too) and only warns of an
 unknown name, so each notebook's second code cell is::
@@ -6,123 +6,16 @@ unknown name, so each notebook's second code cell is::
     from sae_utils.run.parameters import check
     p = check("01_seed_divergence", globals())
 
-A new notebook adds a dataclass here and an entry in ``NOTEBOOKS``; a new name adds an entry in ``RULES``. The same
-name means the same thing in every notebook.
+What a notebook takes is in ``schemas``, what a value may be in ``rules``.
 """
 
 import ast
 import difflib
-import json
-import math
-import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import fields
 
 from sae_utils.data.errors import InputError
-from sae_utils.data.paths import MODELS
-
-SITES = ("mlp_out", "resid_pre", "resid_post")
-FIXED_K = ("topk", "batch_topk")
-ARCHITECTURES = (*FIXED_K, "relu", "gated", "jump_relu")
-TEXT_FILES = (".txt", ".jsonl", ".parquet")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a value may be: a range (both ends included), a choice, or a pattern that ``allowed`` puts in words."""
-
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    pattern: str = ""
-    allowed: str = ""
-
-    def refusal(self, value: object) -> str:
-        """What is allowed, in words; empty where ``value`` is."""
-        if self.choices and value not in self.choices:
-            return "one of " + ", ".join(self.choices)
-        if self.pattern and not re.fullmatch(self.pattern, value):
-            return self.allowed
-        if self.low is not None and value < self.low or self.high is not None and value > self.high:
-            return f"{self.low} or more" if self.high is None else f"{self.low} to {self.high}"
-        return ""
-
-
-RULES = {
-    "model": Rule(pattern=r"\S.*", allowed="a bundled model's name, a folder, or a Hugging Face name"),
-    "corpus": Rule(
-        pattern=r"\S.*", allowed="installed-python, a Hugging Face dataset, or a .txt, .jsonl or .parquet file"
-    ),
-    "layer": Rule(low=0),
-    "site": Rule(choices=SITES),
-    "architecture": Rule(choices=ARCHITECTURES),
-    "n_latents": Rule(low=1),
-    "k": Rule(low=1),
-    "n_seeds": Rule(low=2),
-    "n_tokens": Rule(low=1),
-    "n_eval_tokens": Rule(low=1),
-    "n_eval_rows": Rule(low=1),
-    "n_ngram_tokens": Rule(low=1),
-    "batch_size": Rule(low=1),
-    "context": Rule(low=0),
-    "data_seed": Rule(low=0, high=2**32 - 1),
-    "device": Rule(pattern=r"cpu|cuda(:\d+)?", allowed="cpu, cuda or cuda:<number>"),
-    "preset": Rule(pattern=r"[A-Za-z0-9][\w.-]*", allowed="letters, digits, '-', '_' and '.'"),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameters:
-    """What every notebook takes. Raises InputError, in one line, for the first value that cannot be."""
-
-    model: str
-    corpus: str
-    context: int
-    device: str
-    results_dir: str
-    preset: str
-
-    def __post_init__(self):
-        for field in fields(self):
-            check_value(field.name, field.type, getattr(self, field.name))
-        check_corpus(self.corpus)
-        check_model(self.model, self.context, getattr(self, "layer", 0))
-        check_dictionary(self)
-        check_batches(self)
-        check_device(self.device)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageModelParameters(Parameters):
-    """Parameters of ``00_language_model``."""
-
-    n_eval_rows: int
-    n_ngram_tokens: int
-    batch_size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedDivergenceParameters(Parameters):
-    """Parameters of ``01_seed_divergence``."""
-
-    layer: int
-    site: str
-    architecture: str
-    n_latents: int
-    k: int
-    n_seeds: int
-    n_tokens: int
-    n_eval_tokens: int
-    batch_size: int
-    data_seed: int
-
-
-NOTEBOOKS: dict[str, type[Parameters]] = {
-    "00_language_model": LanguageModelParameters,
-    "01_seed_divergence": SeedDivergenceParameters,
-}
+from sae_utils.run.schemas import NOTEBOOKS, Parameters
 
 
 def check(notebook: str, namespace: Mapping[str, object]) -> Parameters:
@@ -160,81 +53,3 @@ def injected_names(namespace: Mapping[str, object]) -> list[str]:
     """The names that papermill's injected cell assigns, read from IPython's list of executed cells."""
     cells = [cell for cell in namespace.get("In", ()) if cell.startswith("# Parameters\n")]
     return [target.id for cell in cells for node in ast.parse(cell).body for target in node.targets]
-
-
-def check_value(name: str, kind: type, value: object) -> None:
-    """Type, without any conversion (True is no int, "512" is no int; an int is a float), and range of one value."""
-    if type(value) is not kind and not (kind is float and type(value) is int):
-        hint = " (YAML reads 1e-4 as text: write 1.0e-4)" if kind is float else ""
-        raise InputError(f"parameter {name} = {value!r} must be {kind.__name__}, not {type(value).__name__}{hint}")
-    if kind is float and not math.isfinite(value):
-        raise InputError(f"parameter {name} = {value!r} must be a finite number")
-    allowed = RULES[name].refusal(value) if name in RULES else ""
-    if allowed:
-        raise InputError(f"parameter {name} = {value!r} must be {allowed}")
-
-
-def local_path(name: str) -> Path:
-    """Where a model or a corpus of this name would be on this machine, with ``~`` for one's home folder."""
-    return Path(os.path.expanduser(name))  # Path.expanduser raises for a user who is not there
-
-
-def check_corpus(corpus: str) -> None:
-    """A text file must exist; anything else must look like a name, and not be a folder or another file."""
-    path = local_path(corpus)
-    if path.suffix in TEXT_FILES:
-        if not path.is_file():
-            raise InputError(f"parameter corpus = {corpus!r}: there is no such file")
-    elif path.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", corpus):
-        raise InputError(f"parameter corpus = {corpus!r} must be {RULES['corpus'].allowed}")
-
-
-def check_model(model: str, context: int, layer: int) -> None:
-    """Layer and context against the config.json of a bundled or local model; a hub model is checked when it loads."""
-    folder = MODELS / model if (MODELS / model).is_dir() else local_path(model)
-    if not folder.is_dir():
-        if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", model):
-            raise InputError(f"parameter model = {model!r}: there is no such folder")
-        return
-    if not (folder / "config.json").is_file():
-        raise InputError(f"parameter model = {model!r}: the folder has no config.json")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    n_layers = config.get("num_hidden_layers", config.get("n_layer"))
-    longest = config.get("max_position_embeddings", config.get("n_positions"))
-    if n_layers and layer >= n_layers:
-        raise InputError(f"parameter layer = {layer} must be 0 to {n_layers - 1} for the model {model}")
-    if longest and context > longest:
-        raise InputError(f"parameter context = {context} must be 0 (the model's) to {longest} for the model {model}")
-
-
-def check_dictionary(p: Parameters) -> None:
-    """Sizes and architecture of the dictionaries, where the notebook trains any."""
-    if hasattr(p, "k") and p.k > p.n_latents:
-        raise InputError(f"parameter k = {p.k} must be 1 to n_latents = {p.n_latents}")
-    if hasattr(p, "architecture") and p.architecture not in FIXED_K and not hasattr(p, "sparsity"):
-        raise InputError(
-            f"parameter architecture = {p.architecture!r} needs a sparsity coefficient, which this notebook does not "
-            f"take; allowed here: {', '.join(FIXED_K)}"
-        )
-
-
-def check_batches(p: Parameters) -> None:
-    """Tokens for at least one training step, and for one batch of evaluation, where the notebook trains."""
-    if hasattr(p, "n_tokens") and p.n_tokens < p.batch_size:
-        raise InputError(f"parameter n_tokens = {p.n_tokens} must be batch_size = {p.batch_size} or more")
-    # Twice, for the first position of each row and the ends of texts are left out.
-    if hasattr(p, "n_eval_tokens") and p.n_eval_tokens < 2 * p.batch_size:
-        raise InputError(
-            f"parameter n_eval_tokens = {p.n_eval_tokens} must be 2 * batch_size = {2 * p.batch_size} or more"
-        )
-
-
-def check_device(device: str) -> None:
-    """Imports torch for a CUDA device alone. Raises InputError where it is not there."""
-    if device == "cpu":
-        return
-    import torch
-
-    count = torch.cuda.device_count()
-    if int(device.partition(":")[2] or 0) >= count:
-        raise InputError(f"parameter device = {device!r}: this machine has {count} CUDA devices; use cpu")

@@ -1,0 +1,131 @@
+"""Trained dictionaries are found again by what they are, and never confused."""
+
+import ast
+
+import pytest
+import torch
+from synthetic_activations import planted
+
+from sae_utils.data.activations import TensorSource
+from sae_utils.data.errors import InputError
+from sae_utils.data.paths import PACKAGE
+from sae_utils.dictionary import trained
+from sae_utils.dictionary.sae import SAE, SAEConfig
+from sae_utils.dictionary.trained import CODE, stack_key, train_or_load
+from sae_utils.dictionary.training import TrainingConfig, train
+
+CONFIG = SAEConfig(8, 16, "topk", 3)
+TRAINING = TrainingConfig(640, 64)
+
+
+@pytest.fixture
+def source():
+    return TensorSource({"h": planted(1000, 8, 16)[0]})
+
+
+def new(seeds=(0, 1), config=CONFIG, hook="h"):
+    return SAE.create(config, seeds, hook)
+
+
+def same(a: SAE, b: SAE) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_trained_once_and_then_read(source, tmp_path, monkeypatch):
+    alone = new()
+    train([alone], source, TRAINING, progress=False)
+    (first,) = train_or_load([new()], source, TRAINING, tmp_path, progress=False)
+    assert same(first, alone)
+    monkeypatch.setattr(trained, "train", lambda *_: pytest.fail("trained again"))
+    (second,) = train_or_load([new()], source, TRAINING, tmp_path, progress=False)
+    assert same(second, alone)
+    assert second.seeds == (0, 1) and second.hook_point == "h"
+    assert [path.name[:12] for path in tmp_path.iterdir()] == ["dictionaries"]
+
+
+def test_only_what_is_missing_is_trained(source, tmp_path, monkeypatch):
+    train_or_load([new()], source, TRAINING, tmp_path, progress=False)
+    seen = []
+
+    def watched(stacks, *rest):
+        seen.extend(sae.seeds for sae in stacks)
+        return train(stacks, *rest)
+
+    monkeypatch.setattr(trained, "train", watched)
+    out = train_or_load([new([5]), new(), new([6])], source, TRAINING, tmp_path, progress=False)
+    assert seen == [(5,), (6,)]
+    assert [sae.seeds for sae in out] == [(5,), (0, 1), (6,)]
+
+
+def test_whatever_weights_depend_on_changes_the_key(source):
+    other_units = new()
+    other_units.scale.fill_(2.0)
+    keys = [
+        stack_key(new(), source, TRAINING),
+        stack_key(new((0, 2)), source, TRAINING),
+        stack_key(new(config=SAEConfig(8, 16, "topk", 4)), source, TRAINING),
+        stack_key(new(config=SAEConfig(8, 16, "batch_topk", 3)), source, TRAINING),
+        stack_key(other_units, source, TRAINING),
+        stack_key(new(), source, TrainingConfig(704, 64)),
+        stack_key(new(), source, TrainingConfig(640, 64, data_seed=1)),
+        stack_key(new(), TensorSource({"h": planted(1000, 8, 16)[0] + 1e-3}), TRAINING),
+        stack_key(new(), TensorSource({"h": planted(1000, 8, 16)[0]}, block_rows=10), TRAINING),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert stack_key(new(), source, TRAINING) == keys[0]
+
+
+def test_the_code_that_trains_is_in_the_key(source, monkeypatch):
+    before = stack_key(new(), source, TRAINING)
+    monkeypatch.setattr(trained, "code_digest", lambda: "other")
+    assert stack_key(new(), source, TRAINING) != before
+
+
+def imports(name: str) -> set[str]:
+    """Files of the layer ``dictionary`` that the file imports, by themselves or through another."""
+    found = set()
+    for node in ast.walk(ast.parse((PACKAGE / name).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("sae_utils.dictionary"):
+            names = [alias.name for alias in node.names] if node.module == "sae_utils.dictionary" else [""]
+            found |= {f"{node.module.replace('.', '/')}/{part}".rstrip("/") + ".py" for part in names}
+    found = {path.removeprefix("sae_utils/") for path in found}
+    return found.union(*(imports(path) for path in found)) if found else found
+
+
+def test_code_names_every_module_that_training_uses():
+    used = imports("dictionary/training.py") | {"dictionary/training.py"}
+    assert used - set(CODE) == {"dictionary/checkpoints.py"}
+    assert all((PACKAGE / name).is_file() for name in CODE)
+
+
+def test_a_killed_call_goes_on_and_leaves_no_checkpoint(source, tmp_path, monkeypatch):
+    (whole,) = train_or_load([new()], source, TRAINING, tmp_path / "whole", progress=False)
+    often = TrainingConfig(640, 64, checkpoint_every=4)
+
+    def killed(stacks, source, config, checkpoint, progress):
+        steps = iter(range(6))
+        batches = source.batches
+        source.batches = lambda *a, **k: (batch for batch in batches(*a, **k) if next(steps, None) is not None or 1 / 0)
+        try:
+            train(stacks, source, config, checkpoint, progress)
+        finally:
+            source.batches = batches
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trained, "train", killed)
+        with pytest.raises(ZeroDivisionError):
+            train_or_load([new()], source, often, tmp_path, progress=False)
+    assert [path.name[:8] for path in tmp_path.glob("*.safetensors")] == ["training"]
+    (resumed,) = train_or_load([new()], source, often, tmp_path, progress=False)
+    assert same(resumed, whole)
+    assert [path.name[:12] for path in tmp_path.glob("*.safetensors")] == ["dictionaries"]
+
+
+def test_a_damaged_file_is_refused(source, tmp_path):
+    train_or_load([new()], source, TRAINING, tmp_path, progress=False)
+    (path,) = tmp_path.iterdir()
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match="corrupt"):
+        train_or_load([new()], source, TRAINING, tmp_path, progress=False)
