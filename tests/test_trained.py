@@ -60,12 +60,15 @@ def test_only_what_is_missing_is_trained(source, tmp_path, monkeypatch):
 def test_whatever_weights_depend_on_changes_the_key(source):
     other_units = new()
     other_units.scale.fill_(2.0)
+    frozen = new()
+    frozen.b_enc.requires_grad_(False)
     keys = [
         stack_key(new(), source, TRAINING),
         stack_key(new((0, 2)), source, TRAINING),
         stack_key(new(config=SAEConfig(8, 16, "topk", 4)), source, TRAINING),
         stack_key(new(config=SAEConfig(8, 16, "batch_topk", 3)), source, TRAINING),
         stack_key(other_units, source, TRAINING),
+        stack_key(frozen, source, TRAINING),
         stack_key(new(), source, TrainingConfig(704, 64)),
         stack_key(new(), source, TrainingConfig(640, 64, data_seed=1)),
         stack_key(new(), TensorSource({"h": planted(1000, 8, 16)[0] + 1e-3}), TRAINING),

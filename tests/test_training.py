@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -224,14 +225,15 @@ def test_killed_and_run_again_is_the_uninterrupted_run_to_the_bit(tmp_path):
 
 
 class Spy:
-    """A source that notes where it was asked to begin."""
+    """A source that notes where it was asked to begin, and ends after ``last`` batches, as if killed there."""
 
-    def __init__(self, inner):
+    def __init__(self, inner, last=None):
         self.inner, self.d_in, self.hook_points, self.n_tokens = inner, inner.d_in, inner.hook_points, inner.n_tokens
+        self.last = last
 
     def batches(self, *args, first_batch=0, **kwargs):
         self.first_batch = first_batch
-        return self.inner.batches(*args, first_batch=first_batch, **kwargs)
+        return islice(self.inner.batches(*args, first_batch=first_batch, **kwargs), self.last)
 
 
 def test_a_killed_write_leaves_the_checkpoint_before_it(tmp_path, source, monkeypatch):
@@ -289,6 +291,38 @@ def test_what_cannot_work_is_refused_before_the_first_batch(source, monkeypatch)
         with pytest.raises(InputError) as error:
             run(source, stacks, config)
         assert str(error.value).startswith(start) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("frozen", ["b_enc", "W_dec", "encoder"])
+def test_frozen_parameters_stay_and_the_others_learn(source, architecture, frozen, tmp_path):
+    """Also across a resume: the optimiser's state in the checkpoint is that of the learned ones alone."""
+
+    def new():
+        sae = make(source, architecture)
+        sae.get_parameter(frozen).requires_grad_(False)
+        return sae
+
+    first, whole, resumed, config = new(), new(), new(), steps(20, lr=3e-3, checkpoint_every=8)
+    run(source, [whole], config)
+    for name, p in whole.named_parameters():
+        assert torch.equal(p, first.get_parameter(name)) is (name == frozen), name
+    path = tmp_path / "checkpoint"
+    with pytest.raises(StopIteration):
+        run(Spy(source, last=10), [new()], config, path)
+    assert not any(f"adam.{frozen}" in name for name in read_tensors(path, "training")[0])
+    run(source, [resumed], config, path)
+    assert_same_weights(whole, resumed)
+
+
+def test_what_is_frozen_makes_another_run_and_all_frozen_is_refused(source, tmp_path):
+    path, sae = tmp_path / "checkpoint", make(source)
+    run(source, [make(source)], steps(4), path)
+    sae.b_enc.requires_grad_(False)
+    with pytest.raises(InputError, match="other settings or data"):
+        run(source, [sae], steps(4), path)
+    with pytest.raises(InputError, match=r"^stacks\[1\] has no parameter that requires a gradient"):
+        run(source, [make(source), sae.requires_grad_(False)], steps(4))
 
 
 BAD = {

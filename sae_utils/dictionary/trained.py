@@ -18,7 +18,7 @@ from sae_utils.data.activations import ActivationSource
 from sae_utils.data.paths import PACKAGE
 from sae_utils.dictionary.checkpoints import load_sae, save_sae
 from sae_utils.dictionary.sae import SAE
-from sae_utils.dictionary.training import TrainingConfig, train
+from sae_utils.dictionary.training import TrainingConfig, frozen, train
 
 # The code that weights depend on, given the activations.
 CODE = (
@@ -53,12 +53,14 @@ def train_or_load(
 def stack_key(sae: SAE, source: ActivationSource, config: TrainingConfig) -> str:
     """A hash of what the trained weights of the new stack ``sae`` depend on.
 
-    Its settings, seeds, hook point and first weights, the training's settings, the activations and the code.
+    Its settings, seeds, hook point, first weights and which of them are frozen, the training's settings, the
+    activations and the code.
     """
     about = {
         "config": asdict(sae.config),
         "hook_point": sae.hook_point,
         "seeds": sae.seeds,
+        "frozen": frozen(sae),
         "device": sae.W_dec.device.type,
         "training": asdict(config),
         "source": source.content,

@@ -65,13 +65,14 @@ class TrainingLog:
 
 
 class StackTrainer:
-    """One stack with its optimiser and its counters."""
+    """One stack with its optimiser and its counters. Parameters that require no gradient stay as they are."""
 
     def __init__(self, sae: SAE, config: TrainingConfig):
         self.sae, self.config = sae, config
         self.lr = config.lr or optimisation.default_learning_rate(sae.config.n_latents)
         device = sae.W_dec.device
-        self.optimizer = torch.optim.Adam(sae.parameters(), lr=self.lr, betas=config.betas, fused=True)
+        self.learned = {name: p for name, p in sae.named_parameters() if p.requires_grad}
+        self.optimizer = torch.optim.Adam(self.learned.values(), lr=self.lr, betas=config.betas, fused=True)
         self.since_fired = torch.zeros(sae.b_enc.shape, dtype=torch.int64, device=device)
         self.rows: list[Tensor] = []  # of the log: [4, S] each
 
@@ -86,15 +87,16 @@ class StackTrainer:
         with torch.autocast("cuda", torch.bfloat16, enabled=config.bfloat16 and x.is_cuda):
             terms = training_loss(sae, sae.normalise(x), self.dead)
         terms.loss.sum().backward()
-        if sae.config.unit_norm_decoder:
+        unit_norm = sae.config.unit_norm_decoder and sae.W_dec.requires_grad
+        if unit_norm:
             optimisation.remove_parallel_gradient(sae.W_dec.grad, sae.W_dec)
-        optimisation.clip_per_member([p.grad for p in sae.parameters()], config.clip)
+        optimisation.clip_per_member([p.grad for p in self.learned.values()], config.clip)
         factor = optimisation.schedule(step, config.n_steps, config.warmup, config.decay)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * factor
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if sae.config.unit_norm_decoder:
+        if unit_norm:
             optimisation.normalise_rows(sae.W_dec)
         self._count(step, len(x), terms)
 
@@ -115,7 +117,7 @@ class StackTrainer:
         state = {f"sae.{name}": t for name, t in self.sae.state_dict().items()}
         state["since_fired"] = self.since_fired
         state["rows"] = torch.stack(self.rows) if self.rows else torch.zeros(0, 4, self.sae.n_members)
-        for name, p in self.sae.named_parameters():
+        for name, p in self.learned.items():
             state |= {f"adam.{name}.{key}": t for key, t in self.optimizer.state[p].items()}
         return state
 
@@ -125,7 +127,7 @@ class StackTrainer:
         self.sae.load_state_dict({name[4:]: t for name, t in state.items() if name.startswith("sae.")})
         self.since_fired = state["since_fired"].to(device)
         self.rows = list(state["rows"])
-        for name, p in self.sae.named_parameters():
+        for name, p in self.learned.items():
             keys = ("step", "exp_avg", "exp_avg_sq")
             self.optimizer.state[p] = {key: state[f"adam.{name}.{key}"].to(device) for key in keys}
 
@@ -136,9 +138,17 @@ class StackTrainer:
         return TrainingLog(torch.tensor(steps) * self.config.batch_size, *torch.stack(self.rows).unbind(1))
 
 
+def frozen(sae: SAE) -> list[str]:
+    """Names of the parameters that training leaves as they are: those that require no gradient."""
+    return [name for name, p in sae.named_parameters() if not p.requires_grad]
+
+
 def _fingerprint(stacks: Sequence[SAE], source, config: TrainingConfig) -> dict:
     """What must be equal for a checkpoint to be this run's, as JSON would give it back."""
-    about = [{"config": asdict(s.config), "seeds": list(s.seeds), "hook_point": s.hook_point} for s in stacks]
+    about = [
+        {"config": asdict(s.config), "seeds": list(s.seeds), "hook_point": s.hook_point, "frozen": frozen(s)}
+        for s in stacks
+    ]
     return {"training": asdict(config) | {"betas": list(config.betas)}, "stacks": about, "n_in_pass": source.n_tokens}
 
 
@@ -177,7 +187,9 @@ def _check(stacks: Sequence[SAE], source, config: TrainingConfig) -> str:
     devices = {str(sae.W_dec.device) for sae in stacks}
     if len(devices) > 1:
         raise InputError(f"stacks are on several devices ({', '.join(sorted(devices))}); put all on one")
-    for sae in stacks:
+    for i, sae in enumerate(stacks):
+        if not any(p.requires_grad for p in sae.parameters()):
+            raise InputError(f"stacks[{i}] has no parameter that requires a gradient: there is nothing to train")
         if sae.hook_point not in source.d_in:
             raise InputError(
                 f"hook point {sae.hook_point!r} is not among the activations: {', '.join(source.hook_points)}"
