@@ -101,6 +101,26 @@ def test_auxk_reaches_the_encoder_of_dead_latents(architecture):
             assert reached == (auxk is not None), name
 
 
+def test_auxk_reaches_the_encoder_without_a_bias_and_with_a_frozen_decoder():
+    """What is frozen or absent gets no gradient; the others get the one that they would get anyway."""
+    x = batch_of(50, 5)
+    dead = torch.zeros(1, 11, dtype=torch.bool)
+    dead[0, [2, 5, 8]] = True
+    sae = make("batch_topk", k=2, auxk=2, encoder_bias=False)
+    with torch.no_grad():
+        sae.b_enc.zero_()
+        sae.encoder[dead] *= 1e-3  # never among the kept ones
+    terms, free = gradients(sae, x, dead)
+    assert not terms.fired[dead].any()
+    assert free["b_enc"] is None
+    assert (free["encoder"][dead].norm(dim=-1) > 0).all()
+    sae.W_dec.requires_grad_(False)
+    _, frozen = gradients(sae, x, dead)
+    assert frozen["b_enc"] is None and frozen["W_dec"] is None
+    for name in ("encoder", "b_dec"):
+        assert_same(frozen[name], free[name])
+
+
 def test_auxk_alone_moves_latents_that_topk_never_chooses():
     x = batch_of(30, 5)
     sae = make("topk", auxk=3)

@@ -129,6 +129,12 @@ def test_first_decoder_rows_point_everywhere():
     assert F.cosine_similarity(rows[:256], rows[256:]).abs().max() < 0.9
 
 
+def test_without_an_encoder_bias_there_is_none_to_learn():
+    sae = SAE.create(SAEConfig(6, 24, "batch_topk", k=4, encoder_bias=False), [0, 1])
+    assert not sae.b_enc.requires_grad and not sae.b_enc.any()
+    assert SAE.create(SAEConfig(6, 24, "batch_topk", k=4), [0]).b_enc.requires_grad
+
+
 def test_an_empty_slot_does_not_overwrite_a_full_one():
     code = make("relu").encode(raw_activations())
     empty_first = type(code)(torch.tensor([[[2.0, 0.0]]]), torch.tensor([[[3, 3]]]))

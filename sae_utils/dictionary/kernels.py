@@ -165,6 +165,8 @@ class _SparseDecode(torch.autograd.Function):
     def backward(ctx, grad):
         grad = grad.contiguous()
         grad_values = torch.autograd.grad(ctx.out, ctx.weights, grad, retain_graph=True)[0]
+        if not ctx.needs_input_grad[1]:  # a frozen decoder
+            return grad_values, None, None
         n_members, n_latents, _ = ctx.shape
         order, bags, starts = ctx.pattern.transposed(n_members * n_latents)
         by_latent = ctx.weights.detach()[order]

@@ -35,6 +35,7 @@ class SAEConfig:
     unit_norm_decoder: bool = True  # False: free norms, and the penalty weighs each latent by its row's norm
     auxk: int | None = None  # dead latents per token that learn the residual (AuxK); None: no revival
     auxk_coefficient: float = 1 / 32  # weight of AuxK's loss (Gao et al. 2024, section A.2)
+    encoder_bias: bool = True  # False: b_enc stays 0, as in meta-SAEs (Leask et al. 2025)
 
     def __post_init__(self):
         if self.architecture not in ARCHITECTURES:
@@ -108,7 +109,7 @@ class SAE(nn.Module):
         shape = len(self.seeds), config.n_latents, config.d_in
         self.encoder = nn.Parameter(torch.zeros(shape))
         self.W_dec = nn.Parameter(torch.zeros(shape))
-        self.b_enc = nn.Parameter(torch.zeros(shape[:2]))
+        self.b_enc = nn.Parameter(torch.zeros(shape[:2]), requires_grad=config.encoder_bias)
         self.b_dec = nn.Parameter(torch.zeros(shape[0], shape[2]))
         for name, value in _extra_parameters(config).items():
             setattr(self, name, nn.Parameter(torch.full(shape[:2], value)))
