@@ -33,6 +33,14 @@ class Matching:
     cosine: Float[np.ndarray, " n"]
     gap: float | None = None
 
+    def inverse(self, m: int) -> "Matching":
+        """The same one-to-one matching, seen from the ``m`` latents of the other side."""
+        has = self.partner >= 0
+        partner, cosine = np.full(m, -1), np.full(m, np.nan)
+        partner[self.partner[has]] = has.nonzero()[0]
+        cosine[self.partner[has]] = self.cosine[has]
+        return Matching(partner, cosine, self.gap)
+
 
 @dataclass(frozen=True)
 class SeedOverlap:
@@ -72,6 +80,8 @@ CRITERIA: dict[str, Callable[[SeedOverlap], Bool[np.ndarray, " n"]]] = {
     "notebook": lambda o: (o.decoder.cosine > o.threshold) & (o.encoder.cosine > o.threshold),
     # the authors' bar charts of models and architectures
     "decoder_only": lambda o: o.decoder.cosine > o.threshold,
+    # paper B: the nearest decoder row, many to one
+    "max_decoder": lambda o: o.decoder_nearest.cosine > o.threshold,
     # row maxima in place of matchings
     "max_cosine": lambda o: (o.decoder_nearest.cosine > o.threshold) & (o.encoder_nearest.cosine > o.threshold),
 }
@@ -123,19 +133,34 @@ def compare(
         raise InputError(f"encoder and decoder of a dictionary must have the same shape [latents, d_in], not {shapes}")
     alive_a, alive_b = _alive(alive_a, decoder_a, "first"), _alive(alive_b, decoder_b, "second")
 
-    def among_alive(how: Callable[[Tensor, Tensor], Matching], a: Tensor, b: Tensor) -> Matching:
-        found = how(a[alive_a], b[alive_b])
-        has = found.partner >= 0
-        rows, columns = alive_a.nonzero()[:, 0].numpy(), alive_b.nonzero()[:, 0].numpy()
-        partner, cosine = np.full(len(a), -1), np.full(len(a), np.nan)
-        partner[rows[has]] = columns[found.partner[has]]
-        cosine[rows] = found.cosine
-        return replace(found, partner=partner, cosine=cosine)
+    found = [
+        _among_alive(how, a, b, alive_a, alive_b)
+        for how in (match, nearest)
+        for a, b in ((decoder_a, decoder_b), (encoder_a, encoder_b))
+    ]
+    return SeedOverlap(*found, counted=alive_a.numpy(), threshold=threshold)
 
-    decoders = decoder_a.detach().cpu(), decoder_b.detach().cpu()
-    encoders = encoder_a.detach().cpu(), encoder_b.detach().cpu()
-    matchings = [among_alive(how, *rows) for how in (match, nearest) for rows in (decoders, encoders)]
-    return SeedOverlap(*matchings, counted=alive_a.numpy(), threshold=threshold)
+
+def seen_from_second(
+    overlap: SeedOverlap,
+    encoder_a: Float[Tensor, "n d"],
+    decoder_a: Float[Tensor, "n d"],
+    encoder_b: Float[Tensor, "m d"],
+    decoder_b: Float[Tensor, "m d"],
+    alive_a: Bool[Tensor, " n"] | None = None,
+    alive_b: Bool[Tensor, " m"] | None = None,
+) -> SeedOverlap:
+    """``compare`` with its two dictionaries swapped, from what it gave: the matchings are turned round, not solved."""
+    alive_a, alive_b = _alive(alive_a, decoder_a, "first"), _alive(alive_b, decoder_b, "second")
+    m = len(decoder_b)
+    return SeedOverlap(
+        overlap.decoder.inverse(m),
+        overlap.encoder.inverse(m),
+        _among_alive(nearest, decoder_b, decoder_a, alive_b, alive_a),
+        _among_alive(nearest, encoder_b, encoder_a, alive_b, alive_a),
+        counted=alive_b.numpy(),
+        threshold=overlap.threshold,
+    )
 
 
 def threshold_curve(overlap: SeedOverlap, thresholds: Sequence[float]) -> dict[str, Float[np.ndarray, " t"]]:
@@ -160,6 +185,17 @@ def random_overlap(n: int, m: int, d: int, seed: int, tied: bool, threshold: flo
     if tied:
         encoder_a, encoder_b = decoder_a, decoder_b
     return compare(encoder_a, decoder_a, encoder_b, decoder_b, threshold=threshold)
+
+
+def _among_alive(how: Callable[[Tensor, Tensor], Matching], a, b, alive_a, alive_b) -> Matching:
+    """Rows of the alive latents given to ``how``; its answer in the indices of the full dictionaries."""
+    found = how(a.detach().cpu()[alive_a], b.detach().cpu()[alive_b])
+    has = found.partner >= 0
+    rows, columns = alive_a.nonzero()[:, 0].numpy(), alive_b.nonzero()[:, 0].numpy()
+    partner, cosine = np.full(len(a), -1), np.full(len(a), np.nan)
+    partner[rows[has]] = columns[found.partner[has]]
+    cosine[rows] = found.cosine
+    return replace(found, partner=partner, cosine=cosine)
 
 
 def _cosines(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[np.ndarray, "n m"]:

@@ -14,10 +14,11 @@ from sae_utils.analysis.matching import (
     SeedOverlap,
     compare,
     random_overlap,
+    seen_from_second,
     threshold_curve,
 )
 
-Pairs = Mapping[tuple[int, int], SeedOverlap]
+Pairs = Mapping[tuple[int, int], SeedOverlap]  # the overlap of dictionaries i and j, seen from i
 
 
 def _relative_gain(many, one, counted) -> Float[np.ndarray, " n"]:
@@ -38,6 +39,12 @@ STATISTICS: dict[str, Callable[[SeedOverlap], Float[np.ndarray, " n"]]] = {
 }
 
 
+def latent_values(overlap: SeedOverlap, name: str) -> Float[np.ndarray, " counted"]:
+    """One of ``STATISTICS`` for each counted latent that has a value."""
+    values = STATISTICS[name](overlap)[overlap.counted].astype(float)
+    return values[~np.isnan(values)]
+
+
 def overlap_of_pairs(
     encoders: Float[Tensor, "S n d"],
     decoders: Float[Tensor, "S n d"],
@@ -50,6 +57,21 @@ def overlap_of_pairs(
         (i, j): compare(encoders[i], decoders[i], encoders[j], decoders[j], alive[i], alive[j], threshold)
         for i, j in combinations(range(len(decoders)), 2)
     }
+
+
+def from_both_sides(
+    pairs: Pairs,
+    encoders: Float[Tensor, "S n d"],
+    decoders: Float[Tensor, "S n d"],
+    alive: Bool[Tensor, "S n"] | None = None,
+) -> dict[tuple[int, int], SeedOverlap]:
+    """``overlap_of_pairs`` and, beside each (i, j), the same pair seen from j as (j, i)."""
+    alive = [None] * len(decoders) if alive is None else alive
+    turned = {
+        (j, i): seen_from_second(overlap, encoders[i], decoders[i], encoders[j], decoders[j], alive[i], alive[j])
+        for (i, j), overlap in pairs.items()
+    }
+    return dict(sorted({**pairs, **turned}.items()))
 
 
 def random_pairs(n: int, d: int, tied: bool, n_draws: int = 5, threshold: float = THRESHOLD) -> Pairs:
@@ -73,25 +95,25 @@ def curves(pairs: Pairs, thresholds: Sequence[float]) -> dict[str, Float[np.ndar
     return {criterion: np.stack([curve[criterion] for curve in each]) for criterion in each[0]}
 
 
-def figure_arrays(
-    pairs: Pairs,
-    summaries: Sequence[Mapping[str, Interval]],
-    nulls: Mapping[str, Pairs],
-    thresholds: Float[np.ndarray, " t"],
-) -> dict[str, np.ndarray]:
-    """What the seed figures draw: matched cosines of the first pair, curves of every pair, ``shared`` by criterion.
+def pairwise(pairs: Pairs, name: str) -> Float[np.ndarray, "S S"]:
+    """One of ``STATISTICS`` of each pair as a matrix, row i as seen from dictionary i; the diagonal is NaN."""
+    n = 1 + max(max(pair) for pair in pairs)
+    matrix = np.full((n, n), np.nan)
+    for pair, values in _latent_values(pairs, name).items():
+        matrix[pair] = values.mean()
+    return matrix
 
-    ``shared`` [summaries, criteria, 3] holds estimate, low and high in the order of ``CRITERIA``, and
-    ``shared_null`` [criteria] the largest share in any pair of any null.
-    """
-    first, names = next(iter(pairs.values())), [f"shared_{criterion}" for criterion in CRITERIA]
+
+def figure_arrays(
+    pairs: Pairs, nulls: Mapping[str, Pairs], thresholds: Float[np.ndarray, " t"]
+) -> dict[str, np.ndarray]:
+    """What Figures A1 and A2 draw: the matched cosines of the first pair, and the curves of every pair."""
+    first = next(iter(pairs.values()))
     arrays = {
         "decoder_cosine": first.decoder.cosine,
         "encoder_cosine": first.encoder.cosine,
         "agree": first.agree,
         "thresholds": thresholds,
-        "shared": np.array([[(s[n].estimate, s[n].low, s[n].high) for n in names] for s in summaries]),
-        "shared_null": np.array([[largest(null)[n] for n in names] for null in nulls.values()]).max(axis=0),
     }
     arrays |= {f"curve_{c}": values for c, values in curves(pairs, thresholds).items()}
     for kind, null in nulls.items():
@@ -100,8 +122,7 @@ def figure_arrays(
 
 
 def _latent_values(pairs: Pairs, name: str) -> dict[tuple[int, int], Float[np.ndarray, " n"]]:
-    values = {pair: STATISTICS[name](o)[o.counted].astype(float) for pair, o in pairs.items()}
-    return {pair: v[~np.isnan(v)] for pair, v in values.items()}
+    return {pair: latent_values(overlap, name) for pair, overlap in pairs.items()}
 
 
 def _bounds(name: str) -> tuple[float, float]:
