@@ -128,6 +128,16 @@ def test_a_file_of_torch_save_is_refused(tmp_path, zipped):
     )
 
 
+def test_a_header_that_begins_like_a_pickle_is_read(tmp_path):
+    """The first bytes of a safetensors file are its header's length; 640 is 0x0280, as pickles of protocol 2 begin."""
+    heads = set()
+    for n in range(0, 24, 8):
+        write_tensors(tmp_path / "file", "kind", {"x": torch.ones(2)}, {"filling": "x" * (416 + n)})
+        heads.add((tmp_path / "file").read_bytes()[:2])
+        assert read_tensors(tmp_path / "file", "kind")[0]["x"].sum() == 2
+    assert b"\x80\x02" in heads
+
+
 def test_foreign_safetensors_and_other_kinds_are_refused(saved, tmp_path):
     save_file({"W_dec": torch.zeros(3)}, tmp_path / "none")
     assert "is foreign: its header says no format, no kind" in refused(tmp_path / "none")

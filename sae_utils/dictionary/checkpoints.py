@@ -21,6 +21,7 @@ from sae_utils.data.tensor_files import read_safetensors
 from sae_utils.dictionary.sae import SAE, SAEConfig
 
 FORMAT = "sae_utils/1"
+PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")  # how they and torch's archives begin
 
 
 def _digest(tensors: Mapping[str, Tensor], about: str) -> str:
@@ -62,15 +63,16 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}")
-    with open(path, "rb") as file:
-        head = file.read(2)
-    if head in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK"):
-        raise InputError(
-            f"checkpoint {path} is a pickle or a torch archive, which can run code: only safetensors is read"
-        )
     try:
         tensors, header = read_safetensors(path)
     except (SafetensorError, OSError) as error:
+        # Asked only now: a safetensors file whose header is 640 bytes long begins like a pickle, but for its zeros.
+        with open(path, "rb") as file:
+            head = file.read(3)
+        if head[:2] in PICKLES and head[2:] not in (b"", b"\0"):
+            raise InputError(
+                f"checkpoint {path} is a pickle or a torch archive, which can run code: only safetensors is read"
+            ) from None
         raise InputError(f"checkpoint {path} is truncated or not a safetensors file: {error}") from None
     if header.get("format") != FORMAT or header.get("kind") != kind:
         found = f"{header.get('format', 'no format')}, {header.get('kind', 'no kind')}"
