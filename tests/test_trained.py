@@ -11,7 +11,7 @@ from sae_utils.data.errors import InputError
 from sae_utils.data.paths import PACKAGE
 from sae_utils.dictionary import trained
 from sae_utils.dictionary.sae import SAE, SAEConfig
-from sae_utils.dictionary.trained import CODE, stack_key, train_or_load
+from sae_utils.dictionary.trained import CODE, stack_key, train_or_load, train_or_load_history
 from sae_utils.dictionary.training import TrainingConfig, train
 
 CONFIG = SAEConfig(8, 16, "topk", 3)
@@ -101,27 +101,58 @@ def test_code_names_every_module_that_training_uses():
     assert all((PACKAGE / name).is_file() for name in CODE)
 
 
+def killed_after(n_batches: int):
+    """``train`` that ends with an error after so many batches."""
+
+    def killed(stacks, source, *rest):
+        steps, batches = iter(range(n_batches)), source.batches
+        source.batches = lambda *a, **k: (batch for batch in batches(*a, **k) if next(steps, None) is not None or 1 / 0)
+        try:
+            train(stacks, source, *rest)
+        finally:
+            source.batches = batches
+
+    return killed
+
+
 def test_a_killed_call_goes_on_and_leaves_no_checkpoint(source, tmp_path, monkeypatch):
     (whole,) = train_or_load([new()], source, TRAINING, tmp_path / "whole", progress=False)
     often = TrainingConfig(640, 64, checkpoint_every=4)
 
-    def killed(stacks, source, config, checkpoint, progress):
-        steps = iter(range(6))
-        batches = source.batches
-        source.batches = lambda *a, **k: (batch for batch in batches(*a, **k) if next(steps, None) is not None or 1 / 0)
-        try:
-            train(stacks, source, config, checkpoint, progress)
-        finally:
-            source.batches = batches
-
     with monkeypatch.context() as patch:
-        patch.setattr(trained, "train", killed)
+        patch.setattr(trained, "train", killed_after(6))
         with pytest.raises(ZeroDivisionError):
             train_or_load([new()], source, often, tmp_path, progress=False)
     assert [path.name[:8] for path in tmp_path.glob("*.safetensors")] == ["training"]
     (resumed,) = train_or_load([new()], source, often, tmp_path, progress=False)
     assert same(resumed, whole)
     assert [path.name[:12] for path in tmp_path.glob("*.safetensors")] == ["dictionaries"]
+
+
+def test_a_history_is_of_one_run_and_is_read_again(source, tmp_path, monkeypatch):
+    """Stacks may be wanted at different tokens; the last one is the one that train_or_load gives."""
+    (end,) = train_or_load([new()], source, TRAINING, tmp_path / "plain", progress=False)
+    args = source, TRAINING, tmp_path, [[128, 320], []]
+    first = train_or_load_history([new(), new([5])], *args, progress=False)
+    assert [list(history) for history in first] == [[128, 320, 640], [640]]
+    assert same(first[0][640], end) and not same(first[0][128], first[0][320])
+    monkeypatch.setattr(trained, "train", lambda *_: pytest.fail("trained again"))
+    again = train_or_load_history([new(), new([5])], *args, progress=False)
+    assert all(same(a[n], b[n]) for a, b in zip(first, again, strict=True) for n in a)
+    assert same(train_or_load([new()], source, TRAINING, tmp_path, progress=False)[0], end)
+
+
+def test_a_killed_history_has_all_its_snapshots(source, tmp_path, monkeypatch):
+    """Killed in step 7, checkpoint after step 4: the snapshot after step 2 is kept, that after step 5 made again."""
+    config, tokens = TrainingConfig(640, 64, checkpoint_every=4), [[128, 320, 576]]
+    (whole,) = train_or_load_history([new()], source, config, tmp_path / "whole", tokens, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(trained, "train", killed_after(6))
+        with pytest.raises(ZeroDivisionError):
+            train_or_load_history([new()], source, config, tmp_path, tokens, progress=False)
+    (resumed,) = train_or_load_history([new()], source, config, tmp_path, tokens, progress=False)
+    assert list(resumed) == [128, 320, 576, 640]
+    assert all(same(resumed[n], whole[n]) for n in whole)
 
 
 def test_a_damaged_file_is_refused(source, tmp_path):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from copy import deepcopy
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sae_utils.data.errors import InputError
 from sae_utils.dictionary import optimisation
 from sae_utils.dictionary.checkpoints import read_tensors
 from sae_utils.dictionary.sae import SAE, SAEConfig
-from sae_utils.dictionary.training import TrainingConfig, train
+from sae_utils.dictionary.training import Snapshots, TrainingConfig, train
 
 ARCHITECTURES = ("relu", "gated", "topk", "batch_topk", "jump_relu")
 
@@ -323,6 +324,28 @@ def test_what_is_frozen_makes_another_run_and_all_frozen_is_refused(source, tmp_
         run(source, [sae], steps(4), path)
     with pytest.raises(InputError, match=r"^stacks\[1\] has no parameter that requires a gradient"):
         run(source, [make(source), sae.requires_grad_(False)], steps(4))
+
+
+def test_snapshots_are_the_weights_after_so_many_tokens_and_do_not_disturb(source):
+    """Tokens inside a batch count when it is complete; weights after 3 steps are those of a run killed there."""
+    kept, config = {}, steps(10)
+    plain, shown = [make(source), make(source, "relu")], [make(source), make(source, "relu")]
+    run(source, plain, config)
+    snapshots = Snapshots((64 * 7, 64 * 2 + 1), lambda i, n, sae: kept.update({(i, n): deepcopy(sae)}))
+    train(shown, source, config, progress=False, snapshots=snapshots)
+    assert list(kept) == [(0, 129), (1, 129), (0, 448), (1, 448)]
+    for i, sae in enumerate(shown):
+        assert_same_weights(sae, plain[i])
+        after_three = make(source, ("topk", "relu")[i])
+        with pytest.raises(StopIteration):
+            run(Spy(source, last=3), [after_three], config)
+        assert_same_weights(kept[i, 129], after_three)
+
+
+@pytest.mark.parametrize("tokens", [(640,), (0,), (1, 2), (577,)])
+def test_impossible_snapshots_are_refused_in_one_line(source, tokens):
+    with pytest.raises(InputError, match=r"^snapshot[^\n]*tokens[^\n]*$"):
+        train([make(source)], source, steps(10), progress=False, snapshots=Snapshots(tokens, None))
 
 
 BAD = {

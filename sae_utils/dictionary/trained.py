@@ -18,7 +18,7 @@ from sae_utils.data.activations import ActivationSource
 from sae_utils.data.paths import PACKAGE
 from sae_utils.dictionary.checkpoints import load_sae, save_sae
 from sae_utils.dictionary.sae import SAE
-from sae_utils.dictionary.training import TrainingConfig, frozen, train
+from sae_utils.dictionary.training import Snapshots, TrainingConfig, frozen, train
 
 # The code that weights depend on, given the activations.
 CODE = (
@@ -35,19 +35,55 @@ def train_or_load(
     The stacks that are trained are those passed in; each is on the device it was on. A killed call goes on where it
     was. Raises InputError as ``train`` does, and for a damaged file in ``folder``.
     """
-    paths = [folder / f"dictionaries-{stack_key(sae, source, config)}.safetensors" for sae in stacks]
-    missing = {path: sae for path, sae in zip(paths, stacks, strict=True) if not path.exists()}
-    if missing:
-        names = hashlib.sha256(" ".join(path.name for path in missing).encode()).hexdigest()[:16]
-        checkpoint = folder / f"training-{names}.safetensors"
-        train(list(missing.values()), source, config, checkpoint, progress)
-        for path, sae in missing.items():
-            save_sae(sae, path)
-        checkpoint.unlink(missing_ok=True)
-    return [
-        missing[path] if path in missing else load_sae(path, sae.W_dec.device)
-        for path, sae in zip(paths, stacks, strict=True)
+    histories = train_or_load_history(stacks, source, config, folder, [()] * len(stacks), progress)
+    return [history[config.n_tokens] for history in histories]
+
+
+def train_or_load_history(
+    stacks: Sequence[SAE],
+    source: ActivationSource,
+    config: TrainingConfig,
+    folder: Path,
+    tokens: Sequence[Sequence[int]],
+    progress: bool = True,
+) -> list[dict[int, SAE]]:
+    """As ``train_or_load``, but each stack as it was after each of its ``tokens`` too, by tokens, the end last.
+
+    A stack that lacks any of these in ``folder`` is trained again from the start. The snapshots are those of the one
+    run, whose learning rate falls towards its end only (see ``Snapshots``).
+    """
+    names = [f"dictionaries-{stack_key(sae, source, config)}" for sae in stacks]
+    paths = [
+        {n: folder / f"{name}-{n}.safetensors" for n in sorted(set(wanted))}
+        | {config.n_tokens: folder / f"{name}.safetensors"}
+        for name, wanted in zip(names, tokens, strict=True)
     ]
+    missing = [i for i, files in enumerate(paths) if not all(file.exists() for file in files.values())]
+    if missing:
+        _train_missing([stacks[i] for i in missing], [paths[i] for i in missing], source, config, folder, progress)
+    return [
+        {
+            n: sae if i in missing and n == config.n_tokens else load_sae(file, sae.W_dec.device)
+            for n, file in files.items()
+        }
+        for i, (files, sae) in enumerate(zip(paths, stacks, strict=True))
+    ]
+
+
+def _train_missing(stacks, paths, source, config: TrainingConfig, folder: Path, progress: bool) -> None:
+    """Train ``stacks`` in one pass and write each to its files, ``paths`` by tokens."""
+
+    def keep(i: int, tokens: int, sae: SAE) -> None:
+        if tokens in paths[i]:
+            save_sae(sae, paths[i][tokens])
+
+    between = sorted({n for files in paths for n in files} - {config.n_tokens})
+    files = " ".join(file.name for by_tokens in paths for file in by_tokens.values())
+    checkpoint = folder / f"training-{hashlib.sha256(files.encode()).hexdigest()[:16]}.safetensors"
+    train(stacks, source, config, checkpoint, progress, Snapshots(tuple(between), keep))
+    for i, sae in enumerate(stacks):
+        keep(i, config.n_tokens, sae)
+    checkpoint.unlink(missing_ok=True)
 
 
 def stack_key(sae: SAE, source: ActivationSource, config: TrainingConfig) -> str:

@@ -1,6 +1,6 @@
 """Train stacks of SAEs in lockstep: each batch is read once and every stack takes one step on it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -202,17 +202,50 @@ def _check(stacks: Sequence[SAE], source, config: TrainingConfig) -> str:
     return devices.pop()
 
 
+@dataclass(frozen=True)
+class Snapshots:
+    """When training stops to show every stack, as it is then, to ``keep``; the end of the run is not among them.
+
+    ``keep(index of the stack, tokens, stack)`` must copy what it wants (``save_sae`` does): the stack goes on
+    learning. It is called before a checkpoint of the same step is written; a run that goes on after a kill may call it
+    again, with the same weights to the bit, but never leaves one out. Learning rates are those of the whole run: a
+    snapshot is an unfinished dictionary, not a finished one of a shorter run.
+    """
+
+    tokens: tuple[int, ...]  # each is reached with the first batch that completes so many
+    keep: Callable[[int, int, SAE], None]
+
+    def steps(self, config: TrainingConfig) -> dict[int, int]:
+        """Tokens asked for, by the number of steps after which they are seen. Raises InputError for impossible ones."""
+        for n in self.tokens:
+            check_whole("snapshot tokens", n, 1)
+        steps = {-(-n // config.batch_size): n for n in self.tokens}
+        if any(step >= config.n_steps for step in steps):
+            raise InputError(
+                f"snapshots at {list(self.tokens)} tokens must lie before the end, {config.n_tokens} tokens"
+            )
+        if len(steps) < len(self.tokens):
+            raise InputError(f"snapshots at {list(self.tokens)} tokens: two fall in one batch of {config.batch_size}")
+        return steps
+
+
 def train(
-    stacks: Sequence[SAE], source, config: TrainingConfig, checkpoint: Path | None = None, progress: bool = True
+    stacks: Sequence[SAE],
+    source,
+    config: TrainingConfig,
+    checkpoint: Path | None = None,
+    progress: bool = True,
+    snapshots: Snapshots | None = None,
 ) -> list[TrainingLog]:
     """Train every stack, in place, on the same batches; returns a log per stack.
 
     ``source`` is an activation source (data.activations); each stack reads its own ``hook_point`` from it.
     With ``checkpoint`` (a file), the state is saved there every ``checkpoint_every`` steps; the same call after a
     kill goes on from it and ends in the same weights, bit for bit on one machine. Raises InputError for stacks that
-    do not fit the source and for a checkpoint of another run.
+    do not fit the source, for impossible ``snapshots`` and for a checkpoint of another run.
     """
     device = _check(stacks, source, config)
+    shown_after = snapshots.steps(config) if snapshots else {}
     trainers = [StackTrainer(sae, config) for sae in stacks]
     fingerprint = _fingerprint(stacks, source, config)
     first = _restore(checkpoint, trainers, fingerprint) if checkpoint else 0
@@ -227,6 +260,9 @@ def train(
             done = step + 1
             if progress and done % config.log_every == 0:
                 bar.set_postfix_str(_summary(trainers), refresh=False)
+            if done in shown_after:
+                for i, sae in enumerate(stacks):
+                    snapshots.keep(i, shown_after[done], sae)
             if checkpoint and (done % config.checkpoint_every == 0 or done == config.n_steps):
                 tensors = {
                     f"{i}.{name}": t for i, trainer in enumerate(trainers) for name, t in trainer.state().items()
