@@ -127,3 +127,25 @@ def test_wrong_arguments_are_refused():
         Kind("token", 5, 0)
     with pytest.raises(InputError, match="codes of 3 tokens do not belong to 4 labels"):
         rules.count(sparse.csr_matrix((3, 2)), np.zeros(4, dtype=int), 1)
+
+
+def test_rule_similarity_is_the_share_of_values_in_common():
+    def scored(*rows):
+        """Kinds of 3 and of 4 values; a row names a kind and its values; None has no score."""
+        best = np.array([kind for kind, _ in rows])
+        parts = [np.zeros((len(rows), width), dtype=bool) for width in (3, 4)]
+        for i, (kind, values) in enumerate(rows):
+            parts[kind][i, values or []] = True
+            parts[1 - kind][i, :2] = True  # the best rule of the other kind does not matter
+        value = np.array([np.nan if values is None else 0.9 for _, values in rows])
+        return rules.RuleScores(
+            (Kind("token", 3, 3), Kind("role", 4, 3)), best, tuple(map(sparse.csr_matrix, parts)), value, value
+        )
+
+    a = scored((0, [0, 1]), (0, [2]), (1, [0, 1, 2]), (1, [3]), (0, None))
+    b = scored((0, [1]), (0, [2]), (1, [2]), (0, None))
+    matched, of_any = rules.rule_similarity(a, b, np.array([0, 2, 1, 3, 0]))
+    assert matched == pytest.approx((1 / np.sqrt(2) + 0 + 0) / 3)  # the other two: no score on one side
+    assert rules.rule_similarity(a, b, np.array([0, 1, 2, 3, -1]))[0] == pytest.approx((2**-0.5 + 1 + 3**-0.5) / 3)
+    assert of_any == pytest.approx((2**-0.5 + 1 + 3**-0.5) / 12)
+    assert np.isnan(rules.rule_similarity(a, b, np.full(5, -1))).all()

@@ -148,6 +148,32 @@ def balanced_accuracy(rules: sparse.csr_matrix, counts: Counts) -> Float[np.ndar
     return (1 + counts.net_rate(together, rules.astype(np.int64) @ counts.there, counts.fired)) / 2
 
 
+def rule_similarity(a: RuleScores, b: RuleScores, partner: Int[np.ndarray, " n"]) -> tuple[float, float]:
+    """How alike are the best rules of matched latents, and of any two latents? Means over latents that have a score.
+
+    Of two rules of one kind the share of values in common, |A and B| / sqrt(|A| |B|); of different kinds 0. NaN where
+    no latent and its partner both have a score.
+    """
+    one, other = _rule_vectors(a), _rule_vectors(b)
+    has = np.flatnonzero((partner >= 0) & a.scored & b.scored[partner])
+    if not len(has):
+        return float("nan"), float("nan")
+    matched = one[has].multiply(other[partner[has]]).sum() / len(has)
+    of_any = one[a.scored].sum(axis=0) @ other[b.scored].sum(axis=0).T / (a.scored.sum() * b.scored.sum())
+    return float(matched), float(of_any.item())
+
+
+def _rule_vectors(scores: RuleScores) -> sparse.csr_matrix:
+    """Each latent's best rule as a vector of length 1 over the values of all kinds; 0 for an empty rule."""
+    blocks = [
+        sparse.diags_array((scores.best == kind).astype(float)) @ rules.astype(float)
+        for kind, rules in enumerate(scores.rules)
+    ]
+    vectors = sparse.csr_matrix(sparse.hstack(blocks))
+    size = np.asarray(vectors.sum(axis=1)).ravel()
+    return sparse.csr_matrix(sparse.diags_array(1 / np.sqrt(np.maximum(size, 1))) @ vectors)
+
+
 def random_direction_codes(
     finding: Float[Tensor, "n d"], scoring: Float[Tensor, "m d"], frequency: Float[np.ndarray, " k"], seed: int
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
