@@ -122,6 +122,23 @@ def test_random_directions_are_drawn_by_their_seed(seed, same):
     assert ((one != other).nnz == 0) == same
 
 
+def test_labels_are_those_of_the_rows():
+    rows = np.random.default_rng(0).integers(0, 300, (4, 8)).astype(np.uint16)
+    positions = np.array([1, 2, 9, 15, 31])
+    roles = np.full(rows.shape, -1, dtype=np.int8)
+    roles[1, 1] = 6
+    found = Text.of(rows, positions, roles)
+    places = [(0, 1), (0, 2), (1, 1), (1, 7), (3, 7)]
+    assert found.labels["token"].tolist() == [rows[r, c] for r, c in places]
+    assert found.labels["previous token"].tolist() == [rows[r, c - 1] for r, c in places]
+    assert found.labels["role"].tolist() == [-1, -1, 6, -1, -1]
+    assert found.part(positions > 8).labels["role"].tolist() == [6, -1, -1]
+    without = Text.of(rows, positions[:2], roles), Text.of(rows, positions)
+    assert all(set(t.labels) == {"token", "previous token"} for t in without)
+    with pytest.raises(InputError, match="first position of a row"):
+        Text.of(rows, np.array([8]))
+
+
 def test_wrong_arguments_are_refused():
     with pytest.raises(InputError, match="size=0 must be 1 or more"):
         Kind("token", 5, 0)

@@ -38,6 +38,27 @@ class Text:
 
     labels: Mapping[str, Int[np.ndarray, " n"]]
 
+    @staticmethod
+    def of(
+        rows: Int[np.ndarray, "n_rows context"],
+        positions: Int[np.ndarray, " n"],
+        roles: Int[np.ndarray, "n_rows context"] | None = None,
+    ) -> "Text":
+        """Labels ``token``, ``previous token`` and, where any is known, ``role`` of some positions of packed rows.
+
+        ``positions`` count along the rows laid end to end; the first of a row has no previous token and is refused.
+        """
+        if (positions % rows.shape[1] == 0).any():
+            raise InputError("the first position of a row has no previous token: no rule can read it")
+        labels = {"token": rows.ravel()[positions], "previous token": rows.ravel()[positions - 1]}
+        if roles is not None and (roles.ravel()[positions] >= 0).any():
+            labels["role"] = roles.ravel()[positions]
+        return Text({name: values.astype(np.int64) for name, values in labels.items()})
+
+    def part(self, chosen: Bool[np.ndarray, " n"]) -> "Text":
+        """The labels of some of the tokens."""
+        return Text({name: values[chosen] for name, values in self.labels.items()})
+
     def shuffled(self, seed: int) -> "Text":
         """Labels of other tokens, all moved alike: what is left if latents fire regardless of the text."""
         n = len(next(iter(self.labels.values())))

@@ -1,0 +1,78 @@
+"""An HTML table of latents with the text on which they fire most: for a notebook, light or dark, and for a static page.
+
+Only inline styles and no script, and colours that let the page's own text colour and background through. Where a
+viewer strips styles, the token of the strongest firing is still in bold.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from sae_utils.analysis.contexts import Contexts
+from sae_utils.data.errors import InputError
+
+HIGHLIGHT = "230, 159, 0"  # plots.ORANGE
+STRONGEST = 0.5  # opacity of the largest activation: text stays readable on it in light and in dark
+CELL = "text-align: left; vertical-align: top; padding: 4px 8px;"
+CODE = "white-space: pre-wrap; overflow-wrap: anywhere; background: transparent; color: inherit;"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A latent of the table: its number among those that the contexts were chosen for, and what is said of it."""
+
+    latent: int
+    facts: Mapping[str, str]  # heading: text; every row has the same headings
+
+
+def context_table(rows: Sequence[Row], contexts: Contexts, text_of: Callable[[int], str]) -> str:
+    """A table with a row for each latent: facts, then its top contexts with the tokens shaded by activation.
+
+    ``text_of`` gives the text of a token id. All text is escaped. Raises InputError where headings differ.
+    """
+    if len({tuple(row.facts) for row in rows}) != 1:
+        raise InputError("the rows of a table of latents must be one or more, with the same headings")
+    headings = [*rows[0].facts, "where it fires most"]
+    head = "".join(f'<th style="{CELL}">{escape(name)}</th>' for name in headings)
+    body = "".join(_row(row, contexts, text_of) for row in rows)
+    return f'<table style="width: 100%;"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _row(row: Row, contexts: Contexts, text_of: Callable[[int], str]) -> str:
+    chosen = np.flatnonzero((contexts.latent == row.latent) & (contexts.group == 0))
+    largest = float(contexts.values[chosen].max(initial=0.0))
+    lines = [
+        context_line(contexts.tokens[i], contexts.values[i], int(contexts.peak[i]), largest, text_of) for i in chosen
+    ]
+    cells = [*(escape(text) for text in row.facts.values()), "".join(lines)]
+    return "<tr>" + "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells) + "</tr>"
+
+
+def context_line(
+    tokens: Int[np.ndarray, " w"],
+    values: Float[np.ndarray, " w"],
+    peak: int,
+    largest: float,
+    text_of: Callable[[int], str],
+) -> str:
+    """One window of text: each token on which the latent fires is shaded in proportion to activation / ``largest``."""
+    spans = []
+    for place, (token, value) in enumerate(zip(tokens, values, strict=True)):
+        text = escape(visible(text_of(int(token))))
+        if place == peak:
+            text = f"<b>{text}</b>"
+        if value > 0:
+            opacity = STRONGEST * min(1.0, value / largest)
+            style = f"background-color: rgba({HIGHLIGHT}, {opacity:.2f}); color: inherit;"
+            text = f'<span title="{value:.2f}" style="{style}">{text}</span>'
+        spans.append(text)
+    return f'<div><code style="{CODE}">{"".join(spans)}</code></div>'
+
+
+def visible(text: str) -> str:
+    """Text with signs for line ends and tabs, and escapes for what cannot be seen or would turn the text around."""
+    signs = {"\n": "↵", "\t": "⇥"}
+    return "".join(signs.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode()) for c in text)
