@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sae_utils.data.errors import InputError
-from sae_utils.data.labelled_windows import FEWEST, NEITHER, LabelledWindows, Task, balanced_task, quadrants
+from sae_utils.data.labelled_windows import FEWEST, NEITHER, LabelledWindows, Task, balanced_task, quadrants, used_rows
 
 
 def windows(n=1200, seed=0):
@@ -65,6 +65,18 @@ def test_quadrants_hold_equally_many_of_each_combination():
         (w.test & (w.labels["label"] == i) & (w.labels["other"] == j)).sum() for i, j in product((0, 1), repeat=2)
     ]
     assert q.test.shape[2] == min(counts)
+
+
+def test_renumbered_parts_are_the_same_windows():
+    w = windows()
+    task, q = balanced_task(w, "label", 60, 30), quadrants(w, "label", "other", 60, 60)
+    rows = used_rows([task, q])
+    assert set(rows) == set(task.train) | set(task.test) | set(q.train.ravel()) | set(q.test.ravel())
+    assert (rows[task.renumbered(rows).train] == task.train).all()
+    assert (rows[task.renumbered(rows).test] == task.test).all()
+    assert (rows[q.renumbered(rows).train] == q.train).all()
+    with pytest.raises(InputError, match="60 windows are not among the 1 that"):
+        task.renumbered(task.test[:1])
 
 
 def test_swapped_quadrants_exchange_target_and_spurious():

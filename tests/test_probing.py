@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,11 +12,13 @@ from sae_utils.analysis.probing import (
     bags,
     best_features,
     bootstrap_over_groups,
+    full_probe,
     mean_difference,
     pool,
     probe_members,
     probe_random_latents,
     probe_subsets,
+    probe_tasks,
     sparse_probe,
 )
 from sae_utils.data.errors import InputError
@@ -143,6 +146,19 @@ def test_random_latents_are_a_floor_of_latents_that_fire():
     few[:, :, 8:] = few[:, :, :7] = 0  # then the planted latent of member 0 is the only one that fires
     assert probe_random_latents(few[:, :1], task, [1, 5])[0].mean() == 1.0
     assert (found == probe_random_latents(codes, task, [1, 5], n_draws=10)).all()
+
+
+def test_accuracies_of_all_tasks_and_the_ceiling():
+    codes, task = planted_task()
+    other = replace(task, test=task.test[:50], test_labels=task.test_labels[:50])
+    found = probe_tasks(codes, [task, other], [1, 2])
+    assert found.shape == (2, 2, 2)
+    assert found[1, 0, 1] == probe_members(codes, other, [1])[1].mean()
+    hidden = codes[:, 0].copy()
+    hidden[:, 8] = 3 * np.random.default_rng(1).normal(size=len(hidden))
+    hidden[:, 7] -= hidden[:, 8]  # the concept is in a sum of two features, and not in either
+    assert sparse_probe(hidden, task, 1).mean() < 0.7
+    assert full_probe(hidden, task).mean() > 0.9
 
 
 def test_subsets_give_as_many_chances_as_their_size():

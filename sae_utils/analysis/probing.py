@@ -7,7 +7,7 @@ standardised before the regression, because its penalty would otherwise depend o
 (a bag of J divides them by J), and the baseline of raw activations is fitted by the same solver.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,6 +131,18 @@ def probe_members(
 ) -> Bool[np.ndarray, "S ks n_test"]:
     """Sparse probes on the best k features of every member, for each k."""
     return np.stack([np.stack([sparse_probe(codes[:, s], task, k) for k in ks]) for s in range(codes.shape[1])])
+
+
+def probe_tasks(
+    codes: Float[np.ndarray, "n S features"], tasks: Sequence[Task], ks: Sequence[int], probe: Callable = probe_members
+) -> Float[np.ndarray, "S ks tasks"]:
+    """Test accuracy on every task; ``probe`` is ``probe_members`` or another function of (codes, task, ks)."""
+    return np.stack([probe(codes, task, ks).mean(-1) for task in tasks], axis=-1)
+
+
+def full_probe(x: Float[np.ndarray, "n features"], task: Task) -> Bool[np.ndarray, " n_test"]:
+    """Which test windows a probe on all features gets right: on raw activations, the ceiling."""
+    return logistic_probe(x[task.train], task.train_labels).predict(x[task.test]) == task.test_labels
 
 
 def probe_subsets(

@@ -33,7 +33,7 @@ TASKS = {
     "annotated": ("package", "test"),
 }
 # Attributes that occur in all four combinations often enough on both sides, and whose confusion costs accuracy.
-ATTRIBUTE_PAIRS = (("test", "sympy_or_pandas"), ("docstring", "scipy"))
+ATTRIBUTE_PAIRS = (("test", "sympy_or_pandas"), ("docstring", "scipy"), ("test", "class"))
 
 CHARACTERS = 5  # of text that a token of a window is cut from; source has 3.2 on average, indented lines more
 PER_FILE = 32  # windows of a file, at most, so that no file is most of a task

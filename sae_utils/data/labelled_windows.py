@@ -1,7 +1,7 @@
 """Labelled windows of text for probing: sides that share no file, balanced tasks, combinations of two labels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -55,6 +55,10 @@ class Task:
         """Accuracy on the test windows of always saying the class that is the more frequent in training."""
         return float((self.test_labels == (self.train_labels.mean() > 0.5)).mean())
 
+    def renumbered(self, rows: Int[np.ndarray, " rows"]) -> "Task":
+        """The same windows where window ``rows[i]`` (ascending) is called i."""
+        return replace(self, train=_position(rows, self.train), test=_position(rows, self.test))
+
 
 def balanced_task(
     windows: LabelledWindows, name: str, n_train: int, n_test: int, within: Sequence[str] = (), seed: int = 0
@@ -105,6 +109,10 @@ class Quadrants:
         """The same windows with the attributes in the other order."""
         return Quadrants(self.attributes[::-1], self.train.swapaxes(0, 1), self.test.swapaxes(0, 1))
 
+    def renumbered(self, rows: Int[np.ndarray, " rows"]) -> "Quadrants":
+        """The same windows where window ``rows[i]`` (ascending) is called i."""
+        return replace(self, train=_position(rows, self.train), test=_position(rows, self.test))
+
 
 def quadrants(windows: LabelledWindows, first: str, second: str, n_train: int, n_test: int, seed: int = 0) -> Quadrants:
     """Equally many windows of each combination, at most ``n_train`` and ``n_test`` on a side.
@@ -121,3 +129,16 @@ def quadrants(windows: LabelledWindows, first: str, second: str, n_train: int, n
             raise InputError(f"{first!r} and {second!r}: a combination has {count} windows on a side; needed: {FEWEST}")
         sides.append(np.array([[quarter[:count] for quarter in row] for row in members]))
     return Quadrants((first, second), *sides)
+
+
+def used_rows(parts: Sequence[Task | Quadrants]) -> Int[np.ndarray, " rows"]:
+    """The windows that any of the tasks or quadrants takes, ascending: no others need be pooled."""
+    return np.unique(np.concatenate([rows.ravel() for part in parts for rows in (part.train, part.test)]))
+
+
+def _position(rows: Int[np.ndarray, " rows"], wanted: np.ndarray) -> np.ndarray:
+    """Where each wanted window is in ``rows``; raises InputError for one that is not there."""
+    place = np.searchsorted(rows, wanted).clip(max=len(rows) - 1)
+    if not (rows[place] == wanted).all():
+        raise InputError(f"{int((rows[place] != wanted).sum())} windows are not among the {len(rows)} that were taken")
+    return place
