@@ -1,0 +1,105 @@
+"""Figures of sparse probing: how well do one, two or five latents tell a concept? Arrays in, artists out."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, PINK
+
+# Colour, marker and label of every kind of dictionary; both figures of probing and of debiasing use them.
+METHODS = {
+    "single": (BLUE, "o", "single SAE"),
+    "bagging": (ORANGE, "s", "naive bagging"),
+    "boosting": (GREEN, "^", "boosting"),
+    "expanded": (PINK, "D", "expanded SAE"),
+    "consensus": ("#56B4E9", "v", "consensus"),
+    "raw": ("#000000", "x", "raw activations, best dimensions"),
+}
+FLOORS = {  # dash pattern and label
+    "random_latents": ("--", "random latents of a trained SAE"),
+    "untrained": (":", "best latents of an untrained SAE"),
+}
+
+
+def accuracy_by_k(
+    ax: Axes,
+    ks: Sequence[int],
+    intervals: Mapping[str, Float[np.ndarray, "ks 3"]],
+    floors: Mapping[str, Float[np.ndarray, " ks"]],
+    ceiling: float,
+    majority: float,
+) -> Axes:
+    """Mean accuracy over tasks against k: a point with its interval (estimate, low, high) per method of ``METHODS``.
+
+    ``floors`` are drawn as short lines, ``ceiling`` (a probe on the whole activations) and ``majority`` across.
+    """
+    x = np.arange(len(ks))
+    ax.axhline(ceiling, color=GREY, linewidth=1.6, label="all raw activations")
+    for name, values in floors.items():
+        style, label = FLOORS[name]
+        for i, value in enumerate(values):
+            ax.plot(
+                [i - 0.42, i + 0.42], [value] * 2, style, color=GREY, linewidth=1.4, label=label if i == 0 else None
+            )
+    ax.axhline(majority, color=GREY, linewidth=0.6, label="majority class")
+    for i, (name, rows) in enumerate(intervals.items()):
+        colour, marker, label = METHODS[name]
+        shift = x + 0.7 * ((i + 0.5) / len(intervals) - 0.5)
+        middle, low, high = rows.T
+        ax.errorbar(
+            shift, middle, yerr=[middle - low, high - middle], fmt=marker, color=colour, capsize=2.5, label=label
+        )
+    ax.set_xticks(x, [f"{k} latent{'s' * (k > 1)}" for k in ks])
+    ax.set(xlim=(-0.5, len(ks) - 0.5), ylabel="test accuracy, mean over tasks")
+    legend_above(ax)
+    return ax
+
+
+def accuracy_by_task(
+    ax: Axes,
+    tasks: Sequence[str],
+    intervals: Mapping[str, Float[np.ndarray, "tasks 3"]],
+    floor: Float[np.ndarray, " tasks"],
+    ceiling: Float[np.ndarray, " tasks"],
+) -> Axes:
+    """Accuracy on each task, easiest on top, a point with its interval per method; between grey floor and ceiling."""
+    order = np.argsort(ceiling)
+    y = np.arange(len(tasks))
+    ax.barh(
+        y, (ceiling - floor)[order], 0.9, floor[order], color="#E8E8E8", label="from random latents to all activations"
+    )
+    for i, (name, rows) in enumerate(intervals.items()):
+        colour, marker, label = METHODS[name]
+        middle, low, high = rows[order].T
+        shift = y - 0.76 * ((i + 0.5) / len(intervals) - 0.5)
+        error = [middle - low, high - middle]
+        ax.errorbar(middle, shift, xerr=error, fmt=marker, color=colour, markersize=4, elinewidth=1, label=label)
+    ax.axvline(0.5, color=GREY, linewidth=0.6)
+    ax.set_yticks(y, [tasks[i] for i in order])
+    ax.set(xlabel="test accuracy with one latent", ylim=(-0.6, len(tasks) - 0.4))
+    legend_above(ax)
+    return ax
+
+
+def differences(ax: Axes, rows: Mapping[str, Float[np.ndarray, "ks 3"]], ks: Sequence[int]) -> Axes:
+    """Gains in accuracy over a single SAE, with intervals: a line of the figure per entry of ``rows``, a colour per k."""
+    colours = (BLUE, ORANGE, GREEN, PINK)
+    y = np.arange(len(rows))[::-1]
+    for i, k in enumerate(ks):
+        middle, low, high = np.array([values[i] for values in rows.values()]).T
+        shift = y - 0.6 * ((i + 0.5) / len(ks) - 0.5)
+        label = f"{k} latent{'s' * (k > 1)}"
+        error = [middle - low, high - middle]
+        ax.errorbar(middle, shift, xerr=error, fmt="o", color=colours[i % 4], capsize=2.5, label=label)
+    ax.axvline(0, color=GREY, linewidth=0.8)
+    ax.set_yticks(y, rows)
+    ax.set(xlabel="accuracy less that of a single SAE", ylim=(-0.6, len(rows) - 0.4))
+    legend_above(ax, ncols=len(ks))
+    return ax
+
+
+def legend_above(ax: Axes, ncols: int = 2) -> None:
+    """A legend over the axes, since data may be anywhere in them."""
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=ncols, borderaxespad=0.2)
