@@ -39,10 +39,7 @@ def accuracy_by_k(
     ax.axhline(ceiling, color=GREY, linewidth=1.6, label="all raw activations")
     for name, values in floors.items():
         style, label = FLOORS[name]
-        for i, value in enumerate(values):
-            ax.plot(
-                [i - 0.42, i + 0.42], [value] * 2, style, color=GREY, linewidth=1.4, label=label if i == 0 else None
-            )
+        ax.hlines(values, x - 0.42, x + 0.42, color=GREY, linestyle=style, linewidth=1.4, label=label)
     ax.axhline(majority, color=GREY, linewidth=0.6, label="majority class")
     for i, (name, rows) in enumerate(intervals.items()):
         colour, marker, label = METHODS[name]
@@ -67,9 +64,7 @@ def accuracy_by_task(
     """Accuracy on each task, easiest on top, a point with its interval per method; between grey floor and ceiling."""
     order = np.argsort(ceiling)
     y = np.arange(len(tasks))
-    ax.barh(
-        y, (ceiling - floor)[order], 0.9, floor[order], color="#E8E8E8", label="from random latents to all activations"
-    )
+    ax.barh(y, (ceiling - floor)[order], 0.9, floor[order], color="#E8E8E8", label="random latents to all activations")
     for i, (name, rows) in enumerate(intervals.items()):
         colour, marker, label = METHODS[name]
         middle, low, high = rows[order].T
@@ -84,7 +79,7 @@ def accuracy_by_task(
 
 
 def differences(ax: Axes, rows: Mapping[str, Float[np.ndarray, "ks 3"]], ks: Sequence[int]) -> Axes:
-    """Gains in accuracy over a single SAE, with intervals: a line of the figure per entry of ``rows``, a colour per k."""
+    """Gains in accuracy over a single SAE, with intervals: an entry of ``rows`` per line, a colour per k."""
     colours = (BLUE, ORANGE, GREEN, PINK)
     y = np.arange(len(rows))[::-1]
     for i, k in enumerate(ks):
