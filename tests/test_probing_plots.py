@@ -33,10 +33,9 @@ def texts(ax):
     return [text.get_text() for text in ax.get_legend().texts]
 
 
-def test_every_method_has_its_own_colour_and_marker():
-    assert (
-        len({colour for colour, _, _ in METHODS.values()}) == len({m for _, m, _ in METHODS.values()}) == len(METHODS)
-    )
+def test_every_method_has_its_own_colour_marker_and_label():
+    for looks in zip(*METHODS.values(), strict=True):
+        assert len(set(looks)) == len(METHODS)
 
 
 def test_accuracy_by_k_draws_estimates_intervals_floors_and_ceiling(ax):
@@ -47,8 +46,9 @@ def test_accuracy_by_k_draws_estimates_intervals_floors_and_ceiling(ax):
     assert points[:, 1] == pytest.approx([0.65, 0.72])
     assert ends[:, :, 1] == pytest.approx(np.array([[0.63, 0.67], [0.70, 0.74]]))
     levels = {line.get_label(): set(line.get_ydata()) for line in ax.lines}
+    levels |= {c.get_label(): {float(s[0, 1]) for s in c.get_segments()} for c in ax.collections}
     assert levels["all raw activations"] == {0.9} and levels["majority class"] == {0.5}
-    assert levels["random latents of a trained SAE"] == {0.52}
+    assert levels["random latents of a trained SAE"] == {0.52, 0.55}
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1 latent", "5 latents"]
     assert ax.get_ylabel().startswith("test accuracy")
     assert sum("latents" in text for text in texts(ax)) == 2 and "single SAE" in texts(ax)
