@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from sae_utils.data.errors import InputError
-from sae_utils.data.labelled_windows import FEWEST, NEITHER, LabelledWindows, Task, balanced_task, quadrants, used_rows
+from sae_utils.data.labelled_windows import (
+    FEWEST,
+    NEITHER,
+    LabelledWindows,
+    Task,
+    balanced_task,
+    balanced_tasks,
+    quadrants,
+    used_rows,
+)
 
 
 def windows(n=1200, seed=0):
@@ -38,6 +47,15 @@ def test_a_task_takes_no_more_than_asked_and_stays_balanced():
     task = balanced_task(windows(), "label", 60, 30)
     assert (len(task.train), len(task.test)) == (60, 30)
     assert task.train_labels.mean() == task.test_labels.mean() == 0.5
+
+
+def test_tasks_of_several_concepts():
+    w = windows()
+    tasks = balanced_tasks(w, {"label": ("package",), "other": ()}, 60, 30)
+    assert [task.name for task in tasks] == ["label", "other"]
+    assert (tasks[0].train == balanced_task(w, "label", 60, 30, ("package",)).train).all()
+    with pytest.raises(InputError, match="two tasks or more are needed, and there are 1: other"):
+        balanced_tasks(w, {"other": ()}, 60, 30)
 
 
 def test_the_draw_is_a_matter_of_the_seed():

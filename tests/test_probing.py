@@ -9,6 +9,7 @@ from tiny_language_model import TableModel
 
 from sae_utils.analysis.intervals import Interval
 from sae_utils.analysis.probing import (
+    accuracies,
     bags,
     best_features,
     bootstrap_over_groups,
@@ -18,7 +19,6 @@ from sae_utils.analysis.probing import (
     probe_members,
     probe_random_latents,
     probe_subsets,
-    probe_tasks,
     sparse_probe,
 )
 from sae_utils.data.errors import InputError
@@ -151,7 +151,7 @@ def test_random_latents_are_a_floor_of_latents_that_fire():
 def test_accuracies_of_all_tasks_and_the_ceiling():
     codes, task = planted_task()
     other = replace(task, test=task.test[:50], test_labels=task.test_labels[:50])
-    found = probe_tasks(codes, [task, other], [1, 2])
+    found = accuracies([probe_members(codes, part, [1, 2]) for part in (task, other)])
     assert found.shape == (2, 2, 2)
     assert found[1, 0, 1] == probe_members(codes, other, [1])[1].mean()
     hidden = codes[:, 0].copy()

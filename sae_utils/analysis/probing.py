@@ -7,7 +7,7 @@ standardised before the regression, because its penalty would otherwise depend o
 (a bag of J divides them by J), and the baseline of raw activations is fitted by the same solver.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,11 +133,9 @@ def probe_members(
     return np.stack([np.stack([sparse_probe(codes[:, s], task, k) for k in ks]) for s in range(codes.shape[1])])
 
 
-def probe_tasks(
-    codes: Float[np.ndarray, "n S features"], tasks: Sequence[Task], ks: Sequence[int], probe: Callable = probe_members
-) -> Float[np.ndarray, "S ks tasks"]:
-    """Test accuracy on every task; ``probe`` is ``probe_members`` or another function of (codes, task, ks)."""
-    return np.stack([probe(codes, task, ks).mean(-1) for task in tasks], axis=-1)
+def accuracies(correct: Sequence[Float[np.ndarray, "S ks n_test"]]) -> Float[np.ndarray, "S ks tasks"]:
+    """Test accuracy on every task, from which test windows are right in each."""
+    return np.stack([right.mean(-1) for right in correct], axis=-1)
 
 
 def full_probe(x: Float[np.ndarray, "n features"], task: Task) -> Bool[np.ndarray, " n_test"]:

@@ -80,6 +80,18 @@ def balanced_task(
     return Task(name, *sides)
 
 
+def balanced_tasks(
+    windows: LabelledWindows, concepts: Mapping[str, Sequence[str]], n_train: int, n_test: int
+) -> list[Task]:
+    """A ``balanced_task`` for each concept, within the labels that it maps to.
+
+    Raises InputError for fewer than two, of which nothing could be said about other tasks.
+    """
+    if len(concepts) < 2:
+        raise InputError(f"two tasks or more are needed, and there are {len(concepts)}: {', '.join(concepts)}")
+    return [balanced_task(windows, name, n_train, n_test, within) for name, within in concepts.items()]
+
+
 def _strata(windows: LabelledWindows, within: Sequence[str]) -> list[Bool[np.ndarray, " n"]]:
     """A mask for each combination of labels that occurs; everything where ``within`` is empty."""
     keys = np.array([windows.label(name) for name in within]).reshape(len(within), len(windows.tokens))

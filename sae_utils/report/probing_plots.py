@@ -15,11 +15,11 @@ METHODS = {
     "boosting": (GREEN, "^", "boosting"),
     "expanded": (PINK, "D", "expanded SAE"),
     "consensus": ("#56B4E9", "v", "consensus"),
-    "raw": ("#000000", "x", "raw activations, best dimensions"),
 }
 FLOORS = {  # dash pattern and label
     "random_latents": ("--", "random latents of a trained SAE"),
     "untrained": (":", "best latents of an untrained SAE"),
+    "raw": ("-.", "best dimensions of the activations"),
 }
 
 
