@@ -56,6 +56,7 @@ def potentials(
     cosine: Float[np.ndarray, " e"],
     partner: Int[np.ndarray, " n"],
     n_columns: int,
+    start: Float[np.ndarray, " n"] | None = None,
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " m"]]:
     """Potentials that prove ``partner`` optimal among the edges; every row has a partner.
 
@@ -63,6 +64,7 @@ def potentials(
     the row matched to j: longest paths between rows. All columns without a partner act as that of one more row,
     which has cosine 0 with every column, so that one rule covers rectangular problems too. Of all solutions this
     is the mean of the nearest ones above and below u = v = cos / 2: ties apart, no condition is met with equality.
+    ``start`` takes the place of u = cos / 2: potentials of a problem with other edges, which may satisfy those too.
     """
     n = len(partner)
     owner = np.full(n_columns, n)
@@ -75,8 +77,8 @@ def potentials(
     if n < n_columns:
         tail, head = np.append(tail, np.arange(n)), np.append(head, np.full(n, n))
         gain = np.append(gain, -matched[:n])
-    half = matched / 2
-    above, below = _least_above(half, tail, head, gain), -_least_above(-half, head, tail, gain)
+    near = matched / 2 if start is None else np.append(start, 0.0)
+    above, below = _least_above(near, tail, head, gain), -_least_above(-near, head, tail, gain)
     x = (above + below) / 2
     if n < n_columns:
         x -= x[n]
