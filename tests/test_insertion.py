@@ -63,7 +63,8 @@ def test_a_set_is_inserted_as_its_latents_together(architecture):
         x_hat = small(x)[:, 1] + z @ large.W_dec[2] / large.scale
         expected = mse(x, x_hat) - mse(x, small(x)[:, 1])
     assert found.change_of_set(1, 2, chosen) == pytest.approx(expected, rel=1e-9)
-    order, changes = found.greedy(1, 2, chosen)
+    order = found.greedy(1, 2, chosen)
+    changes = found.along(1, 2, order)
     assert sorted(order) == np.flatnonzero(chosen).tolist()
     assert changes[-1] == pytest.approx(expected, rel=1e-9)
     assert changes[0] == pytest.approx(found.change[1, 2][chosen].min())

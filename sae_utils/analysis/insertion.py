@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
@@ -73,19 +73,22 @@ class Insertion:
         quadratic = self._quadratic(t)
         return float(quadratic[np.ix_(chosen, chosen)].sum() - 2 * self.linear[s, t][chosen].sum())
 
-    def greedy(self, s: int, t: int, allowed: Bool[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
-        """The ``allowed`` latents in the order that lowers MSE most at each step, and the total change after each."""
+    def greedy(self, s: int, t: int, allowed: Bool[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
+        """The ``allowed`` latents in the order in which each lowers MSE most, or raises it least, after the others."""
         quadratic, marginal = self._quadratic(t), self.change[s, t].copy()
         marginal[~allowed] = np.inf
-        order, changes, total = [], [], 0.0
+        order = []
         for _ in range(int(allowed.sum())):
             j = int(marginal.argmin())
-            total += marginal[j]
             order.append(j)
-            changes.append(total)
             marginal += 2 * quadratic[j]
             marginal[j] = np.inf
-        return np.array(order, dtype=int), np.array(changes)
+        return np.array(order, dtype=int)
+
+    def along(self, s: int, t: int, order: Int[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        """Total change in MSE after each of the latents of large dictionary ``t`` is inserted in this order."""
+        quadratic = self._quadratic(t)[np.ix_(order, order)]
+        return (self.change[s, t][order] + 2 * np.tril(quadratic, -1).sum(1)).cumsum()
 
     def _quadratic(self, t: int) -> Float[np.ndarray, "n n"]:
         if self.quadratic is None:

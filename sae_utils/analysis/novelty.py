@@ -107,13 +107,19 @@ def over_ordered_pairs(
     return jackknife_over_seeds(values, bounds)
 
 
+def mean_defined(values: Sequence[float]) -> float:
+    """Mean of the values that are not NaN; NaN where all are."""
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")
+
+
 def over_latents(
     statistic: Callable[..., float],
     groups: Sequence[tuple[np.ndarray, ...]],
     n_resamples: int = 500,
     seed: int = 0,
 ) -> Interval:
-    """Mean over ``groups`` of a statistic of their latents, with the percentile bootstrap over latents.
+    """Mean over ``groups`` of a statistic of their latents (NaN left out), percentile bootstrap over latents.
 
     Each group holds arrays with an entry per latent, which are resampled together. It covers these dictionaries alone.
     """
@@ -123,7 +129,7 @@ def over_latents(
         chosen = rng.integers(len(arrays[0]), size=len(arrays[0]))
         return statistic(*(a[chosen] for a in arrays))
 
-    estimate = float(np.mean([statistic(*arrays) for arrays in groups]))
-    draws = [np.mean([resampled(arrays) for arrays in groups]) for _ in range(n_resamples)]
+    estimate = mean_defined([statistic(*arrays) for arrays in groups])
+    draws = [mean_defined([resampled(arrays) for arrays in groups]) for _ in range(n_resamples)]
     low, high = np.nanquantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(estimate, min(float(low), estimate), max(float(high), estimate), BOOTSTRAP)

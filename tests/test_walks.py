@@ -1,0 +1,48 @@
+"""Summaries of a walk, on one whose every number is written down, and swaps against forward passes."""
+
+import numpy as np
+import pytest
+from test_interpolation import related
+
+from sae_utils.analysis.interpolation import Step, Walk, dictionary_after
+from sae_utils.analysis.walks import random_orders, summarise_walk, swaps_alone
+from sae_utils.dictionary.metrics import evaluate
+
+
+def test_summary_of_a_known_walk():
+    found = Walk(
+        np.array([10.0, 8, 9, 6, 7, 7.5, 5, 5]),
+        np.array([4.0, 5, 6, 5, 5, 5, 4, 4]),
+        np.array([4, 5, 6, 6, 6, 6, 5, 7]),
+        ("insert", "insert", "swap", "swap", "swap", "remove", "dead"),
+    )
+    summary = summarise_walk(found)
+    assert summary.steps == {"insert": 2, "swap": 3, "remove": 1}
+    assert summary.rising == pytest.approx({"insert": 1 / 2, "swap": 2 / 3, "remove": 0.0})
+    assert summary.change == pytest.approx({"insert": -0.1, "swap": -0.15, "remove": -0.25})
+    assert summary.l0_change == pytest.approx({"insert": 2, "swap": -1, "remove": -1})
+    assert summary.rising_share == pytest.approx(3 / 6)
+    assert summary.largest_climb == pytest.approx(0.15)
+    assert summary.total_change == pytest.approx(-0.5)
+
+
+def test_a_swap_alone_is_a_forward_pass_with_the_group_exchanged():
+    small, large, x, relation, error = related("topk")
+    found = swaps_alone(relation, error)
+    base = evaluate(small, [x])
+    assert sum(kind["groups"] for kind in found.values()) == len(relation.groups)
+    for kind, numbers in found.items():
+        swaps = [Step("swap", g.large, g.small) for g in relation.groups if g.kind == kind]
+        quality = [evaluate(dictionary_after(small, large, [step]), [x]) for step in swaps]
+        if swaps:
+            assert numbers["mse"] == pytest.approx(np.mean([q.mse.item() for q in quality]) / base.mse.item() - 1)
+            assert numbers["l0"] == pytest.approx(np.mean([q.l0.item() for q in quality]) - base.l0.item())
+
+
+def test_random_orders_differ_and_end_alike():
+    _, _, _, relation, error = related("relu")
+    summaries = random_orders(relation, error, 5)
+    assert len({s.largest_climb for s in summaries}) > 1
+    ends = [s.total_change for s in summaries]
+    assert ends == pytest.approx([ends[0]] * 5)
+    assert [s.change["insert"] for s in summaries] == pytest.approx([summaries[0].change["insert"]] * 5)
