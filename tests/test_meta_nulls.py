@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from sae_utils.analysis import meta_nulls
+from sae_utils.analysis import meta_nulls, meta_sae
 from sae_utils.analysis.matching import random_directions
 from sae_utils.analysis.meta_nulls import null_rows, planted_composites, random_recovery, recovery
-from sae_utils.analysis.meta_sae import MetaTraining, train_meta
+from sae_utils.analysis.meta_sae import MetaStack, MetaTraining, train_meta
 from sae_utils.data.errors import InputError
 
 
@@ -63,13 +63,14 @@ def test_planted_rows_are_the_sums_of_their_members():
 
 
 def test_a_meta_sae_finds_the_planted_parts_and_random_directions_do_not():
-    planted = planted_composites(n=600, d=32, n_parts=24, seed=0, most=3)
-    meta = train_meta(planted.rows, n_meta=24, k=3, seeds=(0, 1), training=MetaTraining(600, 100))
+    planted = planted_composites(n=1000, d=64, n_parts=48, seed=0, most=3)
+    meta = train_meta(planted.rows, n_meta=48, k=2, seeds=(0, 1), training=MetaTraining(800, 100))
+    assert abs(meta_sae.new_stack(64, MetaStack("", 48, 2)).W_dec[0] @ planted.parts.T).max() < 0.9  # not given away
     for member in range(2):
         found = recovery(meta, planted, threshold=0.9, member=member)
         assert found.precision > 0.9 and found.recall > 0.9
-        assert found.code_precision > 0.8 and found.code_recall > 0.9
-    assert random_recovery(planted, 24, threshold=0.9, seed=0) == (0.0, 0.0)
+        assert found.code_precision > 0.9 and found.code_recall > 0.7
+    assert random_recovery(planted, 48, threshold=0.9, seed=0) == (0.0, 0.0)
 
 
 def test_recovery_counts_as_defined():

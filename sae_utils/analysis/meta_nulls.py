@@ -19,6 +19,8 @@ from sae_utils.dictionary.sae import SAE
 
 RANDOM, COVARIANCE, SHUFFLED = "random", "covariance", "shuffled"
 KINDS = (RANDOM, COVARIANCE, SHUFFLED)
+# Added to seeds: a dictionary's first rows are drawn from its own seed, and must not be the parts that it is to find.
+OFFSET = 2**31
 
 
 def null_rows(rows: Float[Tensor, "n d"], kind: str, seed: int) -> Float[Tensor, "n d"]:
@@ -28,9 +30,9 @@ def null_rows(rows: Float[Tensor, "n d"], kind: str, seed: int) -> Float[Tensor,
     own values, permuted within each dimension. Raises InputError for another kind.
     """
     rows = unit_rows(rows)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(OFFSET + seed)
     if kind == RANDOM:
-        return random_directions(*rows.shape, seed).float()
+        return random_directions(*rows.shape, OFFSET + seed).float()
     if kind == COVARIANCE:
         return nulls.directions(len(rows), nulls.second_moment(rows), generator).float()
     if kind == SHUFFLED:
@@ -55,7 +57,7 @@ def planted_composites(n: int, d: int, n_parts: int, seed: int, most: int = 4) -
     """
     if not 2 <= most <= n_parts < n:
         raise InputError(f"n_parts={n_parts} must be from most={most} (2 or more) to n - 1 = {n - 1}")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(OFFSET + seed)
     parts = normalize(torch.randn(n_parts, d, generator=generator), dim=-1)
     n_sums = n - n_parts
     rank = torch.rand(n_sums, n_parts, generator=generator).argsort(1).argsort(1)
