@@ -1,0 +1,138 @@
+"""What a results file must hold for the explorer, and how it is laid out as one run of bytes for the page.
+
+``FIELDS`` gives each array's dimensions by letter: n latents, c contexts, v tokens of the vocabulary, m meta-latents;
+after ``<`` comes the letter of what an array's indices count (-1 stands for none). Equal letters are equal lengths.
+"""
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+
+from sae_utils.data.errors import InputError
+
+FIELDS = {
+    "firings_frequency": "n",
+    "firings_mean": "n",
+    "firings_maximum": "n",
+    "firings_histogram": "n bins",
+    "firings_token": "n t < v",
+    "firings_token_share": "n t",
+    "promotes_raised": "n p < v",
+    "promotes_raised_logit": "n p",
+    "promotes_lowered": "n p < v",
+    "promotes_lowered_logit": "n p",
+    "neighbours_latent": "n nearest < n",
+    "neighbours_cosine": "n nearest",
+    "contexts_latent": "c < n",
+    "contexts_group": "c",
+    "contexts_tokens": "c window < v",
+    "contexts_values": "c window",
+    "contexts_peak": "c < window",
+    "contexts_copies": "c",
+    "vocabulary_utf8": "bytes",
+    "vocabulary_end": "v",
+}
+# Groups that a results file may leave out, each as a whole.
+OPTIONAL = {
+    "partners": {
+        "partners_decoder_latent": "n",
+        "partners_decoder_cosine": "n",
+        "partners_encoder_latent": "n",
+        "partners_encoder_cosine": "n",
+        "partners_strict": "n",
+        "partners_shared_with": "n",
+    },
+    "novelty": {
+        "novelty_novel": "n",
+        "novelty_nearest": "n",
+        "novelty_cosine": "n",
+        "novelty_mse_change": "n",
+    },
+    "composition": {
+        "composition_latent": "n a < m",
+        "composition_weight": "n a",
+        "meta_raised": "m q < v",
+        "meta_raised_logit": "m q",
+        "meta_lowered": "m q < v",
+        "meta_lowered_logit": "m q",
+    },
+}
+FACTS = ("model", "hook_point", "dictionary", "n_tokens")  # what the first page says, and must know
+INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.int32)
+ALIGNMENT = 8  # bytes: what a typed array in the page asks for
+
+
+def check(facts: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The explorer's arrays among ``arrays``, in the types of the page.
+
+    Raises InputError for a fact or an array that is missing, for lengths that do not fit together and for an index
+    that points nowhere.
+    """
+    missing = [name for name in FACTS if name not in facts]
+    if missing:
+        raise InputError(f"results without the fact {missing[0]!r} cannot be explored")
+    fields = FIELDS | {
+        name: shape
+        for group in OPTIONAL.values()
+        if any(name in arrays for name in group)
+        for name, shape in group.items()
+    }
+    lengths: dict[str, tuple[int, str]] = {}
+    for name, shape in fields.items():
+        if name not in arrays:
+            raise InputError(f"results without the array {name!r} cannot be explored")
+        _check_shape(name, arrays[name], shape.partition(" < ")[0].split(), lengths)
+    for name, shape in fields.items():
+        if "<" in shape:
+            _check_indices(name, arrays[name], lengths[shape[-1]][0] if shape[-1] in lengths else lengths["window"][0])
+    return {name: _compact(name, arrays[name]) for name in fields}
+
+
+def pack(facts: Mapping, arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Four bytes with the header's length, the header (JSON: facts; name, type, shape and place of each array), arrays.
+
+    Little-endian; places count from the end of the header, which is filled up to a multiple of ``ALIGNMENT``.
+    """
+    about, body = [], bytearray()
+    for name, values in arrays.items():
+        place = {"name": name, "type": values.dtype.name, "shape": values.shape, "start": len(body)}
+        about.append(place)
+        body += values.astype(values.dtype.newbyteorder("<")).tobytes()
+        body += bytes(-len(body) % ALIGNMENT)
+    header = json.dumps({"facts": facts, "arrays": about}, allow_nan=False).encode()
+    header += b" " * (-(len(header) + 4) % ALIGNMENT)
+    return len(header).to_bytes(4, "little") + header + bytes(body)
+
+
+def _check_shape(name: str, values: np.ndarray, letters: list[str], lengths: dict[str, tuple[int, str]]) -> None:
+    if values.ndim != len(letters):
+        raise InputError(f"array {name!r} has {values.ndim} dimensions; it must have {len(letters)}")
+    for letter, length in zip(letters, values.shape, strict=True):
+        known, first = lengths.setdefault(letter, (length, name))
+        if known != length:
+            raise InputError(
+                f"array {name!r} is of shape {list(values.shape)}, which does not fit {known} in {first!r}"
+            )
+
+
+def _check_indices(name: str, values: np.ndarray, count: int) -> None:
+    if not np.issubdtype(values.dtype, np.integer):
+        raise InputError(f"array {name!r} must hold whole numbers, not {values.dtype}")
+    if values.size and not (values.min() >= -1 and values.max() < count):
+        raise InputError(f"array {name!r} holds {values.min()} to {values.max()}; allowed are -1 to {count - 1}")
+
+
+def _compact(name: str, values: np.ndarray) -> np.ndarray:
+    """Booleans as bytes, whole numbers in the smallest type that holds them, others as float32."""
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    if np.issubdtype(values.dtype, np.integer):
+        low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+        fits = [t for t in INTEGERS if np.iinfo(t).min <= low and high <= np.iinfo(t).max]
+        if not fits:
+            raise InputError(f"array {name!r} holds {low} to {high}, more than 32 bits")
+        return values.astype(fits[0])
+    if not np.issubdtype(values.dtype, np.floating):
+        raise InputError(f"array {name!r} must hold numbers, not {values.dtype}")
+    return values.astype(np.float32)

@@ -1,0 +1,73 @@
+// Windows of text in which a latent fires, one to a line and aligned at the token that each was chosen for.
+
+let inFull = false;
+
+function contextGroups(latent) {
+  const from = data.contextStart[latent], to = data.contextStart[latent + 1];
+  const nParts = data.facts.n_parts ?? 0;
+  const groups = [];
+  for (let c = from; c < to; c++) (groups[data.value("contexts_group", c)] ??= []).push(c);
+  return groups.map((contexts, group) => {
+    const share = (part) => Math.round((100 * part) / nParts);
+    const title = group === 0 ? "Strongest firings"
+      : `Between ${share(nParts - group)} % and ${share(nParts - group + 1)} % of its firings by strength`;
+    return el("section", { class: "contexts" }, el("h3", {}, title), contexts.map((c) => contextLine(c, latent)));
+  });
+}
+
+function contextLine(c, latent) {
+  const ids = data.row("contexts_tokens", c), values = data.row("contexts_values", c);
+  const peak = data.value("contexts_peak", c), copies = data.value("contexts_copies", c);
+  const tokens = Array.from(ids, (id, at) => contextToken(id, values[at], data.value("firings_maximum", latent), at === peak));
+  const line = el("div", { class: "text" },
+    el("span", { class: "before" }, el("span", {}, tokens.slice(0, peak))),
+    el("span", { class: "after" }, tokens.slice(peak)));
+  const open = el("button", {
+    type: "button", class: "strength", "aria-expanded": String(inFull), onclick: () => expand(context, !isOpen(context)),
+    "aria-label": `activation ${activation(values[peak])}: show in full`,
+  }, number(activation(values[peak])));
+  const times = copies > 1 && el("span", { class: "copies", "data-tip": `fires in ${copies} windows of the same text` }, `×${copies}`);
+  const context = el("div", { class: inFull ? "context full" : "context" }, open, line, times);
+  return context;
+}
+
+function contextToken(id, value, most, isPeak) {
+  const text = data.tokens[id];
+  const shown = [visible(text.replace(/\n/g, ""))];
+  if (text.includes("\n")) {
+    shown.length = 0;
+    text.split("\n").forEach((piece, i) => {
+      if (i) shown.push(el("span", { class: "break" }, "↵"));
+      if (piece) shown.push(visible(piece));
+    });
+  }
+  if (!value) return el("span", { class: "t" }, shown);
+  const spoken = `${marked(text)} · activation ${activation(value)}`;
+  return el("span", {
+    class: isPeak ? "t active peak" : "t active", tabindex: isPeak ? 0 : -1, role: "mark", "aria-label": spoken,
+    "data-tip": spoken, "--strength": Math.max(0.12, value / most).toFixed(3),
+  }, shown);
+}
+
+const isOpen = (context) => context.classList.contains("full");
+
+function expand(context, full) {
+  context.classList.toggle("full", full);
+  context.querySelector("button").setAttribute("aria-expanded", String(full));
+}
+
+function expandAll() {
+  inFull = !inFull;
+  document.querySelectorAll(".context").forEach((context) => expand(context, inFull));
+  document.querySelector("[data-do=expand]")?.setAttribute("aria-pressed", String(inFull));
+}
+
+// From one active token to the next in its line; false where there is none.
+function moveToken(step) {
+  const here = document.activeElement;
+  if (!here?.classList.contains("active")) return false;
+  const all = [...here.closest(".context").querySelectorAll(".active")];
+  const next = all[all.indexOf(here) + step];
+  next?.focus();
+  return true;
+}

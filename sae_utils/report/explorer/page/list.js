@@ -1,0 +1,114 @@
+// The list beside the page: only the rows in sight are in the document, so its length does not matter.
+
+const ROW = 58; // pixels; style.css has the same
+const DEFAULTS = { kind: "latent", q: "", sort: "frequency", order: "down", show: "all" };
+const list = { state: null, found: [], active: -1, parts: null };
+
+function buildList() {
+  const parts = list.parts = {
+    tabs: el("div", { class: "tabs", role: "group", "aria-label": "What is listed" }),
+    search: el("input", {
+      type: "search", placeholder: "Token or number", "aria-label": "Search by token or number", spellcheck: "false",
+      autocomplete: "off", oninput: () => change({ q: parts.search.value }),
+    }),
+    sort: el("select", { "aria-label": "Sort by", onchange: () => change({ sort: parts.sort.value }) }),
+    order: el("button", {
+      type: "button", "aria-label": "Reverse the order", title: "Reverse the order",
+      onclick: () => change({ order: list.state.order === "up" ? "down" : "up" }),
+    }),
+    show: el("select", { "aria-label": "Show", onchange: () => change({ show: parts.show.value }) }),
+    count: el("p", { class: "count", role: "status" }),
+    rows: el("div", { class: "rows", tabindex: "0", role: "listbox", "aria-label": "Latents", onscroll: drawRows }),
+    space: el("div", { class: "space", role: "presentation" }),
+  };
+  parts.rows.append(parts.space);
+  document.querySelector("aside").append(
+    parts.tabs, parts.search, el("div", { class: "controls" }, parts.sort, parts.order, parts.show), parts.count, parts.rows);
+  new ResizeObserver(drawRows).observe(parts.rows);
+}
+
+// Another list in the same entry of the history.
+function change(changes) {
+  const next = { ...list.state, ...changes };
+  if (changes.kind) Object.assign(next, { sort: Object.keys(sourceOf(changes.kind).sorts())[0], show: "all", q: "" });
+  location.replace(hashOf(currentView(), next));
+}
+
+function updateList(state) {
+  if (list.state && JSON.stringify(state) === JSON.stringify(list.state)) return;
+  const source = sourceOf(state.kind), { parts } = list;
+  const fill = (select, options, value) => {
+    select.replaceChildren(...Object.entries(options).map(([name, { label }]) => el("option", { value: name }, label)));
+    select.value = value;
+  };
+  list.state = state;
+  list.found = listed(state);
+  fill(parts.sort, source.sorts(), state.sort);
+  fill(parts.show, source.filters(), state.show);
+  if (parts.search.value !== state.q) parts.search.value = state.q;
+  parts.order.textContent = state.order === "up" ? "↑" : "↓";
+  parts.order.setAttribute("aria-pressed", String(state.order === "up"));
+  parts.tabs.replaceChildren(...(data.nMeta ? [tab("latent", `${plural(data.n, "latent")}`), tab("meta", plural(data.nMeta, "meta-latent"))] : []));
+  const all = list.found.length === source.count();
+  parts.count.textContent = all ? plural(source.count(), source.noun) : `${whole(list.found.length)} of ${plural(source.count(), source.noun)}`;
+  parts.space.style.height = `${list.found.length * ROW}px`;
+  parts.rows.scrollTop = 0;
+  list.active = -1;
+  drawRows();
+}
+
+function tab(kind, text) {
+  return el("button", { type: "button", "aria-pressed": String(list.state.kind === kind), onclick: () => change({ kind }) }, text);
+}
+
+function drawRows() {
+  const { rows, space } = list.parts;
+  const first = Math.max(0, Math.floor(rows.scrollTop / ROW) - 5);
+  const last = Math.min(list.found.length, Math.ceil((rows.scrollTop + rows.clientHeight) / ROW) + 5);
+  const drawn = [];
+  for (let at = first; at < last; at++) drawn.push(drawRow(at));
+  space.replaceChildren(...drawn);
+  const marked = space.querySelector("[aria-selected=true]");
+  if (marked) rows.setAttribute("aria-activedescendant", marked.id);
+  else rows.removeAttribute("aria-activedescendant");
+}
+
+function drawRow(at) {
+  const i = list.found[at], meta = list.state.kind === "meta";
+  const row = el("a", {
+    class: "row", id: `row-${at}`, href: sourceOf(list.state.kind).href(i), role: "option", tabindex: "-1",
+    "aria-selected": String(at === list.active), "aria-setsize": list.found.length, "aria-posinset": at + 1,
+  }, meta ? metaRow(i) : latentRow(i));
+  row.style.top = `${at * ROW}px`;
+  return row;
+}
+
+function latentRow(i) {
+  const facts = [`fires on ${percent(data.value("firings_frequency", i))}`];
+  if (!isAlive(i)) facts[0] = "dead";
+  else if (data.has("partners")) facts.push(`shared ${data.value("partners_shared_with", i)}/${data.facts.n_others}`);
+  if (isAlive(i) && data.has("composition")) facts.push(`${data.metaCount[i]} meta`);
+  return [
+    el("span", { class: "index" }, `#${i}`), chips(data.row("firings_token", i).subarray(0, 4)),
+    el("span", { class: "facts" }, facts.join(" · ")),
+  ];
+}
+
+function metaRow(i) {
+  return [
+    el("span", { class: "index" }, `m${i}`), chips(data.row("meta_raised", i).subarray(0, 4)),
+    el("span", { class: "facts" }, plural(data.users[i].length, "latent")),
+  ];
+}
+
+// Marks the row of what the page shows, and brings it in sight.
+function markRow(at) {
+  list.active = at;
+  const { rows } = list.parts, top = at * ROW;
+  if (at >= 0 && (top < rows.scrollTop || top + ROW > rows.scrollTop + rows.clientHeight)) {
+    rows.scrollTop = top - (rows.clientHeight - ROW) / 2;
+  }
+  drawRows();
+}
+
+const moveRow = (step) => markRow(Math.min(list.found.length - 1, Math.max(0, list.active + step)));
