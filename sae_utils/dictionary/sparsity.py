@@ -19,7 +19,13 @@ from sae_utils.dictionary.sae import SAE, SAEConfig
 from sae_utils.dictionary.trained import train_or_load
 from sae_utils.dictionary.training import TrainingConfig, train
 
-PENALISED = ("relu", "gated", "jump_relu")
+# Where to begin, by architecture. A threshold learns by its logarithm, a learning rate at a time: from JumpReLU's usual
+# start (0.05 in our units, as wide a kernel) a run of a few thousand steps hardly moves it, whatever the coefficient.
+FIRST_GUESSES: dict[str, dict[str, float]] = {
+    "relu": {"sparsity": 3.0},
+    "gated": {"sparsity": 4.0},
+    "jump_relu": {"sparsity": 1.0, "bandwidth": 1.0, "first_threshold": 1.0},
+}
 TOLERANCE = 0.1  # share of the target that L0 may miss it by
 COEFFICIENTS = (1e-3, 1e3)  # between these a coefficient is looked for
 LARGEST_STEP = 8.0  # factor between two tries
@@ -102,7 +108,7 @@ def tune_sparsity(
 
 
 def _check(config: SAEConfig, target_l0: float) -> None:
-    if config.architecture not in PENALISED:
+    if config.architecture not in FIRST_GUESSES:
         raise InputError(
             f"architecture={config.architecture!r} has no coefficient to tune: set k={target_l0:g} instead"
         )
