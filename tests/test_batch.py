@@ -180,6 +180,21 @@ plots.save_figure(plt.figure(), "A9_empty", p.preset, p.results_dir)
 """
 
 
+def test_page_of_claims_is_written_after_all_notebooks_and_only_then(tmp_path):
+    notebooks, results = make(tmp_path, WRITE), tmp_path / "r"
+    claims = (batch.NOTEBOOKS / "claims.yaml").read_text(encoding="utf-8")
+    (notebooks / "claims.yaml").write_text(claims, encoding="utf-8")
+    page = results / "quick" / "claims.md"
+    assert main(["--preset", "quick", "--only", "00"], notebooks, results) == 0
+    assert not page.exists()
+    assert main(["--preset", "quick"], notebooks, results) == 0
+    assert page.read_text(encoding="utf-8").count("| not run |") == claims.count("- id: ")
+    page.unlink()
+    make(tmp_path, "1 / 0")
+    assert main(["--preset", "quick"], notebooks, results) == 1
+    assert page.is_file()
+
+
 def test_deleted_figure_comes_back(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "FIGURES", tmp_path / "figures")
     notebooks, results = make(tmp_path, WRITE, FIGURES), tmp_path / "r"

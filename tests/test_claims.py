@@ -3,10 +3,11 @@ from dataclasses import asdict
 import pytest
 import yaml
 
+from sae_utils.analysis.criteria import CONTRASTS, CRITERIA
 from sae_utils.analysis.intervals import JACKKNIFE, Interval
-from sae_utils.analysis.seeds import STATISTICS
 from sae_utils.data.errors import InputError
-from sae_utils.report.claims import FAILS, HOLDS, IN_PART, Claim, judge, load_claims, verdict, verdict_table
+from sae_utils.report.claim_entries import Claim, load_claims
+from sae_utils.report.claims import FAILS, HOLDS, IN_PART, judge, verdict, verdict_table
 
 ENTRY = {
     "id": "A-9",
@@ -52,6 +53,8 @@ def test_verdict_says_what_was_needed():
     )
     with pytest.raises(InputError, match="needs the value of random directions"):
         verdict(Claim(**ENTRY), interval(0.2, 0.3))
+    with pytest.raises(InputError, match="shared_strict has no value in this run"):
+        verdict(Claim(**ENTRY), interval(float("nan"), float("nan")), null=0.1)
 
 
 def test_claims_of_the_repository_load_and_name_statistics_that_exist():
@@ -59,7 +62,8 @@ def test_claims_of_the_repository_load_and_name_statistics_that_exist():
     assert {"A-1", "A-2", "A-3"} <= set(claims)
     for name, claim in claims.items():
         assert name.startswith(claim.paper) and claim.text.endswith(".")
-    assert {claims[name].metric for name in ("A-1", "A-2", "A-3")} <= set(STATISTICS)
+    by_criteria = {claims[name].metric for name in ("A-1", "A-2", "A-3", "A-7", "A-8", "B-0")}
+    assert by_criteria <= {*CRITERIA, *CONTRASTS}
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,10 @@ from sae_utils.analysis import criteria, seeds
 from sae_utils.analysis.criteria import CONTRASTS, CRITERIA, means, measure
 from sae_utils.analysis.intervals import JACKKNIFE
 from sae_utils.analysis.nulls import null_stacks
+from sae_utils.analysis.seeds import from_both_sides
 from sae_utils.data.errors import InputError
 
 N_SEEDS = 4
-
-
-def both_sides(encoders, decoders, alive=None):
-    return seeds.from_both_sides(seeds.overlap_of_pairs(encoders, decoders, alive), encoders, decoders, alive)
 
 
 def cosines(stack, i, j):
@@ -79,7 +76,7 @@ def defined(enc, dec, t=0.7):
 @pytest.mark.parametrize("seed", range(3))
 def test_every_criterion_is_its_definition(seed):
     encoders, decoders = noisy(N_SEEDS, 40, 14, seed=seed, noise=2.0)
-    expected, found = defined(encoders, decoders), means(both_sides(encoders, decoders))
+    expected, found = defined(encoders, decoders), means(from_both_sides(encoders, decoders))
     assert set(expected) == set(CRITERIA)
     for name in CRITERIA:
         assert 0.05 < expected[name] < 0.97, "the case must be able to tell criteria apart"
@@ -88,15 +85,15 @@ def test_every_criterion_is_its_definition(seed):
 
 def test_intervals_leave_out_one_dictionary_with_all_that_it_took_part_in():
     encoders, decoders = noisy(5, 30, 14, noise=1.3)
-    whole = measure(both_sides(encoders, decoders))
+    whole = measure(from_both_sides(encoders, decoders))
     for name in CRITERIA:
         without = []
         for seed in range(5):
             kept = [s for s in range(5) if s != seed]
-            without.append(means(both_sides(encoders[kept], decoders[kept]))[name])
+            without.append(means(from_both_sides(encoders[kept], decoders[kept]))[name])
         half = 2.776445 * np.sqrt(4 / 5 * np.square(np.array(without) - np.mean(without)).sum())  # t, 4 degrees, 95 %
         assert whole[name].method == JACKKNIFE
-        assert whole[name].estimate == pytest.approx(means(both_sides(encoders, decoders))[name])
+        assert whole[name].estimate == pytest.approx(means(from_both_sides(encoders, decoders))[name])
         assert whole[name].low == pytest.approx(max(whole[name].estimate - half, 0), rel=1e-6)
         assert whole[name].high == pytest.approx(min(whole[name].estimate + half, 1), rel=1e-6)
 
@@ -106,7 +103,7 @@ def test_copies_share_everything_and_planted_overlap_is_recovered():
     for count, expected in ((18, 1.0), (12, 12 / 18)):
         held[:] = np.arange(18) < count
         rows = planted(held, n=18, d=96)
-        found = means(both_sides(rows, rows))
+        found = means(from_both_sides(rows, rows))
         assert [found[f"shared_{c}"] for c in ("strict", "notebook", "decoder_only", "max_decoder")] == [expected] * 4
         assert found["agree"] == found["cycle_agreeing"] / found["cycle_decoder"] == 1
         assert found["cycle_decoder"] >= expected and found["decoder_cosine"] > expected - 1e-12
@@ -119,13 +116,14 @@ def test_dead_latents_take_no_part():
         alive[s, torch.randperm(30, generator=torch.Generator().manual_seed(s))[:6]] = False
     kept = torch.stack([decoders[s][alive[s]] for s in range(N_SEEDS)])
     kept_encoders = torch.stack([encoders[s][alive[s]] for s in range(N_SEEDS)])
-    assert means(both_sides(encoders, decoders, alive)) == pytest.approx(means(both_sides(kept_encoders, kept)))
+    found = means(from_both_sides(encoders, decoders, alive))
+    assert found == pytest.approx(means(from_both_sides(kept_encoders, kept)))
 
 
 def test_unequal_numbers_of_alive_latents_leave_some_without_a_partner():
     encoders, decoders = noisy(N_SEEDS, 30, 14)
     alive = torch.arange(30) < torch.tensor([30, 20, 25, 30])[:, None]
-    overlaps = both_sides(encoders, decoders, alive)
+    overlaps = from_both_sides(encoders, decoders, alive)
     triple = overlaps[0, 1], overlaps[1, 2], overlaps[2, 0]
     start = np.arange(30)
     by_hand = []
@@ -143,7 +141,7 @@ def test_unequal_numbers_of_alive_latents_leave_some_without_a_partner():
 def test_the_pair_from_the_second_side_is_the_pair_compared_the_other_way_round():
     encoders, decoders = noisy(2, 30, 14, noise=1.3)
     alive = torch.rand(2, 30, generator=torch.Generator().manual_seed(1)) > 0.2
-    turned = both_sides(encoders, decoders, alive)[1, 0]
+    turned = from_both_sides(encoders, decoders, alive)[1, 0]
     afresh = seeds.compare(encoders[1], decoders[1], encoders[0], decoders[0], alive[1], alive[0])
     for name in ("decoder", "encoder", "decoder_nearest", "encoder_nearest"):
         np.testing.assert_array_equal(getattr(turned, name).partner, getattr(afresh, name).partner)
@@ -153,7 +151,7 @@ def test_the_pair_from_the_second_side_is_the_pair_compared_the_other_way_round(
 
 def test_random_dictionaries():
     stacks = null_stacks((N_SEEDS, 60), {"activations": torch.diag(torch.linspace(0.1, 1, 24))}, seed=0)
-    found = {kind: means(both_sides(*stack)) for kind, stack in stacks.items()}
+    found = {kind: means(from_both_sides(*stack)) for kind, stack in stacks.items()}
     assert found["uniform_tied"]["agree"] == found["activations_tied"]["agree"] == 1
     assert found["uniform_independent"]["agree"] < 0.1 and found["uniform_independent"]["cycle_decoder"] < 0.2
     for kind in found:
@@ -163,7 +161,7 @@ def test_random_dictionaries():
 
 
 def test_contrasts_are_differences_of_the_criteria():
-    pairs = both_sides(*noisy(N_SEEDS, 40, 14, noise=1.3))
+    pairs = from_both_sides(*noisy(N_SEEDS, 40, 14, noise=1.3))
     found, contrast = means(pairs), means(pairs, CONTRASTS)
     assert contrast["mean_cosine_above_strict"] == pytest.approx(found["decoder_cosine"] - found["shared_strict"])
     assert contrast["max_decoder_above_strict"] == pytest.approx(found["shared_max_decoder"] - found["shared_strict"])
@@ -177,14 +175,14 @@ def test_contrasts_are_differences_of_the_criteria():
 def test_latents_whose_matchings_never_agree_give_no_value():
     rows = torch.eye(12)
     encoders = torch.stack([rows.roll(3 * s, 0) for s in range(4)])  # the encoders are matched to other latents
-    found = means(both_sides(encoders, rows.expand(4, 12, 12)))
+    found = means(from_both_sides(encoders, rows.expand(4, 12, 12)))
     assert found["agree"] == 0 and np.isnan(found["cycle_agreeing"]) and found["cycle_decoder"] == 1
 
 
 def test_too_few_dictionaries_are_refused():
     encoders, decoders = noisy(3, 10, 8)
     with pytest.raises(InputError, match="at least 4 seeds, not 6 of 3"):
-        measure(both_sides(encoders, decoders))
+        measure(from_both_sides(encoders, decoders))
     encoders, decoders = noisy(4, 10, 8)
     with pytest.raises(InputError, match="every ordered pair"):
         measure(seeds.overlap_of_pairs(encoders, decoders))

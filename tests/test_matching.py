@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -218,8 +220,10 @@ def test_unknown_criterion_is_refused():
 def test_figure_arrays_hold_the_first_pair_and_the_curves_of_all_and_of_the_nulls():
     encoders, decoders = torch.randn(2, 3, 20, 8, generator=torch.Generator().manual_seed(0))
     pairs = seeds.overlap_of_pairs(encoders, decoders)
-    nulls = {"tied": seeds.random_pairs(20, 8, tied=True, n_draws=3)}
-    arrays = seeds.figure_arrays(pairs, nulls, np.linspace(0, 1, 5))
-    assert arrays["curve_strict"].shape == arrays["null_tied_strict"].shape == (3, 5)
+    random = seeds.overlap_of_pairs(*[torch.randn(3, 20, 8, generator=torch.Generator().manual_seed(1))] * 2)
+    arrays = seeds.figure_arrays(pairs, {"uniform_tied": random}, np.linspace(0, 1, 5))
+    assert arrays["curve_strict"].shape == (3, 5)
+    shared = [replace(overlap, threshold=0.5).shared("max_cosine").mean() for overlap in random.values()]
+    assert arrays["null_uniform_tied"][2] == pytest.approx(np.mean(shared)) and np.mean(shared) > 0.1
     assert (arrays["agree"] == pairs[0, 1].agree).all()
     assert all(not a.dtype.hasobject for a in arrays.values())

@@ -13,8 +13,7 @@ from sae_utils.data.errors import InputError
 
 
 def of_stack(encoders, decoders, alive=None, criterion="notebook"):
-    pairs = seeds.overlap_of_pairs(encoders, decoders, alive)
-    return membership.membership(seeds.from_both_sides(pairs, encoders, decoders, alive), criterion)
+    return membership.membership(seeds.from_both_sides(encoders, decoders, alive), criterion)
 
 
 def some_membership(n_seeds=5, n=40, seed=0):

@@ -6,7 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from sae_utils.analysis import criteria, nulls
 from sae_utils.report import plots, seed_plots
+from sae_utils.report.claim_entries import load_claims
 
 
 @pytest.fixture(autouse=True)
@@ -35,15 +37,18 @@ def test_scatter_shows_each_matched_latent_once_and_the_histograms_count_them():
     assert main.get_xlabel().startswith("decoder") and main.get_ylabel().startswith("encoder")
 
 
-def test_threshold_curves_draw_mean_range_and_both_nulls():
+def test_threshold_curves_draw_mean_range_and_the_larger_null_of_each_source():
     t = np.linspace(0, 1, 11)
-    curves = {c: np.stack([1 - t, 0.8 - 0.8 * t]) for c in ("strict", "notebook", "max_cosine")}
-    null = {c: np.stack([np.exp(-9 * t), np.exp(-8 * t)]) for c in curves}
-    ax = seed_plots.threshold_curves(plt.figure().add_subplot(), t, curves, {"independent": null, "tied": null}, 0.7)
-    assert len(ax.collections) == 9 and len(ax.lines) == 10  # three criteria, each with two nulls; the threshold
+    curves = {c: np.stack([1 - t, 0.8 - 0.8 * t]) for c in seed_plots.CURVES}
+    null = {kind: np.exp(-(9 + i) * t) for i, kind in enumerate(nulls.KINDS)}
+    ax = seed_plots.threshold_curves(plt.figure().add_subplot(), t, curves, null, 0.7)
+    assert len(ax.collections) == 3 and len(ax.lines) == 7  # three criteria, three nulls, the threshold
     np.testing.assert_allclose(ax.lines[0].get_ydata(), 0.9 - 0.9 * t)
-    np.testing.assert_allclose(ax.lines[1].get_ydata(), (np.exp(-9 * t) + np.exp(-8 * t)) / 2)
-    assert [line.get_color() for line in ax.lines[:4]] == [plots.BLUE] * 3 + [plots.ORANGE]
+    for line, larger in zip(ax.lines[3:6], ("uniform_tied", "activations_tied", "decoders_tied"), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), null[larger])
+        assert line.get_color() == plots.GREY
+    assert len({line.get_linestyle() for line in ax.lines[3:6]}) == 3
+    assert [line.get_color() for line in ax.lines[:2]] == [plots.BLUE, plots.ORANGE]
     band = ax.collections[0].get_paths()[0].vertices
     assert {tuple(np.round(v, 6)) for v in np.stack([t, 0.8 - 0.8 * t], axis=1)} <= {
         tuple(np.round(v, 6)) for v in band
@@ -53,19 +58,34 @@ def test_threshold_curves_draw_mean_range_and_both_nulls():
     assert names[:3] == ["strict", "authors' notebook", "max cosine"] and all("random" in n for n in names[3:])
 
 
-def test_shared_fractions_draw_each_estimate_with_its_interval():
-    rows = np.array([[0.3, 0.25, 0.35], [0.4, 0.38, 0.45]])
-    groups = {"dead latents excluded": rows, "dead latents included": rows - 0.1}
-    ax = seed_plots.shared_fractions(
-        plt.figure().add_subplot(), ["strict", "max_cosine"], groups, np.array([0.0, 0.01])
-    )
-    assert len(ax.containers) == 2
-    line, _, (bars,) = ax.containers[0]
-    np.testing.assert_allclose(line.get_ydata(), [0.3, 0.4])
-    np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], [[0.25, 0.35], [0.38, 0.45]])
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["strict", "max\ncosine"]
-    assert ax.get_ylim()[0] < 0 and ax.get_ylim()[1] > 0.45
-    assert len(ax.get_legend().texts) == 3
+@pytest.mark.parametrize("some_dead", [True, False])
+def test_criteria_draw_each_estimate_with_its_interval_its_nulls_and_the_published_number(some_dead):
+    names = ["shared_strict", "decoder_cosine", "cycle_agreeing"]
+    rows = np.array([[0.3, 0.25, 0.35], [0.6, 0.5, 0.65], [0.9, 0.8, 1.0]])
+    null = {kind: np.array([0.0, 0.1 * i, np.nan]) for i, kind in enumerate(nulls.KINDS)}
+    fig = plt.figure()
+    ax = seed_plots.criteria_side_by_side(fig.add_subplot(), names, rows, rows - 0.1 * some_dead, null)
+    assert len(ax.containers) == 3 * (1 + some_dead)
+    for i, name in enumerate(names):
+        line, _, (bars,) = ax.containers[(1 + some_dead) * i + some_dead]
+        assert line.get_xdata() == [rows[i, 0]] and line.get_color() == seed_plots.CRITERIA[name].colour
+        np.testing.assert_allclose(bars.get_segments()[0][:, 0], rows[i, 1:])
+        assert line.get_ydata()[0] == pytest.approx(2 - i + 0.1)
+    marks = {tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "D"}
+    assert marks == {(0.414,), (0.8,), (0.782,)}
+    drawn = [line for line in ax.lines if len(line.get_xdata()) == 3]
+    np.testing.assert_allclose([line.get_xdata() for line in drawn], list(null.values()))
+    assert [line.get_markerfacecolor() == "none" for line in drawn] == [kind.endswith("independent") for kind in null]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [seed_plots.CRITERIA[n].label for n in names]
+    assert len(fig.legends[0].texts) == 7 + some_dead
+
+
+def test_every_criterion_can_be_shown_and_the_claims_have_the_numbers_that_are_published():
+    assert list(seed_plots.CRITERIA) == list(criteria.CRITERIA)
+    claims = load_claims()
+    for name, claim in (("shared_notebook", "A-1"), ("agree", "A-2"), ("shared_max_decoder", "B-0")):
+        shown = seed_plots.CRITERIA[name]
+        assert shown.published == claims[claim].number and f"[{claims[claim].known}]" in shown.source
 
 
 def test_save_figure_is_repeatable_and_leaves_no_part(tmp_path, monkeypatch):

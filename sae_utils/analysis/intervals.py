@@ -21,7 +21,7 @@ BOOTSTRAP = "bootstrap over latents of one pair of seeds"
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate, the ends of its confidence interval, and how they were found."""
+    """An estimate, the ends of its confidence interval, and how they were found; all three NaN where there is none."""
 
     estimate: float
     low: float
@@ -29,8 +29,16 @@ class Interval:
     method: str
 
     def __post_init__(self):
-        if not self.low <= self.estimate <= self.high:
+        if not self.low <= self.estimate <= self.high and not np.isnan(self.ends).all():
             raise InputError(f"interval {self.low} to {self.high} does not hold its estimate {self.estimate}")
+
+    @property
+    def ends(self) -> tuple[float, float, float]:
+        """Estimate, low, high: what a figure draws."""
+        return self.estimate, self.low, self.high
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
 def mean_over_pairs(

@@ -133,11 +133,11 @@ def compare(
         raise InputError(f"encoder and decoder of a dictionary must have the same shape [latents, d_in], not {shapes}")
     alive_a, alive_b = _alive(alive_a, decoder_a, "first"), _alive(alive_b, decoder_b, "second")
 
-    found = [
-        _among_alive(how, a, b, alive_a, alive_b)
-        for how in (match, nearest)
-        for a, b in ((decoder_a, decoder_b), (encoder_a, encoder_b))
-    ]
+    tied = torch.equal(encoder_a, decoder_a) and torch.equal(encoder_b, decoder_b)
+    found = []
+    for how in (match, nearest):
+        decoder = _among_alive(how, decoder_a, decoder_b, alive_a, alive_b)
+        found += [decoder, decoder if tied else _among_alive(how, encoder_a, encoder_b, alive_a, alive_b)]
     return SeedOverlap(*found, counted=alive_a.numpy(), threshold=threshold)
 
 

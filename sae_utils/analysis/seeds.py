@@ -60,12 +60,13 @@ def overlap_of_pairs(
 
 
 def from_both_sides(
-    pairs: Pairs,
     encoders: Float[Tensor, "S n d"],
     decoders: Float[Tensor, "S n d"],
     alive: Bool[Tensor, "S n"] | None = None,
+    threshold: float = THRESHOLD,
 ) -> dict[tuple[int, int], SeedOverlap]:
     """``overlap_of_pairs`` and, beside each (i, j), the same pair seen from j as (j, i)."""
+    pairs = overlap_of_pairs(encoders, decoders, alive, threshold)
     alive = [None] * len(decoders) if alive is None else alive
     turned = {
         (j, i): seen_from_second(overlap, encoders[i], decoders[i], encoders[j], decoders[j], alive[i], alive[j])
@@ -107,7 +108,10 @@ def pairwise(pairs: Pairs, name: str) -> Float[np.ndarray, "S S"]:
 def figure_arrays(
     pairs: Pairs, nulls: Mapping[str, Pairs], thresholds: Float[np.ndarray, " t"]
 ) -> dict[str, np.ndarray]:
-    """What Figures A1 and A2 draw: the matched cosines of the first pair, and the curves of every pair."""
+    """What Figures A1 and A2 draw: the matched cosines of the first pair, and the curves of every pair.
+
+    Of a null, the curve of the criterion that is largest at each threshold, a mean over pairs.
+    """
     first = next(iter(pairs.values()))
     arrays = {
         "decoder_cosine": first.decoder.cosine,
@@ -117,7 +121,7 @@ def figure_arrays(
     }
     arrays |= {f"curve_{c}": values for c, values in curves(pairs, thresholds).items()}
     for kind, null in nulls.items():
-        arrays |= {f"null_{kind}_{c}": values for c, values in curves(null, thresholds).items()}
+        arrays[f"null_{kind}"] = np.max([values.mean(axis=0) for values in curves(null, thresholds).values()], axis=0)
     return arrays
 
 

@@ -9,3 +9,4 @@ PRESETS = NOTEBOOKS / "presets"
 FIGURES = ROOT / "figures"
 RESULTS = ROOT / "results"
 MODELS = PACKAGE / "models"
+PUBLISHED_PRESET = "laptop"  # the preset whose figures and page of claims are committed

@@ -1,54 +1,19 @@
-"""The papers' claims, and what this run says of each: a verdict computed from an interval by the claim's own rule.
+"""What this run says of the papers' claims: a verdict computed from an interval by the claim's own rule.
 
-``notebooks/claims.yaml`` has one entry per claim. ``number`` is the paper's, and ``known`` says how we know it:
-R read in the source, R2 read in someone else's text, C computed from their data, I inferred, M from memory. A
-``rule`` holds bounds, ``above`` and ``below``: numbers, or the word ``random`` for the largest value that random
-directions reached. A claim holds if the whole interval lies within every bound.
+A claim holds if the whole interval lies within every bound of its rule (``claim_entries``).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from math import isnan
 
 import pandas as pd
-import yaml
 
 from sae_utils.analysis.intervals import Interval
 from sae_utils.data.errors import InputError
-from sae_utils.data.paths import NOTEBOOKS
+from sae_utils.report.claim_entries import RANDOM, Claim, load_claims
 
-CLAIMS = NOTEBOOKS / "claims.yaml"
-KNOWN = ("R", "R2", "C", "I", "M")
-PAPERS = ("A", "B", "C")
-RANDOM = "random"
 HOLDS, IN_PART, FAILS = "holds", "holds in part", "does not hold at this scale"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim of a paper; raises InputError for a field that cannot be."""
-
-    id: str
-    paper: str
-    section: str  # where in the paper
-    text: str
-    number: float  # the paper's
-    known: str  # how we know that number
-    metric: str  # what answers it here: a name among the notebook's statistics
-    rule: Mapping[str, float | str]
-    note: str = ""
-
-    def __post_init__(self):
-        for name, value, allowed in (("paper", self.paper, PAPERS), ("known", self.known, KNOWN)):
-            if value not in allowed:
-                raise InputError(f"claim {self.id}: {name}={value!r} is unknown; allowed: {', '.join(allowed)}")
-        if isinstance(self.number, bool) or not isinstance(self.number, int | float):
-            raise InputError(f"claim {self.id}: number={self.number!r} must be a number")
-        if not isinstance(self.rule, Mapping) or not self.rule or set(self.rule) - {"above", "below"}:
-            raise InputError(f"claim {self.id}: rule={self.rule!r} must have above, below or both")
-        for side, bound in self.rule.items():
-            if bound != RANDOM and (isinstance(bound, bool) or not isinstance(bound, int | float)):
-                raise InputError(f"claim {self.id}: {side}={bound!r} must be a number or {RANDOM!r}")
 
 
 @dataclass(frozen=True)
@@ -68,28 +33,14 @@ class Verdict:
     verdict: str
 
 
-def load_claims(path: Path = CLAIMS) -> dict[str, Claim]:
-    """Every claim by its id. Raises InputError for an unknown or missing field, an unknown tag, or an id used twice."""
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    known = {field.name for field in fields(Claim)}
-    claims: dict[str, Claim] = {}
-    for entry in entries:
-        name = entry.get("id", "without an id")
-        unknown, missing = sorted(set(entry) - known), sorted(known - {"note"} - set(entry))
-        if unknown or missing:
-            fault = f"unknown field {unknown[0]!r}" if unknown else f"no field {missing[0]!r}"
-            raise InputError(f"claim {name}: {fault}; the fields are {', '.join(sorted(known))}")
-        if name in claims:
-            raise InputError(f"claim {name} is there twice")
-        claims[name] = Claim(**entry)
-    return claims
-
-
 def verdict(claim: Claim, interval: Interval, null: float | None = None) -> Verdict:
     """Whether the claim holds: the interval wholly within the rule's bounds, astride one (in part), or outside one.
 
-    ``null`` is the largest value of the metric between random dictionaries, for rules that name it.
+    ``null`` is the largest value of the metric between random dictionaries, for rules that name it. Raises InputError
+    where it is missing, or where the interval has no value.
     """
+    if isnan(interval.estimate):
+        raise InputError(f"claim {claim.id}: {claim.metric} has no value in this run")
     if null is None and RANDOM in claim.rule.values():
         raise InputError(f"claim {claim.id}: its rule needs the value of random directions, and none is given")
     bounds = {side: null if bound == RANDOM else bound for side, bound in claim.rule.items()}

@@ -6,10 +6,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from sae_utils.data.paths import FIGURES, RESULTS
+from sae_utils.data.paths import FIGURES, PUBLISHED_PRESET, RESULTS
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
-PUBLISHED_PRESET = "laptop"  # the preset whose figures are committed
 
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 GREY = "#7F7F7F"  # nulls and guides

@@ -1,6 +1,7 @@
-"""Figures of paper A: how much do two dictionaries share that differ only in their seed? Arrays in, artists out."""
+"""Figures A1 to A3: how much do two dictionaries share that differ only in their seed? Arrays in, artists out."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -8,17 +9,41 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, PINK
+from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE
 
 AGREE, DIFFER = "same partner", "different partners"
-LABELS = {
-    "strict": "strict",
-    "notebook": "authors' notebook",
-    "decoder_only": "decoder only",
-    "max_cosine": "max cosine",
+CURVES = {"strict": (BLUE, "strict"), "notebook": (ORANGE, "authors' notebook"), "max_cosine": (GREEN, "max cosine")}
+# Line style and marker of a null, by where its directions point.
+NULLS = {
+    "uniform": (":", "s", "random, uniform"),
+    "activations": ("--", "^", "random, covariance of activations"),
+    "decoders": ("-.", "v", "random, covariance of decoders"),
 }
-COLOURS = {"strict": BLUE, "notebook": ORANGE, "decoder_only": PINK, "max_cosine": GREEN}
-NULLS = {"tied": ("--", "random, encoder = decoder"), "independent": (":", "random, encoder independent")}
+
+
+class Shown(NamedTuple):
+    """How a criterion is shown, and what was published by it for a real language model (PAPERS.md A.4, B.3, C.5, E)."""
+
+    label: str
+    colour: str  # by what it measures
+    published: float
+    source: str  # C: computed from the authors' files
+
+
+CRITERIA = {
+    "shared_strict": Shown("strict: one partner, both cosines (A)", BLUE, 0.414, "A [C]"),
+    "shared_notebook": Shown("both matched cosines (A, notebook)", BLUE, 0.4159, "A [R]"),
+    "shared_max_cosine": Shown("both largest cosines (A, notebook)", BLUE, 0.4209, "A [R]"),
+    "shared_decoder_only": Shown("matched decoder cosine (A, bar charts)", BLUE, 0.548, "A [R]"),
+    "shared_max_decoder": Shown("largest decoder cosine (B)", BLUE, 0.94, "B [R2]"),
+    "decoder_cosine": Shown("mean matched decoder cosine (Song)", ORANGE, 0.80, "Song [R2]"),
+    "stability": Shown("mean largest decoder cosine to any run (C)", ORANGE, 0.204, "C [R2]"),
+    "agree": Shown("both matchings agree (A)", GREEN, 0.7929, "A [R]"),
+    "cycle_decoder": Shown("three-seed cycle, decoders", GREEN, 0.523, "A [C]"),
+    "cycle_encoder": Shown("three-seed cycle, encoders", GREEN, 0.521, "A [C]"),
+    "cycle_agreeing": Shown("three-seed cycle where both agree", GREEN, 0.782, "A [C]"),
+}
+MEASURES = {BLUE: "share of latents above 0.7", ORANGE: "mean cosine", GREEN: "share of latents, no threshold"}
 
 
 def joint_axes(fig: Figure) -> tuple[Axes, Axes, Axes]:
@@ -68,58 +93,74 @@ def threshold_curves(
     ax: Axes,
     thresholds: Float[np.ndarray, " t"],
     curves: Mapping[str, Float[np.ndarray, "pairs t"]],
-    nulls: Mapping[str, Mapping[str, Float[np.ndarray, "draws t"]]],
+    nulls: Mapping[str, Float[np.ndarray, " t"]],
     threshold: float,
 ) -> Axes:
     """Shared fraction against threshold, a colour per criterion: mean over pairs, and their range as a band.
 
-    ``nulls`` maps a kind of random dictionary (``NULLS``) to curves like ``curves``, drawn broken in the same colours.
+    ``nulls`` maps a kind of random dictionary (``<one of NULLS>_<tied or independent>``) to its curve; of each source
+    the larger is drawn.
     """
-
-    def draw(values: Float[np.ndarray, "rows t"], colour: str, style: str, width: float) -> None:
-        ax.fill_between(thresholds, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
-        ax.plot(thresholds, values.mean(axis=0), style, color=colour, linewidth=width)
-
     for criterion, values in curves.items():
-        draw(values, COLOURS[criterion], "-", 1.8)
-        for kind, (style, _) in NULLS.items():
-            draw(nulls[kind][criterion], COLOURS[criterion], style, 1.0)
+        colour = CURVES[criterion][0]
+        ax.fill_between(thresholds, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
+        ax.plot(thresholds, values.mean(axis=0), color=colour, linewidth=1.8)
+    for source, (style, _, _) in NULLS.items():
+        largest = np.max([curve for kind, curve in nulls.items() if kind.startswith(source)], axis=0)
+        ax.plot(thresholds, largest, style, color=GREY, linewidth=1.2)
     ax.axvline(threshold, color=GREY, linewidth=0.8)
     ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="threshold on the cosine", ylabel="share of latents called shared")
-    keys = [Line2D([], [], color=COLOURS[c], label=LABELS[c]) for c in curves]
-    keys += [Line2D([], [], color=GREY, linestyle=style, linewidth=1, label=label) for style, label in NULLS.values()]
-    _legend_above(ax, handles=keys)
+    keys = [Line2D([], [], color=CURVES[c][0], label=CURVES[c][1]) for c in curves]
+    keys += [
+        Line2D([], [], color=GREY, linestyle=style, linewidth=1.2, label=label) for style, _, label in NULLS.values()
+    ]
+    legend_above(ax, handles=keys)
     return ax
 
 
-def shared_fractions(
+def criteria_side_by_side(
     ax: Axes,
-    criteria: Sequence[str],
-    groups: Mapping[str, Float[np.ndarray, "criteria 3"]],
-    null: Float[np.ndarray, " criteria"],
+    names: Sequence[str],
+    alive: Float[np.ndarray, "criteria 3"],
+    every: Float[np.ndarray, "criteria 3"],
+    nulls: Mapping[str, Float[np.ndarray, " criteria"]],
 ) -> Axes:
-    """Shared fraction by criterion: a point with its interval per group, and the null as a grey bar.
+    """A row per criterion: estimate with interval, the same with dead latents, the nulls, and the published number.
 
-    ``groups`` maps a label ("dead latents excluded") to estimate, low and high for each criterion. ``null`` is the
-    largest value that random dictionaries reached.
+    ``alive`` and ``every`` hold estimate, low and high without and with dead latents; the latter is drawn where it
+    differs. ``nulls`` is by kind. A tied null is filled, an independent one hollow.
     """
-    x = np.arange(len(criteria))
-    ax.hlines(null, x - 0.3, x + 0.3, color=GREY, linewidth=2, label="random directions, largest")
-    for i, (label, rows) in enumerate(groups.items()):
-        middle, low, high = rows.T
-        shift = x + 0.16 * (i - (len(groups) - 1) / 2)
-        face = BLUE if i == 0 else "white"
-        ax.errorbar(
-            shift, middle, yerr=[middle - low, high - middle], fmt="o", color=BLUE, mfc=face, capsize=3, label=label
-        )
-    top = max(0.05, *(float(rows.max()) for rows in groups.values()), float(null.max()))
-    ax.set(ylim=(-0.03 * top, min(1.02, 1.1 * top)), ylabel="share of latents called shared")
-    ax.set_xticks(x, [LABELS[c].replace(" ", "\n", 1) for c in criteria])
-    ax.set_xlim(-0.5, len(criteria) - 0.5)
-    _legend_above(ax)
+    y = np.arange(len(names))[::-1]
+    for kind, values in nulls.items():
+        source, _, encoder = kind.partition("_")
+        face = GREY if encoder == "tied" else "none"
+        ax.plot(values, y - 0.22, NULLS[source][1], color=GREY, mfc=face, markersize=4.5)
+    some_dead = not np.array_equal(alive, every, equal_nan=True)
+    for i, name in enumerate(names):
+        colour = CRITERIA[name].colour
+        for rows, shift, face in [(every, 0.3, "white")] * some_dead + [(alive, 0.1, colour)]:
+            middle, low, high = rows[i]
+            span = [[middle - low], [high - middle]]
+            ax.errorbar([middle], [y[i] + shift], xerr=span, fmt="o", color=colour, mfc=face, capsize=3)
+        ax.plot(CRITERIA[name].published, y[i] + 0.1, "D", color="black", markersize=4, mfc="white")
+    ax.hlines(y[:-1] - 0.5, 0, 1, color=GREY, linewidth=0.3)
+    ax.set(xlim=(-0.02, 1.03), ylim=(-0.6, len(names) - 0.4), xlabel="share of latents, or mean cosine")
+    ax.set_yticks(y, [CRITERIA[name].label for name in names])
+    ax.tick_params(axis="y", length=0)
+    ax.figure.legend(handles=_criteria_keys(some_dead), loc="outside upper left", ncols=3)
     return ax
 
 
-def _legend_above(ax, **options) -> None:
+def _criteria_keys(some_dead: bool) -> list[Line2D]:
+    keys = [Line2D([], [], color=c, marker="o", linestyle="", label=label) for c, label in MEASURES.items()]
+    if some_dead:
+        keys.append(Line2D([], [], color=BLUE, marker="o", mfc="white", linestyle="", label="with dead latents"))
+    keys.append(Line2D([], [], color="black", marker="D", mfc="white", markersize=4, linestyle="", label="published"))
+    for _, marker, label in NULLS.values():
+        keys.append(Line2D([], [], color=GREY, marker=marker, markersize=4.5, linestyle="", label=label))
+    return keys
+
+
+def legend_above(ax: Axes, **options) -> None:
     """A legend over the axes, since data may be anywhere in them."""
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, **options)

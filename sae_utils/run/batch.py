@@ -26,6 +26,7 @@ import yaml
 
 from sae_utils.data.errors import InputError
 from sae_utils.data.paths import FIGURES, NOTEBOOKS, RESULTS
+from sae_utils.run.claims import write_claims_page
 from sae_utils.run.inputs import digest, local_files, sources_digest
 from sae_utils.run.notebooks import default_parameters, error_text, read_cells, source
 from sae_utils.run.presets import Preset, load_preset
@@ -273,7 +274,10 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, re
         if options.dry_run:
             describe(jobs, options.fresh)
             return 0
-        return 1 if run(jobs, options.fresh) else 0
+        failed = run(jobs, options.fresh)
+        if not options.only:  # a part of the notebooks would leave the other claims unanswered
+            write_claims_page(notebooks, jobs[0].folder, [job.name for job in jobs if job.is_done()])
+        return 1 if failed else 0
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

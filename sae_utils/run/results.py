@@ -98,8 +98,14 @@ def read_results(name: str, preset: str, results_dir: str | Path = "") -> Result
 
 def write_json(path: Path, record: Mapping) -> Path:
     """Writes ``record`` to ``path`` whole or not at all."""
+    return write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes ``text`` to ``path`` whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     os.replace(part, path)
     return path
 

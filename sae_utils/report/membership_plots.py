@@ -1,0 +1,66 @@
+"""Figures A4 to A6: in how many dictionaries a latent is found, alone against how many, and every pair of seeds."""
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from sae_utils.report.plots import BLUE, GREY, ORANGE
+from sae_utils.report.seed_plots import legend_above
+
+
+def histogram(ax: Axes, shares: Float[np.ndarray, "S 3"], null: Float[np.ndarray, " S"]) -> Axes:
+    """Share of latents in exactly 1 to S dictionaries: bars with intervals, and the null as a mark on each.
+
+    ``shares`` holds estimate, low and high; ``null`` is the largest share that random dictionaries reached.
+    """
+    n = np.arange(1, len(shares) + 1)
+    middle, low, high = shares.T
+    ax.bar(n, middle, width=0.7, color=BLUE, label="trained dictionaries")
+    ax.errorbar(n, middle, yerr=[middle - low, high - middle], fmt="none", ecolor="black", elinewidth=1, capsize=3)
+    ax.hlines(null, n - 0.45, n + 0.45, color=GREY, linewidth=2, label="random directions, largest")
+    ax.set(xlabel="number of dictionaries that a latent is found in", ylabel="share of latents", ylim=(0, None))
+    ax.set_xticks(n)
+    legend_above(ax)
+    return ax
+
+
+def only_in_one(
+    ax: Axes,
+    shares: Float[np.ndarray, "points 3"],
+    null: Float[np.ndarray, " points"],
+    curve: Float[np.ndarray, "3 x"],
+    floor: Float[np.ndarray, " 3"],
+) -> Axes:
+    """Share found in one dictionary only against their number, n = 2 and up, with both fitted laws and the floor.
+
+    ``curve`` holds x, the law with an offset and the law without; ``floor`` is the offset's estimate, low and high.
+    """
+    n = np.arange(2, 2 + len(shares))
+    middle, low, high = shares.T
+    x, law, plain = curve
+    ax.axhspan(floor[1], floor[2], color=ORANGE, alpha=0.15, linewidth=0)
+    ax.axhline(floor[0], color=ORANGE, linewidth=1, label="fitted floor, 95 % interval")
+    ax.plot(x, law, color=BLUE, label="power law with a floor")
+    ax.plot(x, plain, color=BLUE, linestyle="--", label="power law without")
+    ax.errorbar(n, middle, yerr=[middle - low, high - middle], fmt="o", color="black", capsize=3, label="measured")
+    ax.plot(n, null, "s", color=GREY, markersize=4, label="random directions, smallest")
+    ax.set(xlim=(1.6, x[-1]), ylim=(0, 1.05), xlabel="number of dictionaries", ylabel="share found in one only")
+    ax.set_xticks(np.arange(2, int(x[-1]) + 1, 2))
+    legend_above(ax)
+    return ax
+
+
+def pairwise(ax: Axes, shares: Float[np.ndarray, "S S"], what: str) -> Axes:
+    """A share for each pair of dictionaries, row by row as seen from the row's; the diagonal stays empty."""
+    image = ax.imshow(shares, cmap="cividis", vmin=np.nanmin(shares), vmax=np.nanmax(shares))
+    middle = (np.nanmin(shares) + np.nanmax(shares)) / 2
+    for i, j in np.argwhere(~np.isnan(shares)):
+        colour = "black" if shares[i, j] > middle else "white"
+        ax.text(j, i, f"{shares[i, j]:.2f}", ha="center", va="center", fontsize=8, color=colour)
+    ax.set(xlabel="seed", ylabel="seed (whose latents are counted)")
+    ax.set_xticks(range(len(shares)))
+    ax.set_yticks(range(len(shares)))
+    ax.spines[:].set_visible(False)
+    ax.figure.colorbar(image, ax=ax, label=what, format=PercentFormatter(1, decimals=0), shrink=0.85)
+    return ax
