@@ -1,0 +1,57 @@
+"""Can the gain of bagging two dictionaries be told from how many latents they share (paper A's overlap)?
+
+By the ambiguity decomposition the gain of a bag is the members' disagreement, exactly (``Profile.ambiguity``). That
+needs the outputs. Overlap needs the weights alone; here it is tried as a predictor, within one stack of seeds and
+between stacks of different kinds.
+"""
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float
+
+from sae_utils.analysis.ensembles import Profile
+from sae_utils.analysis.intervals import Interval, jackknife
+from sae_utils.data.errors import InputError
+
+Pairs = Mapping[tuple[int, int], float]
+GROUPS = "jackknife over kinds of dictionaries"
+
+
+def pair_gains(p: Profile) -> dict[tuple[int, int], float]:
+    """For each pair of members, the share of their mean MSE that averaging the two takes away."""
+    gains = {}
+    for i, j in combinations(range(p.n_members), 2):
+        one, other, both = (np.zeros(p.n_members) for _ in "123")
+        one[i], other[j], both[[i, j]] = 1, 1, 0.5
+        gains[i, j] = 1 - p.mse(both) / (0.5 * (p.mse(one) + p.mse(other)))
+    return gains
+
+
+def correlation(x: Pairs, y: Pairs) -> Interval:
+    """Pearson's correlation over pairs of seeds, with the jackknife over seeds. Raises InputError below four seeds."""
+    seeds = sorted({seed for pair in x for seed in pair})
+    if len(seeds) < 4 or set(x) != set(y):
+        raise InputError(f"a correlation over pairs needs both numbers of every pair of 4 seeds, not of {len(seeds)}")
+
+    def over(pairs):
+        return float(np.corrcoef([x[p] for p in pairs], [y[p] for p in pairs])[0, 1])
+
+    without = [over([pair for pair in x if seed not in pair]) for seed in seeds]
+    return jackknife(over(list(x)), without, (-1.0, 1.0))
+
+
+def slope(x: Mapping[str, float], y: Mapping[str, float]) -> tuple[Interval, Float[np.ndarray, " kinds"]]:
+    """The least-squares slope of y on x over kinds, and the y of each kind as the line of the others predicts it.
+
+    The interval is the jackknife over kinds. Raises InputError with fewer than four.
+    """
+    if len(x) < 4:
+        raise InputError(f"a line over kinds, each left out in turn, needs at least 4, not {len(x)}")
+    names = list(x)
+    at, value = (np.array([v[name] for name in names]) for v in (x, y))
+    lines = [np.polyfit(np.delete(at, i), np.delete(value, i), 1) for i in range(len(names))]
+    predicted = np.array([np.polyval(line, at[i]) for i, line in enumerate(lines)])
+    found = jackknife(float(np.polyfit(at, value, 1)[0]), [line[0] for line in lines])
+    return Interval(found.estimate, found.low, found.high, GROUPS), predicted

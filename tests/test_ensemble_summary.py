@@ -1,0 +1,95 @@
+"""Summaries of several ensembles against what evaluation and the definitions give, and the prediction of the gain."""
+
+import numpy as np
+import pytest
+import torch
+from ensembles_made import activations, boosted, stack
+
+from sae_utils.analysis import ensemble_summary
+from sae_utils.analysis.bagging_gain import GROUPS, correlation, pair_gains, slope
+from sae_utils.analysis.ensembles import profile
+from sae_utils.data.errors import InputError
+from sae_utils.dictionary.ensemble import Ensemble
+from sae_utils.dictionary.metrics import evaluate
+
+X = activations(1200)
+
+
+@pytest.fixture(scope="module")
+def bags():
+    return [Ensemble.bag(stack(n_seeds=6), [3 * r, 3 * r + 1, 3 * r + 2]) for r in range(2)]
+
+
+def test_reconstruction_is_that_of_the_first_members(bags):
+    found = ensemble_summary.reconstruction(ensemble_summary.profiles(bags, X))
+    for r, whole in enumerate(bags):
+        for n in (1, 3):
+            quality = evaluate(Ensemble(list(whole.members)[:n]), [X])
+            assert found["mse"][r, n - 1] == pytest.approx(quality.mse.item(), rel=1e-5)
+            assert found["fvu"][r, n - 1] == pytest.approx(quality.fvu.item(), rel=1e-5)
+            assert found["l0"][r, n - 1] == pytest.approx(quality.l0.item(), rel=1e-6)
+            assert found["relative_sparsity"][r, n - 1] == pytest.approx(quality.l0.item() / (20 * n), rel=1e-6)
+
+
+def test_learned_weights_come_from_the_other_tokens(bags):
+    fitted, evaluated = (ensemble_summary.profiles(bags, part) for part in X.split(600))
+    found = ensemble_summary.reconstruction(evaluated, fitted)["mse"]
+    assert found[1, 2] == pytest.approx(evaluated[1].mse(fitted[1].least_squares(3)))
+    assert found[1, 2] > evaluated[1].mse(evaluated[1].least_squares(3))
+
+
+def test_metrics_are_of_alive_latents(bags):
+    """A latent that never fires changes none of them, whatever its decoder row."""
+    with torch.no_grad():
+        for bag in bags:
+            bag.members[1].b_enc[0, 4] = -100
+    before = ensemble_summary.dictionary_metrics(bags, ensemble_summary.profiles(bags, X), X)
+    with torch.no_grad():
+        for bag in bags:
+            bag.W_dec[0, 24] = bag.W_dec[0, 3]
+    after = ensemble_summary.dictionary_metrics(bags, ensemble_summary.profiles(bags, X), X)
+    assert before["alive"][0].tolist() == [20, 39, 59]
+    for name, values in before.items():
+        if name != "stability_decoders":
+            np.testing.assert_array_equal(values, after[name])
+    assert (before["diversity"] <= before["alive"]).all()
+
+
+def test_intervals_and_leads(bags):
+    values = np.array([[1.0, 5.0], [3.0, 5.0], [2.0, 5.0]])
+    rows = ensemble_summary.interval_rows(values)
+    assert rows[:, 0].tolist() == [2.0, 5.0]
+    assert rows[0, 2] - 2.0 == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)
+    lead = ensemble_summary.lead({"fvu": values}, {"fvu": values[:, :1] - 1}, "fvu")
+    assert lead.estimate == pytest.approx(np.mean([5.0 - 0, 5 - 2, 5 - 1]))
+
+
+def test_the_gain_of_a_pair_is_half_the_relative_disagreement(bags):
+    p = profile(bags[0], X.split(300))
+    outputs = bags[0].outputs(X).double()
+    mse = (outputs - X.double()[:, None]).square().sum(2).mean(0)
+    apart = (outputs[:, 0] - outputs[:, 2]).square().sum(1).mean()
+    assert pair_gains(p)[0, 2] == pytest.approx((apart / 4 / ((mse[0] + mse[2]) / 2)).item(), rel=1e-9)
+
+
+def test_correlation_over_pairs():
+    x = {(i, j): float(i + 2 * j) for i in range(5) for j in range(i + 1, 5)}
+    assert correlation(x, {pair: 3 - 2 * v for pair, v in x.items()}).estimate == pytest.approx(-1)
+    with pytest.raises(InputError, match="of 4 seeds"):
+        correlation({(0, 1): 1.0}, {(0, 1): 1.0})
+
+
+def test_slope_over_kinds():
+    x = {name: float(i) for i, name in enumerate("abcde")}
+    found, predicted = slope(x, {name: 1 + 3 * v for name, v in x.items()})
+    assert (found.estimate, found.method) == (pytest.approx(3), GROUPS)
+    np.testing.assert_allclose(predicted, [1, 4, 7, 10, 13])
+    with pytest.raises(InputError, match="at least 4, not 3"):
+        slope({k: x[k] for k in "abc"}, x)
+
+
+def test_boosted_ensembles_have_the_same_summary():
+    ensembles = [boosted(), boosted()]
+    found = ensemble_summary.dictionary_metrics(ensembles, ensemble_summary.profiles(ensembles, X), X)
+    assert found["stability"] == pytest.approx(1.0)  # the same twice
+    assert (found["stability_uniform"] < 1).all()
