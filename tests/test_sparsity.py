@@ -83,7 +83,7 @@ def test_the_fall_of_l0_with_training_is_followed(source, held_out, monkeypatch)
     for found in tune_sparsity(configs, TARGET, source, held_out, "hook", TRAINING, progress=False):
         assert found.config.sparsity == pytest.approx(8 ** (1 / 1.3), rel=1e-6)
         assert found.l0 == pytest.approx(TARGET, rel=1e-6)  # the last guess was right before it was tried
-    assert passes[0] == (4_000, 4)  # all candidates in one pass
+    assert passes[0] == (8_000, 4)  # all candidates in one pass
     assert passes[-1] == (64_000, 2)
 
 

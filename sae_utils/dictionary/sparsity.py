@@ -32,7 +32,8 @@ LARGEST_STEP = 8.0  # factor between two tries
 SLOPES = (-4.0, -0.25)  # of log L0 over log coefficient; two close pilots may say anything
 USUAL_SLOPE = -1.0
 SAME = 1e-6  # two log coefficients that differ by less are one
-MAX_TRIES = 6  # for each length
+MAX_TRIES = 6  # passes over the whole run's length, the last one
+EARLY_TRIES = 3  # over each other length
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Stage:
     near: float  # more are tried until one's L0 is within this factor of the target
 
 
-STAGES = (Stage(1 / 16, (0.5, 2.0), 1.5), Stage(1 / 4, (0.8, 1.25), 1.25), Stage(1.0, (1.0,), 1.12))
+STAGES = (Stage(1 / 8, (0.6, 1.6), 1.4), Stage(1 / 2, (1.0,), 1.3), Stage(1.0, (1.0,), 1.12))
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _run_stage(stage: Stage, searches: Sequence["_Search"], training: TrainingCo
     pilots = replace(training, n_tokens=length)
     for one in searches:
         one.begin(length, stage)
-    for _ in range(MAX_TRIES):
+    for _ in range(MAX_TRIES if length == training.n_tokens else EARLY_TRIES):
         wanted = [(one, sparsity) for one in searches for sparsity in one.wanted]
         if not wanted:
             break
