@@ -175,18 +175,6 @@ def random_directions(n: int, d: int, seed: int) -> Float[Tensor, "n d"]:
     return rows / rows.norm(dim=1, keepdim=True)
 
 
-def random_overlap(n: int, m: int, d: int, seed: int, tied: bool, threshold: float = THRESHOLD) -> SeedOverlap:
-    """The overlap of two dictionaries of random directions, the null of every criterion.
-
-    ``tied``: each dictionary's encoder is its decoder, as at the start of training, so that the two matchings
-    agree by construction. Otherwise the encoders are independent directions.
-    """
-    decoder_a, decoder_b, encoder_a, encoder_b = random_directions(2 * (n + m), d, seed).split([n, m, n, m])
-    if tied:
-        encoder_a, encoder_b = decoder_a, decoder_b
-    return compare(encoder_a, decoder_a, encoder_b, decoder_b, threshold=threshold)
-
-
 def _among_alive(how: Callable[[Tensor, Tensor], Matching], a, b, alive_a, alive_b) -> Matching:
     """Rows of the alive latents given to ``how``; its answer in the indices of the full dictionaries."""
     found = how(a.detach().cpu()[alive_a], b.detach().cpu()[alive_b])

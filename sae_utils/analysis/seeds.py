@@ -13,7 +13,6 @@ from sae_utils.analysis.matching import (
     THRESHOLD,
     SeedOverlap,
     compare,
-    random_overlap,
     seen_from_second,
     threshold_curve,
 )
@@ -73,11 +72,6 @@ def from_both_sides(
         for (i, j), overlap in pairs.items()
     }
     return dict(sorted({**pairs, **turned}.items()))
-
-
-def random_pairs(n: int, d: int, tied: bool, n_draws: int = 5, threshold: float = THRESHOLD) -> Pairs:
-    """The null: ``n_draws`` independent pairs of dictionaries of ``n`` random directions (see ``random_overlap``)."""
-    return {(2 * i, 2 * i + 1): random_overlap(n, n, d, i, tied, threshold) for i in range(n_draws)}
 
 
 def summarise(pairs: Pairs) -> dict[str, Interval]:
