@@ -14,6 +14,8 @@ from sae_utils.analysis.debiasing import (
     quadrant_accuracy,
     random_order,
     removal_curve,
+    removal_curves,
+    scores,
     setting,
 )
 from sae_utils.analysis.probing import logistic_probe
@@ -95,6 +97,21 @@ def test_latents_without_effect_are_left_alone():
     found = setting(x, quadrants)
     ten, all_of_them = removal_curve(found, x, codes, directions, [10, N_LATENTS])
     assert (ten == all_of_them).all()
+
+
+def test_curves_of_a_stack_in_several_settings():
+    x, codes, directions, quadrants = planted()
+    settings = [setting(x, quadrants), setting(x, quadrants.swapped())]
+    codes, directions = np.stack([codes, codes[:, ::-1]], axis=1), np.stack([directions, directions[::-1]])
+    found = removal_curves(settings, x, codes, directions, [1, 2, 4])
+    assert found.shape == (2, 3, 2, 2, 2)
+    expected = removal_curve(settings[1], x, codes[:, 1], directions[1], [1, 2, 4])
+    assert (found[1, :, 1] == expected).all()
+    assert scores(settings, found)[1, :, 1] == pytest.approx(settings[1].score(expected))
+    order = random_order(codes[:, 0], quadrants.train, 3)
+    random = removal_curves(settings, x, codes, directions, [2], random_seed=3)
+    assert (random[0, :, 0] == removal_curve(settings[0], x, codes[:, 0], directions[0], [2], order)).all()
+    assert (removal_curves(settings, x, codes, directions, [1], to_mean=True) != found[:, :1]).any()
 
 
 def test_score_by_hand():

@@ -167,6 +167,31 @@ def random_order(
     return np.random.default_rng(seed).permutation(alive)
 
 
+def removal_curves(
+    settings: Sequence[Setting],
+    x: Float[np.ndarray, "n d"],
+    codes: Float[np.ndarray, "n S n_latents"],
+    directions: Float[np.ndarray, "S n_latents d"],
+    ns: Sequence[int],
+    to_mean: bool = False,
+    random_seed: int | None = None,
+) -> Float[np.ndarray, "S ns settings 2 2"]:
+    """``removal_curve`` of every dictionary of a stack in every setting; with ``random_seed`` in ``random_order``."""
+    curves = []
+    for z, rows in zip(codes.swapaxes(0, 1), directions, strict=True):
+        orders = [None if random_seed is None else random_order(z, s.quadrants.train, random_seed) for s in settings]
+        found = [removal_curve(s, x, z, rows, ns, o, to_mean) for s, o in zip(settings, orders, strict=True)]
+        curves.append(np.stack(found, axis=1))
+    return np.stack(curves)
+
+
+def scores(
+    settings: Sequence[Setting], after: Float[np.ndarray, "... settings 2 2"]
+) -> Float[np.ndarray, "... settings"]:
+    """S in every setting, of accuracies by quadrant."""
+    return np.stack([s.score(after[..., i, :, :]) for i, s in enumerate(settings)], axis=-1)
+
+
 @dataclass(frozen=True)
 class Eraser:
     """The affine map x -> x - sigma (v . (x - mean)), which removes one direction."""

@@ -35,7 +35,7 @@ def score_curves(
     ax: Axes,
     ns: Sequence[float],
     curves: Mapping[str, Float[np.ndarray, "ns 3"]],
-    null: Float[np.ndarray, "ns 3"],
+    null: Float[np.ndarray, "ns 3"] | None,
     reference: float,
     x_label: str = "latents set to zero",
 ) -> Axes:
@@ -44,8 +44,9 @@ def score_curves(
     ``null`` is that of random latents, a grey band; ``reference``, a line across, that of linear erasure.
     """
     ns = np.asarray(ns, dtype=float)
-    ax.fill_between(ns, null[:, 1], null[:, 2], color=GREY, alpha=0.25, linewidth=0, label="random latents")
-    ax.plot(ns, null[:, 0], color=GREY, linewidth=1)
+    if null is not None:
+        ax.fill_between(ns, null[:, 1], null[:, 2], color=GREY, alpha=0.25, linewidth=0, label="random latents")
+        ax.plot(ns, null[:, 0], color=GREY, linewidth=1)
     ax.axhline(reference, color="black", linestyle="--", linewidth=1, label="LEACE, no dictionary")
     ax.axhline(0, color=GREY, linewidth=0.6)
     for i, (name, rows) in enumerate(curves.items()):
