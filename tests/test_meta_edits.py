@@ -150,6 +150,21 @@ def test_what_a_family_promotes_falls_without_it(lm, sae, found):
     assert drops[ids].min() >= drops[[i for i in range(lm.n_vocab) if i not in set(ids.tolist())]].max() - 1e-7
 
 
+def test_summary_of_edits():
+    def edited(kl, own, other):
+        return meta_edits.EditedLatent(
+            0, 1, 2, *({edit: value + i for i, edit in enumerate(EDITS)} for value in (kl, own, other))
+        )
+
+    found = meta_edits.summarise_edits([edited(1.0, 10.0, 100.0), edited(3.0, 30.0, 300.0)])
+    assert EDITS[:6] == ("remove", "remove other", "add other", "add again", "exchange", "swap")
+    assert found["kl remove"] == 2 and found["own remove other"] == 21 and found["other swap"] == 205
+    assert found["removal_specificity"] == 1  # own tokens: other less remove
+    assert found["addition_specificity"] == -1  # other tokens: other less again
+    assert found["exchange_cost"] == 6 / 7
+    assert found["kl_above_direction"] == -6
+
+
 def test_no_latent_to_edit_is_refused(lm, sae, codes, found):
     with pytest.raises(InputError, match="no latent fires in 99 rows"):
         meta_edits.edit_latents(lm, sae, torch.eye(6, 16), codes, found, 2, n_places=99)

@@ -8,7 +8,7 @@ that are looked at, or by a random direction. One position of a row of text is e
 distribution there is read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -222,6 +222,26 @@ def _measure(model, sae, places: Places, changes: Mapping[str, Tensor], tokens: 
             change = edited[:, ids].logsumexp(-1) - clean[:, ids].logsumexp(-1)
             by_tokens[name][edit] = float(change.mean())
     return EditedLatent(*who, kl, **by_tokens)
+
+
+def summarise_edits(results: Sequence[EditedLatent]) -> dict[str, float]:
+    """Means over the edited latents of one dictionary: what each edit did, and what the claims ask for.
+
+    ``removal_specificity``: by how much more the tokens of a meta-latent's family lose when it is taken out than when
+    another is. ``addition_specificity``: by how much more the tokens of a meta-latent's family gain when it is put in
+    than when another is. ``exchange_cost``: the divergence of an exchange as a share of a whole swap's.
+    """
+
+    def mean(what: str, edit: str) -> float:
+        return float(np.mean([getattr(result, what)[edit] for result in results]))
+
+    found = {f"{what} {edit}": mean(what, edit) for what in ("kl", "own", "other") for edit in EDITS}
+    return found | {
+        "removal_specificity": mean("own", "remove other") - mean("own", "remove"),
+        "addition_specificity": mean("other", "add other") - mean("other", "add again"),
+        "exchange_cost": mean("kl", "exchange") / mean("kl", "swap"),
+        "kl_above_direction": mean("kl", "remove") - mean("kl", "random direction"),
+    }
 
 
 @torch.no_grad()
