@@ -6,7 +6,7 @@ import torch
 from test_insertion import pair
 from torch.nn.functional import cosine_similarity
 
-from sae_utils.analysis.frankenstein import frankensteins
+from sae_utils.analysis.frankenstein import frankensteins, fvu_at
 from sae_utils.data.errors import InputError
 
 
@@ -48,3 +48,11 @@ def test_widths_must_rise():
         frankensteins([saes[0], saes[1], saes[1]], 0.7)
     with pytest.raises(InputError, match=r"^family=\[\] must hold"):
         frankensteins([], 0.7)
+
+
+def test_fvu_between_widths_is_a_power_law():
+    widths, fvu = [16, 64, 256], [0.4, 0.2, 0.15]
+    assert fvu_at(widths, fvu, 64) == pytest.approx(0.2)
+    assert fvu_at(widths, fvu, 32) == pytest.approx((0.4 * 0.2) ** 0.5)
+    with pytest.raises(InputError, match="^n_latents=300 must be 16 to 256, the widths that were trained$"):
+        fvu_at(widths, fvu, 300)

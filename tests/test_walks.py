@@ -2,10 +2,19 @@
 
 import numpy as np
 import pytest
+from test_insertion import pair
 from test_interpolation import related
 
-from sae_utils.analysis.interpolation import Step, Walk, dictionary_after
-from sae_utils.analysis.walks import random_orders, summarise_walk, swaps_alone
+from sae_utils.analysis.insertion import insert
+from sae_utils.analysis.interpolation import Step, Walk, dictionary_after, walk, walk_steps
+from sae_utils.analysis.walks import (
+    insert_all_novel,
+    pair_errors,
+    random_orders,
+    summarise_walk,
+    swaps_alone,
+    walk_chain,
+)
 from sae_utils.dictionary.metrics import evaluate
 
 
@@ -46,3 +55,32 @@ def test_random_orders_differ_and_end_alike():
     ends = [s.total_change for s in summaries]
     assert ends == pytest.approx([ends[0]] * 5)
     assert [s.change["insert"] for s in summaries] == pytest.approx([summaries[0].change["insert"]] * 5)
+
+
+def test_a_chain_is_walked_link_by_link():
+    small, large, x, relation, error = related("topk")
+    widest, _, _ = pair("topk", seeds=((5,), (6,)), widths=(60, 61))
+    ones = [evaluate(sae, [x]).alive[0].numpy() for sae in (small, large, widest)]
+    chain = [small, large, widest]
+    links = walk_chain(chain, ones, pair_errors(chain, lambda: x.split(50)), 0.7)
+    assert len(links) == 2 and links[0].relation.counts() == relation.counts()
+    np.testing.assert_allclose(links[0].walk.mse, summarised(relation, error).mse)
+    assert links[1].walk.mse[0] == pytest.approx(links[0].walk.mse[-1])
+    assert links[1].walk.mse[-1] == pytest.approx(evaluate(widest, [x]).mse.item())
+    for link in links:
+        phases = ["start", *link.walk.phase]
+        inserted, swapped = phases.count("insert"), phases.count("swap")
+        expected = {0, inserted // 2, inserted, (2 * inserted + swapped) // 2, inserted + swapped, len(phases) - 1}
+        assert link.marks() == sorted(expected)
+
+
+def summarised(relation, error):
+    return walk(error, walk_steps(relation, error))
+
+
+def test_all_that_lower_mse_alone_inserted_together():
+    small, large, x, _, error = related("relu")
+    found = insert(small, large, [x], sets=True)
+    assert found.novel.any() and insert_all_novel(error) == pytest.approx(
+        found.change_of_set(0, 0, found.novel[0, 0]), rel=1e-9
+    )

@@ -40,3 +40,13 @@ def frankensteins(
         part = Part(sae, torch.from_numpy(novel).to(sae.W_dec.device))
         stages.append(Stitched([*stages[-1].parts, part], family[0].b_dec[0]))
     return stages
+
+
+def fvu_at(widths: Sequence[int], fvu: Sequence[float], n_latents: int) -> float:
+    """FVU of a trained SAE of ``n_latents``, between those of the ascending ``widths``, log by log.
+
+    Raises InputError for a width that is not between them.
+    """
+    if not widths[0] <= n_latents <= widths[-1]:
+        raise InputError(f"n_latents={n_latents} must be {widths[0]} to {widths[-1]}, the widths that were trained")
+    return float(np.exp(np.interp(np.log(n_latents), np.log(widths), np.log(fvu))))

@@ -10,7 +10,7 @@
 ==================  ===================================================================================
 """
 
-from sae_utils.analysis.frankenstein import frankensteins
+from sae_utils.analysis.frankenstein import frankensteins, fvu_at
 from sae_utils.analysis.insertion import Insertion, insert, insert_competing
 from sae_utils.analysis.interpolation import (
     PairError,
@@ -55,6 +55,7 @@ __all__ = [
     "dictionary_after",
     "direction",
     "frankensteins",
+    "fvu_at",
     "insert",
     "insert_competing",
     "over_latents",

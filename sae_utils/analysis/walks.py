@@ -1,11 +1,16 @@
 """What a walk from a small SAE to a large one shows: where MSE rises, what each phase and each kind of swap changes."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from jaxtyping import Bool, Float
+from torch import Tensor
 
-from sae_utils.analysis.interpolation import PairError, Step, Walk, direction, walk, walk_steps
-from sae_utils.analysis.swap_groups import KINDS, Relation
+from sae_utils.analysis.interpolation import PairError, Step, Walk, direction, pair_error, walk, walk_steps
+from sae_utils.analysis.swap_groups import KINDS, Relation, relate
+from sae_utils.dictionary.sae import SAE
 
 PHASES = ("insert", "swap", "remove")
 RISE = 1e-9  # a change of less than this share of the MSE is rounding
@@ -57,3 +62,45 @@ def random_orders(relation: Relation, error: PairError, n_orders: int, seed: int
     """The same walk with the steps of each phase in random order."""
     rng = np.random.default_rng(seed)
     return [summarise_walk(walk(error, walk_steps(relation, error, shuffle=rng))) for _ in range(n_orders)]
+
+
+@dataclass(frozen=True)
+class Link:
+    """The walk from one SAE to the next wider one, and what it was made from."""
+
+    relation: Relation
+    error: PairError
+    steps: list[Step]
+    walk: Walk
+
+    def marks(self) -> list[int]:
+        """Numbers of steps at which to look closely: both ends, and the middle and end of inserting and of swapping."""
+        phases = [step.phase for step in self.steps]
+        inserted = phases.count("insert")
+        swapped = inserted + phases.count("swap")
+        return sorted({0, inserted // 2, inserted, (inserted + swapped) // 2, swapped, len(phases)})
+
+
+def pair_errors(chain: Sequence[SAE], batches: Callable[[], Iterable[Float[Tensor, "batch d_in"]]]) -> list[PairError]:
+    """One for each link of SAEs from narrow to wide, stacks of one; ``batches`` gives the same activations again."""
+    return [pair_error(small, large, batches()) for small, large in pairwise(chain)]
+
+
+def walk_chain(
+    chain: Sequence[SAE], alive: Sequence[Bool[np.ndarray, " n"]], errors: Sequence[PairError], threshold: float
+) -> list[Link]:
+    """The walk along SAEs from narrow to wide, stacks of one, with their ``pair_errors``."""
+    links = []
+    for (small, large), (alive_small, alive_large), error in zip(pairwise(chain), pairwise(alive), errors, strict=True):
+        relation = relate(small.W_dec[0], large.W_dec[0], threshold, alive_small, alive_large)
+        steps = walk_steps(relation, error)
+        links.append(Link(relation, error, steps, walk(error, steps)))
+    return links
+
+
+def insert_all_novel(error: PairError) -> float:
+    """Change in MSE when all latents whose insertion alone lowers it are inserted together."""
+    n, m = error.n_small, len(error.linear) - 1
+    u = np.zeros(m + 1)
+    u[n:m] = error.quadratic.diagonal()[n:m] < 2 * error.linear[n:m]
+    return error.change(u)

@@ -39,6 +39,7 @@ STATISTICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "best_accuracy": lambda cosine, change: separation(cosine, change).balanced_accuracy,
     "accuracy_at_paper_threshold": lambda cosine, change: accuracy_at(THRESHOLD, cosine, change),
 }
+BOUNDS = (0.0, 1.0)  # of every one of them; a best threshold below 0 would be no cosine that one asks for
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,13 @@ class WidthPair:
         return [(s, t) for s, a in enumerate(first) for t, b in enumerate(second) if (a == b) == same_seed]
 
 
+def random_rows(sae: SAE, spread: Float[Tensor, "d_in d_in"], seed: int = 0) -> Float[Tensor, "S n d_in"]:
+    """Directions drawn from N(0, ``spread``), with the norms of the decoder rows of ``sae``."""
+    shape, generator = sae.W_dec.shape, torch.Generator().manual_seed(seed)
+    norms = sae.W_dec.detach().cpu().double().norm(dim=-1, keepdim=True)
+    return directions(shape[0] * shape[1], spread, generator).view(shape) * norms
+
+
 def compare_widths(
     small: SAE,
     large: SAE,
@@ -78,9 +86,7 @@ def compare_widths(
 
     Raises InputError as ``insert`` does.
     """
-    shape, generator = large.W_dec.shape, torch.Generator().manual_seed(seed)
-    random = directions(shape[0] * shape[1], spread, generator).view(shape)
-    random = random * large.W_dec.detach().cpu().norm(dim=-1, keepdim=True)
+    random = random_rows(large, spread, seed)
     insertion = insert(small, large, batches, {RANDOM: random})
 
     def cosines(rows: Float[Tensor, "T n d"]) -> Float[np.ndarray, "S T n"]:
@@ -90,7 +96,9 @@ def compare_widths(
     return WidthPair(insertion, cosines(large.W_dec.detach().cpu()), cosines(random), (small.seeds, large.seeds))
 
 
-def summarise(pairs: Sequence[WidthPair], same_seed: bool = False) -> dict[str, Interval]:
+def summarise(
+    pairs: Sequence[WidthPair], same_seed: bool = False, names: Sequence[str] = tuple(STATISTICS)
+) -> dict[str, Interval]:
     """Each of ``STATISTICS``, mean over pairs of widths, with the interval that the number of seeds allows.
 
     Several seeds: over the pairs of seeds. One: over the latents of these dictionaries alone. A pair of widths in which
@@ -99,12 +107,13 @@ def summarise(pairs: Sequence[WidthPair], same_seed: bool = False) -> dict[str, 
     members = pairs[0].members(same_seed)
     if len(members) > 1:
         found = {}
-        for name, statistic in STATISTICS.items():
+        for name in names:
+            statistic = STATISTICS[name]
             values = {m: mean_defined([statistic(*pair.latents(*m)) for pair in pairs]) for m in members}
-            found[name] = over_seeds(list(values.values())) if same_seed else over_ordered_pairs(values)
+            found[name] = over_seeds(list(values.values()), BOUNDS) if same_seed else over_ordered_pairs(values, BOUNDS)
         return found
     groups = [pair.latents(*members[0]) for pair in pairs]
-    return {name: over_latents(statistic, groups) for name, statistic in STATISTICS.items()}
+    return {name: over_latents(STATISTICS[name], groups) for name in names}
 
 
 def random_shares(pairs: Sequence[WidthPair]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullFormatter, SymmetricalLogLocator
 
 from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, PINK
 
@@ -30,10 +30,12 @@ def cosine_and_change(
     random: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
     best: float,
     paper: float,
+    linear: float = 0.1,
 ) -> Axes:
     """Max decoder cosine against relative change in MSE, a point per latent; grey: random directions.
 
-    ``change`` is in percent of the smaller SAE's MSE. Thresholds are vertical lines.
+    ``change`` is in percent of the smaller SAE's MSE, on a scale that is linear to ``linear`` and logarithmic beyond.
+    Thresholds are vertical lines.
     """
     novel = change < 0
     ax.scatter(*random, s=5, color=GREY, alpha=0.25, linewidths=0, label="random directions")
@@ -44,7 +46,9 @@ def cosine_and_change(
     ax.axvline(paper, color="black", linestyle="--", linewidth=1, label=f"paper's threshold, {paper:g}")
     if np.isfinite(best):
         ax.axvline(best, color=PINK, linewidth=1.4, label=f"best threshold, {best:.2f}")
-    ax.set_yscale("symlog", linthresh=float(np.median(np.abs(change))))
+    ax.set_yscale("symlog", linthresh=linear)
+    ax.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear))
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.set(xlabel="largest decoder cosine", xlim=(min(0.0, float(cosine.min())), 1.02))
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, fontsize="small")
     return ax
@@ -97,7 +101,7 @@ def shares_by_width(
     ax.hlines(null, x - 0.35, x + 0.35, color=GREY, linewidth=2, label="random directions")
     if paper is not None:
         ax.axhline(paper, color="black", linestyle="--", linewidth=1, label=f"paper, {paper:.2f}")
-    ax.set(ylim=(-0.03, 1.03), xlabel="latents of the smaller and the larger SAE")
+    ax.set(ylim=(-0.03, 1.03), xlabel="latents: smaller → larger SAE")
     ax.set_xticks(x, labels)
     return ax
 
@@ -108,8 +112,8 @@ def swap_kinds(ax: Axes, labels: Sequence[str], counts: Mapping[str, Float[np.nd
     for kind, (colour, label) in KINDS.items():
         ax.bar(labels, counts[kind], bottom=bottom, color=colour, label=label, width=0.7)
         bottom = bottom + counts[kind]
-    ax.set(ylabel="swap groups", xlabel="latents of the smaller and the larger SAE")
-    ax.legend(loc="upper left")
+    ax.set(ylabel="swap groups", xlabel="latents: smaller → larger SAE")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     return ax
 
 
@@ -149,10 +153,11 @@ def walks(
     for colour, label in PHASES.values():
         axes[0].plot([], [], color=colour, label=label)
     axes[0].plot([], [], "o", color="black", markersize=4, label="trained SAE")
-    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2)
+    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     for ax, label in zip(axes, ("FVU", "L0", "cross-entropy\nrecovered"), strict=True):
         ax.set_ylabel(label)
         ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())
     axes[0].set_yscale("log")
     axes[0].yaxis.set_minor_formatter("{x:.2g}")
@@ -162,19 +167,21 @@ def walks(
 def plane(
     ax: Axes,
     trained: Float[np.ndarray, "n 3"],
-    stages: Sequence[Float[np.ndarray, "n 3"]],
-    controls: Float[np.ndarray, "n 3"],
+    stages: Mapping[str, Sequence[Float[np.ndarray, "n 3"]]],
+    controls: Mapping[str, Float[np.ndarray, "n 3"]],
 ) -> Axes:
     """L0 against FVU. Rows are (latents, L0, FVU): trained family, Frankenstein stages by chain, controls.
 
-    A control was trained with the latents and the L0 of a Frankenstein SAE.
+    Stages and controls by the threshold that made them; a control was trained with the latents and the L0 of one.
     """
     ax.plot(trained[:, 1], trained[:, 2], "o", color=BLUE, label="trained, widths of the family")
-    for i, stage in enumerate(stages):
-        ax.plot(stage[:, 1], stage[:, 2], "-^", color=ORANGE, markersize=5, linewidth=1, alpha=0.9 if i == 0 else 0.4,
-                label="Frankenstein, novel latents added up" if i == 0 else None)  # fmt: skip
-    ax.plot(controls[:, 1], controls[:, 2], "s", color=GREEN, label="trained, at its latents and L0")
-    for rows, shift in ((trained, (-6, 0)), (stages[0][1:], (5, 4))):
+    for (name, chains), colour in zip(stages.items(), (ORANGE, PINK), strict=False):
+        for i, stage in enumerate(chains):
+            ax.plot(stage[:, 1], stage[:, 2], "-^", color=colour, markersize=5, linewidth=1,
+                    alpha=0.4 if i else 0.9, label=None if i else f"Frankenstein, {name}")  # fmt: skip
+        ax.plot(controls[name][:, 1], controls[name][:, 2], "s", color=GREEN, markeredgecolor=colour,
+                label=f"trained at the latents and L0 of one, {name}")  # fmt: skip
+    for rows, shift in ((trained, (-6, 0)), *((chains[0][1:], (5, 4)) for chains in stages.values())):
         for n, l0, fvu in rows:
             ax.annotate(f"{int(n)}", (l0, fvu), xytext=shift, textcoords="offset points", fontsize=7,
                         ha="right" if shift[0] < 0 else "left", va="center")  # fmt: skip
