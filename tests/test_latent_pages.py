@@ -10,6 +10,7 @@ from scipy import sparse
 from sae_utils.analysis import latent_pages
 from sae_utils.data.errors import InputError
 from sae_utils.data.language_model import load_language_model
+from sae_utils.dictionary.sae import SAE, SAEConfig
 
 
 def random_codes(n_tokens=400, n=6, seed=0):
@@ -96,10 +97,26 @@ def test_partners_of_a_permuted_dictionary():
         latent_pages.partners(rows[:1], rows[:1], alive[:1])
 
 
-def test_composition_is_sorted_by_weight():
-    found = latent_pages.composition(sparse.csr_matrix([[0, 0.2, 0.9], [0, 0, 0], [0.1, 0, 0]]))
-    assert found.latent.tolist() == [[2, 1], [-1, -1], [0, -1]]
-    assert found.weight == pytest.approx(np.array([[0.9, 0.2], [0, 0], [0.1, 0]]))
+def test_composition_is_sorted_by_weight_and_dead_latents_have_none():
+    weights = torch.tensor([[0, 0.2, 0.9], [0, 0, 0], [0.1, 0, 0]])
+    found = latent_pages.composition(weights, np.array([True, False, True, True]))
+    assert found.latent.tolist() == [[2, 1], [-1, -1], [-1, -1], [0, -1]]
+    assert found.weight == pytest.approx(np.array([[0.9, 0.2], [0, 0], [0, 0], [0.1, 0]]))
+
+
+def test_novelty_is_the_change_of_the_squared_error():
+    """A latent that points along what the smaller dictionary misses lowers its error; one that it has raises it."""
+    small, large = (SAE.create(SAEConfig(3, n, "topk", 1), [0]) for n in (1, 2))
+    with torch.no_grad():
+        small.W_dec[0], small.encoder[0] = (torch.tensor([[1.0, 0, 0]]) for _ in range(2))
+        large.W_dec[0], large.encoder[0] = (torch.tensor([[1.0, 0, 0], [0, 1, 0]]) for _ in range(2))
+    x = torch.tensor([[2.0, 0, 0], [0, 3, 0]])
+    found = latent_pages.novelty(small, large, [x])
+    assert found.novel.tolist() == [False, True]
+    # The small one has x[0] already, so that adding 2 again errs by 4; of x[1] it has nothing, and misses 9.
+    assert found.mse_change == pytest.approx([4 / 9, -9 / 9])
+    assert found.nearest.tolist() == [0, 0]
+    assert found.cosine == pytest.approx([1, 0])
 
 
 def test_vocabulary_keeps_text_and_names_what_is_none():

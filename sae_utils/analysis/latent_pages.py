@@ -3,7 +3,7 @@
 Each group is a frozen dataclass of arrays; ``to_arrays`` lays groups out under the names that a results file has.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,9 +12,11 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from sae_utils.analysis.matching import compare
+from sae_utils.analysis.insertion import insert
+from sae_utils.analysis.matching import compare, nearest
 from sae_utils.data.errors import InputError
 from sae_utils.data.language_model import LanguageModel
+from sae_utils.dictionary.sae import SAE
 
 BLOCK = 1024  # directions whose logits or cosines are held at a time
 
@@ -61,6 +63,16 @@ class Partners:
     encoder_cosine: Float[np.ndarray, " n"]
     strict: Bool[np.ndarray, " n"]  # shared with that dictionary, by paper A's strict criterion
     shared_with: Int[np.ndarray, " n"]  # of the other dictionaries, by the same criterion
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """What each latent adds to a smaller dictionary (paper B, SAE stitching; see ``insertion``)."""
+
+    novel: Bool[np.ndarray, " n"]  # its insertion lowers the smaller dictionary's squared error
+    mse_change: Float[np.ndarray, " n"]  # by its insertion, as a share of that error
+    nearest: Int[np.ndarray, " n"]  # the smaller dictionary's latent with the nearest decoder row
+    cosine: Float[np.ndarray, " n"]  # to that row
 
 
 @dataclass(frozen=True)
@@ -162,8 +174,17 @@ def partners(
     return Partners(*sides, shared[0], shared.sum(0))
 
 
-def composition(codes: sparse.csr_matrix) -> Composition:
-    """From the codes [n, n_meta] of the decoder rows in a meta-SAE."""
+def novelty(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "batch d_in"]]) -> Novelty:
+    """Each latent of ``large`` inserted alone into ``small``, both stacks of one. Raises InputError as ``insert``."""
+    found, near = insert(small, large, batches), nearest(large.W_dec[0], small.W_dec[0])
+    return Novelty(found.novel[0, 0], found.change[0, 0] / found.mse[0], near.partner, near.cosine)
+
+
+def composition(weights: Float[Tensor, "alive m"], alive: Bool[np.ndarray, " n"]) -> Composition:
+    """From the weights of the meta-latents in the decoder rows of the alive latents (``meta_sae.meta_codes``)."""
+    places = np.flatnonzero(alive)
+    of_alive = sparse.csr_matrix(weights.cpu().numpy()).tocoo()
+    codes = sparse.csr_matrix((of_alive.data, (places[of_alive.row], of_alive.col)), (len(alive), weights.shape[1]))
     n_active = int(np.diff(codes.indptr).max(initial=0))
     return Composition(*_largest_of_rows(codes, max(1, n_active)))
 
