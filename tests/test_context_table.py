@@ -6,7 +6,7 @@ import pytest
 
 from sae_utils.analysis.contexts import Contexts
 from sae_utils.data.errors import InputError
-from sae_utils.report.context_table import STRONGEST, Row, context_table, visible
+from sae_utils.report.context_table import STRONGEST, Row, context_table, rule_words, visible
 
 TEXTS = ["</script>", "<img onerror=alert(1)>", "\n", "x", " &amp;", "\u202eabc", "\x00", "\t"]
 CONTEXTS = Contexts(
@@ -94,3 +94,9 @@ def test_rows_must_have_the_same_headings():
         context_table([ROWS[0], Row(1, {"group": "orphan"})], CONTEXTS, TEXTS.__getitem__)
     with pytest.raises(InputError, match="one or more"):
         context_table([], CONTEXTS, TEXTS.__getitem__)
+
+
+def test_rules_in_words():
+    assert rule_words("token", ["\n", " x"]) == "token is “↵”, “ x”"
+    assert rule_words("role", list("abcd"), shown=3) == "role is “a”, “b”, “c” or 1 more"
+    assert rule_words("token", []) == "none"

@@ -56,7 +56,7 @@ def test_coefficients_are_sorted_with_intervals_and_null():
     ax = figures.coefficients(plt.figure().add_subplot(), names, rows, null)
     assert [label.get_text() for label in ax.get_yticklabels()] == [
         "entropy over tokens",
-        "share in top principal components",
+        "share in top components",
         "balanced accuracy of best rule",
     ]
     line, _, (bars,) = ax.containers[1]

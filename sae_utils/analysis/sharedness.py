@@ -6,7 +6,6 @@ Both groups are read off a ``Membership``: **shared** latents are found in at le
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
@@ -121,15 +120,17 @@ def regress(
 ) -> Regression:
     """Which of the properties ``names`` predicts that a latent is shared. Raises InputError as ``over_seeds`` does."""
     scores = normal_scores(values, m.alive)
-    coefficients = [over_seeds(partial(_coefficient, i), m, scores) for i in range(len(names))]
+    auc = over_seeds(held_out_auc, m, scores, (0.0, 1.0))
+    whole = _fit(m, scores).coef_[0]
+    without = np.stack([_fit(m.without(s), np.delete(scores, s, axis=0)).coef_[0] for s in range(m.n_seeds)])
     alone = [over_seeds(superiority, m, scores[..., i], (0.0, 1.0)) for i in range(len(names))]
     dealt = [_dealt_anew(scores, seed + draw) for draw in range(n_draws)]
     y = _examples(m, scores)[1]
     return Regression(
         tuple(names),
-        tuple(coefficients),
+        tuple(jackknife(estimate, others) for estimate, others in zip(whole, without.T, strict=True)),
         tuple(alone),
-        over_seeds(held_out_auc, m, scores, (0.0, 1.0)),
+        auc,
         np.stack([_fit(m, null).coef_[0] for null in dealt]),
         np.array([held_out_auc(m, null) for null in dealt]),
         int(y.sum()),
@@ -147,10 +148,6 @@ def held_out_auc(m: Membership, scores: Float[np.ndarray, "S n P"]) -> float:
         has = ~np.isnan(scores[s]).any(axis=1)
         predicted[s, has] = _fit(m.without(s), np.delete(scores, s, axis=0)).decision_function(scores[s, has])
     return superiority(m, predicted)
-
-
-def _coefficient(i: int, m: Membership, scores: Float[np.ndarray, "S n P"]) -> float:
-    return float(_fit(m, scores).coef_[0, i])
 
 
 def _fit(m: Membership, scores: Float[np.ndarray, "S n P"]) -> LogisticRegression:

@@ -76,3 +76,11 @@ def visible(text: str) -> str:
     """Text with signs for line ends and tabs, and escapes for what cannot be seen or would turn the text around."""
     signs = {"\n": "↵", "\t": "⇥"}
     return "".join(signs.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode()) for c in text)
+
+
+def rule_words(label: str, values: Sequence[str], shown: int = 5) -> str:
+    """A rule about tokens in words; of more than ``shown`` values, how many are left out."""
+    if not len(values):
+        return "none"
+    quoted = ", ".join(f"“{visible(value)}”" for value in values[:shown])
+    return f"{label} is {quoted}" + (f" or {len(values) - shown} more" if len(values) > shown else "")

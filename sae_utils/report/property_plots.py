@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE
 
@@ -17,7 +18,7 @@ LABELS = {
     "firing_frequency": ("firing frequency (share of tokens)", True),
     "mean_activation": ("mean activation (normalised units)", True),
     "encoder_decoder_cosine": ("encoder-decoder cosine", False),
-    "pc_alignment": ("share in top principal components", False),
+    "pc_alignment": ("share in top components", False),
     "token_entropy": ("entropy over tokens (0 to 1)", False),
     "loss_contribution": ("rise of the FVU without it", True),
     "interpretability": ("balanced accuracy of best rule", False),
@@ -43,7 +44,7 @@ def distributions(
         if logarithmic:
             low, high = np.log10(max(SMALLEST, pooled.min())), np.log10(max(10 * SMALLEST, pooled.max()))
             bins = np.logspace(low, max(high, low + 1e-3), 25)
-            ax.set_xscale("log")
+            _logarithmic(ax, high - low)
         else:
             bins = np.histogram_bin_edges(pooled, 24)
         for group, v in groups.items():
@@ -53,12 +54,22 @@ def distributions(
             ax.hist(v, bins, weights=weights, histtype="step", color=COLOURS[group], linewidth=1.5, label=group)
         estimate, low, high = alone[name]
         ax.set_title(f"shared larger: {estimate:.2f} ({low:.2f} to {high:.2f})", fontsize="small")
-        ax.set(xlabel=label, ylabel="share of latents")
+        ax.set_xlabel(label)
+    for ax in axes[::columns]:
+        ax.set_ylabel("share of latents")
     for ax in axes[len(values) :]:
         ax.axis("off")
     handles, labels = axes[0].get_legend_handles_labels()
     axes[-1].legend(handles, labels, loc="center", frameon=False)
     return list(axes[: len(values)])
+
+
+def _logarithmic(ax: Axes, decades: float) -> None:
+    """A logarithmic axis with plain numbers: powers of ten, and where these are few also their 2 and 5 fold."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1,) if decades > 2 else (1, 2, 5)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def coefficients(
