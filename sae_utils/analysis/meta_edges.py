@@ -69,13 +69,20 @@ def edge_shares(
     Beside them ``own cosines``, the pairs of latents with the largest cosine, and ``chance``. Of more than
     ``MOST_ROWS`` latents, so many are drawn.
     """
-    if len(rows) > MOST_ROWS:
-        chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:MOST_ROWS]
-        rows, active = rows[chosen], active[chosen]
+    chosen = _some(torch.ones(len(rows), dtype=torch.bool), seed)
+    rows, active = rows[chosen], active[chosen]
     joined = sharing(active)
     unit = unit_rows(rows)
     shares = {name: shared_edges(joined, nearness_through(rows, other)) for name, other in others.items()}
     return shares | {"own cosines": shared_edges(joined, unit @ unit.T), "chance": density(joined)}
+
+
+def _some(candidates: Bool[Tensor, " n"], seed: int) -> Int[Tensor, " at_most"]:
+    """Where ``candidates`` are true, in order, or ``MOST_ROWS`` of these places."""
+    found = candidates.nonzero()[:, 0]
+    if len(found) <= MOST_ROWS:
+        return found
+    return found[torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))[:MOST_ROWS]]
 
 
 def split_from(
@@ -113,11 +120,12 @@ def split_sharing(
 ) -> SplitSharing:
     """Whether latents with one ``origin`` (from ``split_from``) are written with the same meta-latents.
 
-    Raises InputError where ``active`` or ``origin`` is of other latents.
+    Of more than ``MOST_ROWS`` latents that have an origin, so many are drawn. Raises InputError where ``active`` or
+    ``origin`` is of other latents.
     """
     if not len(wide) == len(active) == len(origin):
         raise InputError(f"{len(wide)} latents, {len(active)} codes and {len(origin)} origins do not fit together")
-    kept = origin >= 0
+    kept = _some(origin >= 0, seed)
     alike, labels, unit = jaccard(active[kept]), origin[kept], unit_rows(wide)[kept]
     first, second = torch.ones(len(labels), len(labels), dtype=torch.bool).triu(1).nonzero().T
     alike, cosine = alike[first, second], (unit @ unit.T)[first, second]

@@ -72,8 +72,8 @@ def train_study(
 ) -> MetaStudy:
     """Train every size on each dictionary's rows and on covariance-matched ones, the main size on every null.
 
-    On a dictionary's rows there are two meta-SAEs of the main size, which differ in their seed. No two dictionaries have
-    meta-SAEs with the same first weights.
+    On a dictionary's rows there are two meta-SAEs of the main size, which differ in their seed. Meta-SAEs of different
+    dictionaries do not start from the same weights.
     """
     n, d = rows[0].shape
     planted = planted_composites(n, d, sizes.n_meta, seed=0, most=min(4, sizes.n_meta))
