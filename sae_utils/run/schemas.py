@@ -6,6 +6,7 @@ same name means the same thing in every notebook.
 
 from dataclasses import dataclass, fields
 
+from sae_utils.data.errors import InputError
 from sae_utils.run.rules import check_batches, check_corpus, check_device, check_dictionary, check_model, check_value
 
 
@@ -41,7 +42,7 @@ class LanguageModelParameters(Parameters):
 
 @dataclass(frozen=True, kw_only=True)
 class SeedDivergenceParameters(Parameters):
-    """Parameters of ``01_seed_divergence``."""
+    """Parameters of ``01_seed_divergence``, whose fitted law needs five dictionaries (``membership.MIN_SEEDS``)."""
 
     layer: int
     site: str
@@ -53,6 +54,11 @@ class SeedDivergenceParameters(Parameters):
     n_eval_tokens: int
     batch_size: int
     data_seed: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.n_seeds < 5:
+            raise InputError(f"parameter n_seeds = {self.n_seeds} must be 5 or more")
 
 
 NOTEBOOKS: dict[str, type[Parameters]] = {
