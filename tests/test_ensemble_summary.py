@@ -1,16 +1,23 @@
 """Summaries of several ensembles against what evaluation and the definitions give, and the prediction of the gain."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from ensembles_made import activations, boosted, stack
 
 from sae_utils.analysis import ensemble_summary
-from sae_utils.analysis.bagging_gain import GROUPS, correlation, pair_gains, slope
+from sae_utils.analysis.bagging_gain import GROUPS, correlation, pair_gains, pair_overlaps, slope
 from sae_utils.analysis.ensembles import profile
+from sae_utils.analysis.seeds import overlap_of_pairs
+from sae_utils.data.activations import TensorSource
 from sae_utils.data.errors import InputError
 from sae_utils.dictionary.ensemble import Ensemble
 from sae_utils.dictionary.metrics import evaluate
+from sae_utils.dictionary.rivals import train_rivals
+from sae_utils.dictionary.sae import SAE, SAEConfig
+from sae_utils.dictionary.training import TrainingConfig
 
 X = activations(1200)
 
@@ -70,6 +77,34 @@ def test_the_gain_of_a_pair_is_half_the_relative_disagreement(bags):
     mse = (outputs - X.double()[:, None]).square().sum(2).mean(0)
     apart = (outputs[:, 0] - outputs[:, 2]).square().sum(1).mean()
     assert pair_gains(p)[0, 2] == pytest.approx((apart / 4 / ((mse[0] + mse[2]) / 2)).item(), rel=1e-9)
+
+
+def test_overlaps_of_a_bag_are_those_of_its_stack(bags):
+    members = stack(n_seeds=6)
+    alive = torch.ones(3, 20, dtype=torch.bool)
+    alive[1, 7] = False
+    p = profile(bags[0], X.split(300))
+    p.firing_frequency[:] = alive.flatten().numpy()
+    found = pair_overlaps(bags[0], p)
+    expected = overlap_of_pairs(members.W_enc.mT[:3], members.W_dec[:3], alive)
+    for pair, overlap in expected.items():
+        np.testing.assert_array_equal(found[pair].shared("strict"), overlap.shared("strict"))
+        np.testing.assert_array_equal(found[pair].decoder.partner, overlap.decoder.partner)
+    with pytest.raises(InputError, match="must be of one width"):
+        pair_overlaps(bags[0], replace(p, widths=(20, 10, 30)))
+
+
+def test_ensembles_of_rivals_share_no_member(tmp_path):
+    source = TensorSource({"hook": X})
+    new = SAE.create(SAEConfig(12, 16, "topk", 2), range(4), "hook", source.normalisation["hook"])
+    found = ensemble_summary.as_ensembles(train_rivals(new, 2, 2, source, TrainingConfig(600, 100), tmp_path))
+    assert {name: [len(e.members) for e in kind] for name, kind in found.items()} == {
+        "bagging": [2, 2],
+        "boosting": [2, 2],
+        "expanded": [1, 1],
+    }
+    assert [[m.seeds[0] for m in bag.members] for bag in found["bagging"]] == [[0, 1], [2, 3]]
+    assert [e.config.n_latents for kind in found.values() for e in kind] == [32] * 6
 
 
 def test_correlation_over_pairs():

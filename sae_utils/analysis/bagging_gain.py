@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from sae_utils.analysis.ensembles import Profile
 from sae_utils.analysis.intervals import Interval, jackknife
+from sae_utils.analysis.matching import SeedOverlap
+from sae_utils.analysis.seeds import overlap_of_pairs
 from sae_utils.data.errors import InputError
+from sae_utils.dictionary.ensemble import Ensemble
 
 Pairs = Mapping[tuple[int, int], float]
 GROUPS = "jackknife over kinds of dictionaries"
@@ -27,6 +31,17 @@ def pair_gains(p: Profile) -> dict[tuple[int, int], float]:
         one[i], other[j], both[[i, j]] = 1, 1, 0.5
         gains[i, j] = 1 - p.mse(both) / (0.5 * (p.mse(one) + p.mse(other)))
     return gains
+
+
+def pair_overlaps(bag: Ensemble, p: Profile) -> dict[tuple[int, int], SeedOverlap]:
+    """Paper A's comparison of every pair of members of a bag, without the latents that are dead in its profile.
+
+    Raises InputError for members of different width.
+    """
+    if len(set(p.widths)) > 1:
+        raise InputError(f"the members have {p.widths} latents; they must be of one width to be paired")
+    encoders, decoders = (torch.cat([getattr(m, name) for m in bag.members]) for name in ("encoder", "W_dec"))
+    return overlap_of_pairs(encoders, decoders, torch.from_numpy(p.firing_frequency > 0).view(encoders.shape[:2]))
 
 
 def correlation(x: Pairs, y: Pairs) -> Interval:

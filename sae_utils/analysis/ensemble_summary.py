@@ -14,6 +14,8 @@ from sae_utils.analysis.intervals import Interval
 from sae_utils.analysis.novelty import over_seeds
 from sae_utils.analysis.nulls import UNIFORM, second_moment
 from sae_utils.dictionary.ensemble import Ensemble
+from sae_utils.dictionary.rivals import Rivals
+from sae_utils.dictionary.sae import SAE
 
 BATCH = 512
 CONNECTIVITY_TOKENS = 10_000  # connectivity falls with the number of tokens, so it is always taken on as many
@@ -83,3 +85,18 @@ def lead(
 ) -> Interval:
     """By how much the whole ensembles of ``one`` are above those of ``other`` in a metric, ensemble by ensemble."""
     return over_seeds(last(one, name) - last(other, name))
+
+
+def as_ensembles(rivals: Rivals) -> dict[str, list[Ensemble]]:
+    """Naive bagging, boosting and the expanded SAE, that as an ensemble of one; ``n_ensembles`` of each."""
+    size = rivals.n_members
+    return {
+        "bagging": [Ensemble.bag(rivals.single, range(r * size, (r + 1) * size)) for r in range(rivals.n_ensembles)],
+        "boosting": rivals.boosting,
+        "expanded": singles(rivals.expanded),
+    }
+
+
+def singles(stack: SAE) -> list[Ensemble]:
+    """Each dictionary of a stack as an ensemble of one."""
+    return [Ensemble([stack.member(i)]) for i in range(stack.n_members)]
