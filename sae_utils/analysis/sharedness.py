@@ -17,6 +17,7 @@ from sae_utils.analysis.intervals import Interval, jackknife
 from sae_utils.analysis.membership import Membership
 from sae_utils.data.errors import InputError
 
+AUC_DRAWS = 20  # of the null, for which the AUC is found too: a regression for each dictionary in each draw
 MIN_SEEDS = 4  # to leave one out twice, for the interval and for the test, and still have two to compare
 
 
@@ -110,7 +111,7 @@ class Regression:
     alone: tuple[Interval, ...]  # of each property, see ``superiority``
     auc: Interval
     null_coefficients: Float[np.ndarray, "draws P"]
-    null_auc: Float[np.ndarray, " draws"]
+    null_auc: Float[np.ndarray, " first_draws"]
     n_shared: int  # latents of either group that have every property
     n_orphans: int
 
@@ -132,7 +133,7 @@ def regress(
         tuple(alone),
         auc,
         np.stack([_fit(m, null).coef_[0] for null in dealt]),
-        np.array([held_out_auc(m, null) for null in dealt]),
+        np.array([held_out_auc(m, null) for null in dealt[:AUC_DRAWS]]),
         int(y.sum()),
         int((~y).sum()),
     )

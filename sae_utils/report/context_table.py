@@ -25,18 +25,20 @@ class Row:
     """A latent of the table: its number among those that the contexts were chosen for, and what is said of it."""
 
     latent: int
-    facts: Mapping[str, str]  # heading: text; every row has the same headings
+    facts: Mapping[str, str]  # name: text
 
 
 def context_table(rows: Sequence[Row], contexts: Contexts, text_of: Callable[[int], str]) -> str:
     """A table with a row for each latent: facts, then its top contexts with the tokens shaded by activation.
 
-    ``text_of`` gives the text of a token id. All text is escaped. Raises InputError where headings differ.
+    ``text_of`` gives the text of a token id. All text is escaped. Raises InputError for no rows.
     """
-    if len({tuple(row.facts) for row in rows}) != 1:
-        raise InputError("the rows of a table of latents must be one or more, with the same headings")
-    headings = [*rows[0].facts, "where it fires most"]
-    head = "".join(f'<th style="{CELL}">{escape(name)}</th>' for name in headings)
+    if not rows:
+        raise InputError("a table of latents needs at least one row")
+    head = "".join(
+        f'<th style="{CELL} width: {width};">{name}</th>'
+        for name, width in (("latent", "30%"), ("where it fires most", "70%"))
+    )
     body = "".join(_row(row, contexts, text_of) for row in rows)
     return f'<table style="width: 100%;"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
@@ -47,8 +49,8 @@ def _row(row: Row, contexts: Contexts, text_of: Callable[[int], str]) -> str:
     lines = [
         context_line(contexts.tokens[i], contexts.values[i], int(contexts.peak[i]), largest, text_of) for i in chosen
     ]
-    cells = [*(escape(text) for text in row.facts.values()), "".join(lines)]
-    return "<tr>" + "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells) + "</tr>"
+    facts = [f"<div>{escape(name)}: {escape(text)}</div>" for name, text in row.facts.items()]
+    return "<tr>" + "".join(f'<td style="{CELL}">{"".join(cell)}</td>' for cell in (facts, lines)) + "</tr>"
 
 
 def context_line(
@@ -69,7 +71,7 @@ def context_line(
             style = f"background-color: rgba({HIGHLIGHT}, {opacity:.2f}); color: inherit;"
             text = f'<span title="{value:.2f}" style="{style}">{text}</span>'
         spans.append(text)
-    return f'<div><code style="{CODE}">{"".join(spans)}</code></div>'
+    return f'<div style="padding: 2px 0px;"><code style="{CODE}">{"".join(spans)}</code></div>'
 
 
 def visible(text: str) -> str:
