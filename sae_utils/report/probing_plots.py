@@ -14,7 +14,8 @@ METHODS = {
     "bagging": (ORANGE, "s", "naive bagging"),
     "boosting": (GREEN, "^", "boosting"),
     "expanded": (PINK, "D", "expanded SAE"),
-    "consensus": ("#56B4E9", "v", "consensus"),
+    "seeds": ("#D55E00", "P", "single SAE of notebook 01"),
+    "consensus": ("#56B4E9", "v", "consensus of those"),
 }
 FLOORS = {  # dash pattern and label
     "random_latents": ("--", "random latents of a trained SAE"),
