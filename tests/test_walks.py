@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from test_insertion import pair
 from test_interpolation import related
 
@@ -14,6 +15,7 @@ from sae_utils.analysis.walks import (
     summarise_walk,
     swaps_alone,
     walk_chain,
+    without_shrinkage,
 )
 from sae_utils.dictionary.metrics import evaluate
 
@@ -84,3 +86,20 @@ def test_all_that_lower_mse_alone_inserted_together():
     assert found.novel.any() and insert_all_novel(error) == pytest.approx(
         found.change_of_set(0, 0, found.novel[0, 0]), rel=1e-9
     )
+
+
+@pytest.mark.parametrize("architecture", ["relu", "batch_topk"])
+def test_shrinkage_is_undone_by_the_best_factor(architecture):
+    small, large, x, _, error = related(architecture)
+    found = without_shrinkage(error)
+
+    def scaled(factor):
+        same = small.member(0)
+        with torch.no_grad():
+            same.W_dec.mul_(factor)
+        return same
+
+    mse = [evaluate(scaled(found.factor + step), [x]).mse.item() for step in (-1e-3, 0, 1e-3)]
+    assert mse[1] < mse[0] and mse[1] < mse[2]
+    expected = insert(scaled(found.factor), large, [x]).change[0, 0]
+    np.testing.assert_allclose(found.change, expected, rtol=1e-7, atol=1e-9 * np.abs(expected).max())

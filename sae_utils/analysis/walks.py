@@ -104,3 +104,23 @@ def insert_all_novel(error: PairError) -> float:
     u = np.zeros(m + 1)
     u[n:m] = error.quadratic.diagonal()[n:m] < 2 * error.linear[n:m]
     return error.change(u)
+
+
+@dataclass(frozen=True)
+class Unshrunk:
+    """Insertion into the smaller SAE with its latents' contributions enlarged by the factor that lowers MSE most."""
+
+    factor: float  # above 1 where the SAE makes its activations too small, as a penalty on them does
+    change: Float[np.ndarray, " n_large"]  # in MSE, when one latent is inserted alone
+
+
+def without_shrinkage(error: PairError) -> Unshrunk:
+    """What is left of insertion's gains once the smaller SAE's activations have the right size, all by one factor.
+
+    An L1 penalty shrinks activations. Part of every reconstruction is then missing, and almost any latent that points
+    the same way makes up for some of it, without having found anything new.
+    """
+    n, m = error.n_small, len(error.linear) - 1
+    excess = error.linear[:n].sum() / error.quadratic[:n, :n].sum()
+    linear = error.linear[n:m] - excess * error.quadratic[:n, n:m].sum(0)
+    return Unshrunk(float(1 + excess), error.quadratic.diagonal()[n:m] - 2 * linear)

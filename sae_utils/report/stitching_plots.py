@@ -160,6 +160,7 @@ def walks(
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())
     axes[0].set_yscale("log")
+    axes[0].yaxis.set_major_formatter("{x:g}")
     axes[0].yaxis.set_minor_formatter("{x:.2g}")
     axes[-1].set_xlabel("latents in the dictionary")
 
@@ -179,13 +180,13 @@ def plane(
         for i, stage in enumerate(chains):
             ax.plot(stage[:, 1], stage[:, 2], "-^", color=colour, markersize=5, linewidth=1,
                     alpha=0.4 if i else 0.9, label=None if i else f"Frankenstein, {name}")  # fmt: skip
-        ax.plot(controls[name][:, 1], controls[name][:, 2], "s", color=GREEN, markeredgecolor=colour,
-                label=f"trained at the latents and L0 of one, {name}")  # fmt: skip
+        ax.plot(controls[name][:, 1], controls[name][:, 2], "s", color=colour, label="trained at its latents and L0")
     for rows, shift in ((trained, (-6, 0)), *((chains[0][1:], (5, 4)) for chains in stages.values())):
         for n, l0, fvu in rows:
             ax.annotate(f"{int(n)}", (l0, fvu), xytext=shift, textcoords="offset points", fontsize=7,
                         ha="right" if shift[0] < 0 else "left", va="center")  # fmt: skip
     ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter("{x:.2g}")
     ax.set(xlabel="L0", ylabel="FVU")
     ax.margins(x=0.1)
