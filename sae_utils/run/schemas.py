@@ -61,7 +61,280 @@ class SeedDivergenceParameters(Parameters):
             raise InputError(f"parameter n_seeds = {self.n_seeds} must be 5 or more")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SharedAndOrphanParameters(Parameters):
+    """Parameters of ``08_shared_and_orphan``, which leaves out two dictionaries (``sharedness.MIN_SEEDS``)."""
+
+    layer: int
+    site: str
+    architecture: str
+    n_latents: int
+    k: int
+    n_seeds: int
+    n_tokens: int
+    n_eval_tokens: int
+    batch_size: int
+    data_seed: int
+    rule_size: int
+    n_shown: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.n_seeds < 4:
+            raise InputError(f"parameter n_seeds = {self.n_seeds} must be 4 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaggingAndBoostingParameters(Parameters):
+    """Parameters of ``05_bagging_and_boosting``: the seeds of ``01_seed_divergence``, and members of ensembles."""
+
+    layer: int
+    site: str
+    n_latents: int
+    k: int
+    n_seeds: int
+    n_tokens: int
+    n_eval_tokens: int
+    batch_size: int
+    data_seed: int
+    n_members: int
+    n_ensembles: int
+    member_latents: int
+    member_tokens: int
+    member_batch_size: int
+    other_latents: int
+    at_least: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, low, high in (
+            ("n_seeds", 5, 10**9),
+            ("at_least", 2, (self.n_seeds - 1) // 2),
+            ("member_latents", self.k * self.n_members, 10**9),
+            ("member_tokens", self.member_batch_size, self.n_tokens),
+            ("other_latents", self.k + 1, 10**9),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                allowed = f"{low} or more" if high == 10**9 else f"{low} to {high}"
+                raise InputError(f"parameter {name} = {value} must be {allowed} beside the other parameters")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptParameters(Parameters):
+    """What ``06_concept_detection`` and ``07_spurious_correlations`` take: the ensembles of 05, and labelled texts."""
+
+    layer: int
+    site: str
+    architecture: str
+    k: int
+    data_seed: int
+    n_members: int
+    n_ensembles: int
+    member_latents: int
+    member_tokens: int
+    member_batch_size: int
+    dataset: str
+    text_column: str
+    window: int
+    n_train: int
+    n_test: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, low, high in (
+            ("member_latents", self.k, 10**9),
+            ("member_tokens", self.member_batch_size, getattr(self, "n_tokens", 10**12)),
+            ("window", 2, self.context or 10**9),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                allowed = f"{low} or more" if high >= 10**9 else f"{low} to {high}"
+                raise InputError(f"parameter {name} = {value} must be {allowed} beside the other parameters")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptDetectionParameters(ConceptParameters):
+    """Parameters of ``06_concept_detection``: the dictionaries of 01 as well; claims about one latent and several."""
+
+    n_latents: int
+    n_seeds: int
+    n_tokens: int
+    batch_size: int
+    at_least: int
+    label_columns: list[str]
+    probe_ks: list[int]
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.n_seeds < 4 or not 2 <= self.at_least <= self.n_seeds // 2:
+            raise InputError(
+                f"parameter at_least = {self.at_least} must be 2 to half of n_seeds = {self.n_seeds}, of 4 or more"
+            )
+        if 1 not in self.probe_ks or len(self.probe_ks) < 2:
+            raise InputError(f"parameter probe_ks = {self.probe_ks} must hold 1 and at least one more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpuriousCorrelationParameters(ConceptParameters):
+    """Parameters of ``07_spurious_correlations``."""
+
+    n_source_tokens: int
+    attribute_pairs: list[str]
+    n_ablated: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepParameters(Parameters):
+    """Parameters of ``02_what_moves_overlap``: a centre, and the values that one property at a time takes."""
+
+    layer: int
+    site: str
+    architecture: str
+    n_latents: int
+    k: int
+    widths: list[int]
+    ks: list[int]
+    token_counts: list[int]
+    layers: list[int]
+    sites: list[str]
+    architectures: list[str]
+    architecture_width: int
+    n_seeds: int
+    n_tokens: int
+    n_source_tokens: int
+    n_eval_tokens: int
+    batch_size: int
+    data_seed: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, least in (("widths", 2), ("ks", 2), ("layers", 3)):
+            values = getattr(self, name)
+            if len(values) < least or values != sorted(values):
+                raise InputError(f"parameter {name} = {values} must be {least} or more, from small to large")
+        for name, needed in (("sites", {"mlp_out", "resid_post"}), ("architectures", {"topk", "relu", "gated"})):
+            missing = sorted(needed - set(getattr(self, name)))
+            if missing:
+                raise InputError(
+                    f"parameter {name} = {getattr(self, name)} must hold {missing[0]!r}: a claim is about it"
+                )
+        if max(self.token_counts) > self.n_tokens - self.batch_size or self.token_counts != sorted(self.token_counts):
+            raise InputError(
+                f"parameter token_counts = {self.token_counts} must go from small to large and end before "
+                f"n_tokens = {self.n_tokens}"
+            )
+        if self.k >= self.architecture_width:
+            raise InputError(f"parameter architecture_width = {self.architecture_width} must be above k = {self.k}")
+        if self.n_seeds < 3:
+            raise InputError(f"parameter n_seeds = {self.n_seeds} must be 3 or more: intervals leave one out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StitchingParameters(Parameters):
+    """Parameters of ``03_stitching``: a family of widths, and the dictionaries of ``01_seed_divergence``."""
+
+    layer: int
+    site: str
+    widths: list[int]
+    k: int
+    sparsities: list[float]
+    n_seeds: int
+    n_tokens: int
+    n_source_tokens: int
+    n_latents: int
+    n_cross_seeds: int
+    n_eval_tokens: int
+    batch_size: int
+    data_seed: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.widths) < 2 or self.widths != sorted(self.widths):
+            raise InputError(f"parameter widths = {self.widths} must be two or more, from narrow to wide")
+        if len(self.sparsities) != len(self.widths):
+            raise InputError(f"parameter sparsities = {self.sparsities} must be one for each of widths = {self.widths}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplorerParameters(Parameters):
+    """Parameters of ``09_explorer``: the dictionaries of ``01_seed_divergence``, a smaller one and a meta-SAE."""
+
+    layer: int
+    site: str
+    architecture: str
+    n_latents: int
+    k: int
+    n_seeds: int
+    n_smaller: int
+    n_meta: int
+    meta_k: int
+    n_tokens: int
+    n_eval_tokens: int
+    batch_size: int
+    data_seed: int
+    n_contexts: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.k <= self.n_smaller < self.n_latents:
+            raise InputError(f"parameter n_smaller = {self.n_smaller} must be {self.k} to {self.n_latents - 1}")
+        if self.meta_k > self.n_meta:
+            raise InputError(f"parameter meta_k = {self.meta_k} must be 1 to n_meta = {self.n_meta}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaSaeParameters(Parameters):
+    """Parameters of ``04_meta_saes``: the family of widths of ``03_stitching``, and meta-SAEs of the widest."""
+
+    layer: int
+    site: str
+    widths: list[int]
+    k: int
+    n_seeds: int
+    n_tokens: int
+    n_source_tokens: int
+    n_eval_tokens: int
+    batch_size: int
+    data_seed: int
+    n_meta: int
+    meta_k: int
+    meta_widths: list[int]
+    meta_ks: list[int]
+    n_meta_steps: int
+    meta_batch_size: int
+    split_cosine: float
+    n_edited: int
+    n_edit_places: int
+    edit_context: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.widths) < 2 or self.widths != sorted(self.widths):
+            raise InputError(f"parameter widths = {self.widths} must be two or more, from narrow to wide")
+        if self.n_meta > self.widths[-2]:
+            raise InputError(
+                f"parameter n_meta = {self.n_meta} must be at most {self.widths[-2]}, the widest but one of widths: "
+                "meta-latents are compared with the latents of a smaller dictionary"
+            )
+        sizes = [self.n_meta, *self.meta_widths]
+        if max(sizes) >= self.widths[-1]:
+            raise InputError(
+                f"parameter meta_widths = {self.meta_widths} must be below {self.widths[-1]}, the widest of widths"
+            )
+        if max(self.meta_k, *self.meta_ks) > min(sizes):
+            raise InputError(f"parameters meta_k and meta_ks must be at most {min(sizes)}, the fewest meta-latents")
+
+
 NOTEBOOKS: dict[str, type[Parameters]] = {
     "00_language_model": LanguageModelParameters,
     "01_seed_divergence": SeedDivergenceParameters,
+    "02_what_moves_overlap": SweepParameters,
+    "03_stitching": StitchingParameters,
+    "04_meta_saes": MetaSaeParameters,
+    "05_bagging_and_boosting": BaggingAndBoostingParameters,
+    "06_concept_detection": ConceptDetectionParameters,
+    "07_spurious_correlations": SpuriousCorrelationParameters,
+    "08_shared_and_orphan": SharedAndOrphanParameters,
+    "09_explorer": ExplorerParameters,
 }
