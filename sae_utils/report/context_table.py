@@ -17,7 +17,7 @@ from sae_utils.data.errors import InputError
 HIGHLIGHT = "230, 159, 0"  # plots.ORANGE
 STRONGEST = 0.5  # opacity of the largest activation: text stays readable on it in light and in dark
 CELL = "text-align: left; vertical-align: top; padding: 4px 8px;"
-CODE = "white-space: pre-wrap; overflow-wrap: anywhere; background: transparent; color: inherit;"
+CODE = "white-space: pre-wrap; overflow-wrap: break-word; background: transparent; color: inherit; padding: 0px;"
 
 
 @dataclass(frozen=True)
