@@ -173,7 +173,8 @@ def test_stack_is_compared_pair_by_pair():
     summary = seeds.summarise(pairs)
     each = [o.decoder.cosine.mean() for o in pairs.values()]
     assert summary["decoder_cosine"].estimate == pytest.approx(np.mean(each))
-    assert seeds.largest(pairs)["decoder_cosine"] == max(each)
+    matrix = seeds.pairwise(pairs, "decoder_cosine")
+    assert [matrix[pair] for pair in pairs] == each and np.isnan(matrix).sum() == 6
     assert seeds.curves(pairs, [0.1, 0.5])["strict"].shape == (3, 2)
 
 

@@ -79,11 +79,6 @@ def summarise(pairs: Pairs) -> dict[str, Interval]:
     return {name: mean_over_pairs(_latent_values(pairs, name), _bounds(name)) for name in STATISTICS}
 
 
-def largest(pairs: Pairs) -> dict[str, float]:
-    """Each of ``STATISTICS`` in the pair where it is largest: of a null, the value that a result must exceed."""
-    return {name: max(float(v.mean()) for v in _latent_values(pairs, name).values()) for name in STATISTICS}
-
-
 def curves(pairs: Pairs, thresholds: Sequence[float]) -> dict[str, Float[np.ndarray, "pairs t"]]:
     """The shared fraction of each pair at each threshold, by criterion."""
     each = [threshold_curve(overlap, thresholds) for overlap in pairs.values()]

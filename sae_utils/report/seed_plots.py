@@ -31,13 +31,13 @@ class Shown(NamedTuple):
 
 
 CRITERIA = {
-    "shared_strict": Shown("strict: one partner, both cosines (A)", BLUE, 0.414, "A [C]"),
+    "shared_strict": Shown("one partner, both cosines (A, strict)", BLUE, 0.414, "A [C]"),
     "shared_notebook": Shown("both matched cosines (A, notebook)", BLUE, 0.4159, "A [R]"),
     "shared_max_cosine": Shown("both largest cosines (A, notebook)", BLUE, 0.4209, "A [R]"),
-    "shared_decoder_only": Shown("matched decoder cosine (A, bar charts)", BLUE, 0.548, "A [R]"),
+    "shared_decoder_only": Shown("matched decoder cosine (A, bars)", BLUE, 0.548, "A [R]"),
     "shared_max_decoder": Shown("largest decoder cosine (B)", BLUE, 0.94, "B [R2]"),
     "decoder_cosine": Shown("mean matched decoder cosine (Song)", ORANGE, 0.80, "Song [R2]"),
-    "stability": Shown("mean largest decoder cosine to any run (C)", ORANGE, 0.204, "C [R2]"),
+    "stability": Shown("mean largest decoder cosine (C)", ORANGE, 0.204, "C [R2]"),
     "agree": Shown("both matchings agree (A)", GREEN, 0.7929, "A [R]"),
     "cycle_decoder": Shown("three-seed cycle, decoders", GREEN, 0.523, "A [C]"),
     "cycle_encoder": Shown("three-seed cycle, encoders", GREEN, 0.521, "A [C]"),
