@@ -109,6 +109,16 @@ def test_without_splits_there_is_nothing_to_compare(rows, active):
         meta_edges.split_sharing(rows, active, torch.arange(3))
 
 
+def test_pooled_sharing_counts_pairs_alike():
+    none = meta_edges.SplitSharing(0, float("nan"), (), float("nan"))
+    some, more = meta_edges.SplitSharing(1, 0.8, (0.1, 0.3), 0.5), meta_edges.SplitSharing(3, 0.4, (0.2, 0.2), 0.1)
+    found = meta_edges.pooled_sharing([none, some, more])
+    assert found.n_pairs == 4 and found.siblings == pytest.approx(0.5)
+    assert found.permuted == pytest.approx((0.175, 0.225)) and found.equal_cosine == pytest.approx(0.2)
+    with pytest.raises(InputError, match="lower split_cosine"):
+        meta_edges.pooled_sharing([none, none])
+
+
 def test_slope():
     assert meta_edges.slope_per_doubling([64, 128, 256], [1.0, 1.5, 2.0]) == pytest.approx(0.5)
 

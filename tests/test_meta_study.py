@@ -89,6 +89,12 @@ def test_pooled_meta_saes_see_every_width(rows):
     assert all(torch.equal(a.W_dec, b.W_dec) for a, b in zip(metas, again, strict=True))
 
 
+def test_seeds_without_a_value_are_left_out():
+    found = meta_study.of_defined([1.0, float("nan"), 3.0])
+    assert found.estimate == 2 and found.low < 1
+    assert meta_study.of_defined([1.0, float("nan")]) == {"estimate": None, "low": None, "high": None}
+
+
 def test_difference_of_intervals():
     a, b = Interval(3, 2, 5, "m"), Interval(1, 0.5, 1.25, "n")
     found = meta_study.difference(a, b)

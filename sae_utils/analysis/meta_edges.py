@@ -3,7 +3,7 @@
 Rows are latents, at any length. ``active`` [n, n_meta] says which meta-latents each of n latents is written with.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,6 +141,21 @@ def split_sharing(
     nearer = (by_cosine[below] - cosine[together]).abs() < (by_cosine[at] - cosine[together]).abs()
     matched = alike[~together][position[torch.where(nearer, below, at)]]
     return SplitSharing(int(together.sum()), float(alike[together].mean()), permuted, float(matched.mean()))
+
+
+def pooled_sharing(each: Sequence[SplitSharing]) -> SplitSharing:
+    """Several comparisons as one: means over the pairs of all. Raises InputError where there are none at all."""
+    there = [sharing for sharing in each if sharing.permuted]
+    if not there:
+        raise InputError("no two latents split from one latent of a smaller dictionary: lower split_cosine")
+    weights = np.array([sharing.n_pairs for sharing in there], dtype=float)
+    weights /= weights.sum()
+    return SplitSharing(
+        sum(sharing.n_pairs for sharing in there),
+        float(weights @ [sharing.siblings for sharing in there]),
+        tuple((weights @ np.array([sharing.permuted for sharing in there])).tolist()),
+        float(weights @ [sharing.equal_cosine for sharing in there]),
+    )
 
 
 def slope_per_doubling(widths: Float[np.ndarray, " w"], values: Float[np.ndarray, " w"]) -> float:

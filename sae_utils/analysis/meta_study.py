@@ -176,6 +176,12 @@ def by_name(
     return {name: over_seeds([values[name] for values in each], bounds) for name in each[0]}
 
 
+def of_defined(values: Sequence[float], bounds: tuple[float, float] = (-np.inf, np.inf)) -> Interval | dict:
+    """The interval over the seeds that have a value; where fewer than two have one, one without an estimate."""
+    there = [value for value in values if not np.isnan(value)]
+    return over_seeds(there, bounds) if len(there) > 1 else {"estimate": None, "low": None, "high": None}
+
+
 def difference(one: Interval, other: Interval) -> Interval:
     """``one`` less ``other``, taken as independent: the distances to the ends add up as squares (Zou & Donner 2008)."""
     estimate = one.estimate - other.estimate
