@@ -110,6 +110,7 @@ def test_ensembles_of_rivals_share_no_member(tmp_path):
 def test_correlation_over_pairs():
     x = {(i, j): float(i + 2 * j) for i in range(5) for j in range(i + 1, 5)}
     assert correlation(x, {pair: 3 - 2 * v for pair, v in x.items()}).estimate == pytest.approx(-1)
+    assert correlation(x, dict.fromkeys(x, 2.0)).estimate == 0
     with pytest.raises(InputError, match="of 4 seeds"):
         correlation({(0, 1): 1.0}, {(0, 1): 1.0})
 

@@ -45,13 +45,17 @@ def pair_overlaps(bag: Ensemble, p: Profile) -> dict[tuple[int, int], SeedOverla
 
 
 def correlation(x: Pairs, y: Pairs) -> Interval:
-    """Pearson's correlation over pairs of seeds, with the jackknife over seeds. Raises InputError below four seeds."""
+    """Pearson's correlation over pairs of seeds, with the jackknife over seeds; 0 where either is constant.
+
+    Raises InputError with fewer than four seeds, and where a pair lacks a number.
+    """
     seeds = sorted({seed for pair in x for seed in pair})
     if len(seeds) < 4 or set(x) != set(y):
         raise InputError(f"a correlation over pairs needs both numbers of every pair of 4 seeds, not of {len(seeds)}")
 
     def over(pairs):
-        return float(np.corrcoef([x[p] for p in pairs], [y[p] for p in pairs])[0, 1])
+        a, b = np.array([[x[pair], y[pair]] for pair in pairs]).T
+        return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
 
     without = [over([pair for pair in x if seed not in pair]) for seed in seeds]
     return jackknife(over(list(x)), without, (-1.0, 1.0))
