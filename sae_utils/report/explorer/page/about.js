@@ -32,10 +32,10 @@ function frequencyPanel() {
     if (share > 0) counts[Math.max(0, Math.min(counts.length - 1, Math.floor((Math.log10(share) + 6) * perDecade)))]++;
   }
   const edge = (at) => percent(Math.pow(10, at / perDecade - 6));
-  const first = Math.max(0, counts.findIndex((n) => n > 0));
+  const first = Math.max(0, counts.findIndex((n) => n > 0)), last = counts.findLastIndex((n) => n > 0) + 1;
   return panel("How often latents fire", "Latents by the share of tokens on which they fire, both on log scales; dead latents are left out.",
-    columns(counts.slice(first), {
-      ends: [edge(first), edge(counts.length)], what: "share of tokens", describe: (at) => `${edge(first + at)} to ${edge(first + at + 1)}`,
+    columns(counts.slice(first, last), {
+      ends: [edge(first), edge(last)], what: "share of tokens", describe: (at) => `${edge(first + at)} to ${edge(first + at + 1)}`,
       label: "Histogram of firing frequencies",
     }));
 }
@@ -51,6 +51,6 @@ function sharedPanel() {
 
 const howPanel = () => panel("How to read it", null, el("ul", { class: "plain" },
   el("li", {}, "Search for a token, such as ", el("kbd", {}, "import"), ": first come the latents that fire on it, then those that raise it. In quotes, a whole token. A number finds that latent."),
-  el("li", {}, "A latent's page lines up the text at the token where it fires. Darker is stronger; the value shows on hover and on focus."),
+  el("li", {}, "A latent's page lines up the text at the token where it fires. More colour is stronger; the value shows on hover and on focus."),
   el("li", {}, "␣ is a space, ↵ a line break, ⇥ a tab. Activations are in the dictionary's own, normalised units."),
   el("li", {}, "Press ", el("kbd", {}, "?"), " for the keys. The address of each page can be kept and shared.")));

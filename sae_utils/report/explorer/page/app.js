@@ -65,10 +65,11 @@ function pageOf({ name, id }) {
 }
 
 function step(by) {
-  const { name } = currentView();
-  if (name !== list.state.kind) return;
-  const next = list.found[list.active + by];
-  if (next !== undefined) go(sourceOf(list.state.kind).href(next));
+  const { name, id } = currentView();
+  if (id < 0) return;
+  const inList = name === list.state.kind && list.active >= 0;
+  const next = inList ? list.found[list.active + by] : id + by;
+  if (next >= 0 && next < sourceOf(name).count()) go(sourceOf(name).href(next));
 }
 
 function toggleTheme() {

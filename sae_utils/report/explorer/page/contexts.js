@@ -33,14 +33,9 @@ function contextLine(c, latent) {
 
 function contextToken(id, value, most, isPeak) {
   const text = data.tokens[id];
-  const shown = [visible(text.replace(/\n/g, ""))];
-  if (text.includes("\n")) {
-    shown.length = 0;
-    text.split("\n").forEach((piece, i) => {
-      if (i) shown.push(el("span", { class: "break" }, "↵"));
-      if (piece) shown.push(visible(piece));
-    });
-  }
+  // Line breaks, and spaces that indent, in elements of their own: in one line they take little room.
+  const shown = text.split(/(\n| {3,})/).filter(Boolean).map((piece) =>
+    piece === "\n" ? el("span", { class: "break" }, "↵") : /^ {3,}$/.test(piece) ? el("span", { class: "indent" }, piece) : visible(piece));
   if (!value) return el("span", { class: "t" }, shown);
   const spoken = `${marked(text)} · activation ${activation(value)}`;
   return el("span", {
