@@ -4,6 +4,7 @@ import pytest
 import torch
 from ensembles_made import ARCHITECTURES, activations, boosted, stack
 
+from sae_utils.analysis.insertion import insert
 from sae_utils.analysis.matching import compare
 from sae_utils.data.activations import Normalisation
 from sae_utils.data.errors import InputError
@@ -137,3 +138,17 @@ def test_members_that_do_not_go_together_are_refused(make, message):
 def test_weights_of_another_length_or_not_finite_are_refused(weights):
     with pytest.raises(InputError, match="must be 3 finite numbers"):
         Ensemble.bag(stack(), weights=weights)
+
+
+@pytest.mark.parametrize("make", [lambda: Ensemble.bag(stack(), [0, 1]), lambda: boosted(n_members=2)])
+def test_it_can_be_stitched(make):
+    """Latents of a wider dictionary inserted into an ensemble, and an ensemble's into a narrower one."""
+    ensemble, x = make(), activations()
+    small, wide = stack(n_seeds=1, n_latents=10), stack(n_seeds=1, n_latents=50)
+    for into, of in ((ensemble, wide), (small, ensemble)):
+        change = insert(into, of, [x]).change[0, 0]
+        rest, code = x - into(x)[:, 0], of.encode(x).dense(of.config.n_latents)[:, 0]
+        for i in (0, 7, of.config.n_latents - 1):
+            added = code[:, i, None] * of.W_dec[0, i] / of.scale
+            expected = ((rest - added).square().sum(1) - rest.square().sum(1)).mean()
+            assert change[i] == pytest.approx(expected.item(), rel=1e-3, abs=1e-4)
