@@ -23,7 +23,7 @@ from sae_utils.analysis.probing import logistic_probe, mean_difference
 from sae_utils.data.labelled_windows import Quadrants
 from sae_utils.dictionary.sae import SAE, SparseCode
 
-LEAST_HARM = 0.02  # accuracy that the bias must cost: S divides by it
+LEAST_HARM = 0.05  # accuracy that the bias must cost: S divides by it, and hundreds of texts tell two or three points
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KINDS = {".csv": "csv", ".jsonl": "json"}
 MOST_CLASSES = 8  # of a column: a concept for each of the most frequent values
-MOST_EXAMPLES = 20_000  # that are read
+MOST_EXAMPLES = 300_000  # that are read: all of most data sets
 SHORTEST = 2  # tokens of a text: the first position is never pooled
 
 
