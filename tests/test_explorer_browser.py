@@ -135,10 +135,13 @@ def test_search_finds_a_planted_token_and_an_index(tab):
 def test_what_fires_on_a_token_comes_before_what_raises_it(tab, arrays):
     token = int(arrays["firings_token"][20, 1])
     word = f"word{token - len(HOSTILE) - 1}"
-    rows = tab(f"#/?q=%22{word}%22").listed()
+    t = tab(f"#/?q=%22{word}%22")
+    rows = t.listed()
     fires, raises = ((arrays[name] == token).any(1) for name in ("firings_token", "promotes_raised"))
     expected = sorted(np.flatnonzero(fires | raises), key=lambda i: (not fires[i], -arrays["firings_frequency"][i]))
     assert rows == expected
+    hits = t.page.locator(".row .hit").all_inner_texts()
+    assert hits == [f"␣{word}"] * len(expected)
 
 
 @pytest.mark.parametrize("order", ["down", "up"])

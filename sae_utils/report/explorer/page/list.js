@@ -2,7 +2,7 @@
 
 const ROW = 58; // pixels; style.css has the same
 const DEFAULTS = { kind: "latent", q: "", sort: "frequency", order: "down", show: "all" };
-const list = { state: null, found: [], active: -1, parts: null };
+const list = { state: null, wanted: null, found: [], active: -1, parts: null };
 
 function buildList() {
   const parts = list.parts = {
@@ -42,7 +42,8 @@ function updateList(state) {
     select.value = value;
   };
   list.state = state;
-  list.found = listed(state);
+  list.wanted = state.q.trim() ? tokensMatching(state.q) : null;
+  list.found = listed(state, list.wanted);
   fill(parts.sort, source.sorts(), state.sort);
   fill(parts.show, source.filters(), state.show);
   if (parts.search.value !== state.q) parts.search.value = state.q;
@@ -88,15 +89,25 @@ function latentRow(i) {
   if (!isAlive(i)) facts[0] = "dead";
   else if (data.has("partners")) facts.push(`shared ${data.value("partners_shared_with", i)}/${data.facts.n_others}`);
   if (isAlive(i) && data.has("composition")) facts.push(`${data.metaCount[i]} meta`);
+  const fires = data.row("firings_token", i), raised = foundIn(data.row("promotes_raised", i));
+  const raises = raised.length && !foundIn(fires).length ? [" · raises ", chip(raised[0], { class: "token hit" })] : [];
   return [
-    el("span", { class: "index" }, `#${i}`), chips(data.row("firings_token", i).subarray(0, 4)),
-    el("span", { class: "facts" }, facts.join(" · ")),
+    el("span", { class: "index" }, `#${i}`), rowChips(fires), el("span", { class: "facts" }, facts.join(" · "), raises),
   ];
+}
+
+const foundIn = (ids) => (list.wanted ? Array.from(ids).filter((id) => id >= 0 && list.wanted[id]) : []);
+
+// Four tokens; those that the search found come first, and are marked.
+function rowChips(ids) {
+  const found = foundIn(ids), others = Array.from(ids).filter((id) => id >= 0 && !found.includes(id));
+  const marks = found.map((id) => chip(id, { class: "token hit" }));
+  return el("span", { class: "tokens" }, [...marks, ...others.map((id) => chip(id))].slice(0, 4));
 }
 
 function metaRow(i) {
   return [
-    el("span", { class: "index" }, `m${i}`), chips(data.row("meta_raised", i).subarray(0, 4)),
+    el("span", { class: "index" }, `m${i}`), rowChips(data.row("meta_raised", i)),
     el("span", { class: "facts" }, plural(data.users[i].length, "latent")),
   ];
 }

@@ -48,9 +48,9 @@ const sourceOf = (kind) => (kind === "meta" ? METAS : LATENTS);
 
 // The numbers of what is listed, in order. A query is a number, or part of a token; in quotes, a whole token. First
 // comes the number, then what fires on such a token, then what raises it; each sorted as asked.
-function listed({ kind, q, sort, order, show }) {
+function listed({ kind, q, sort, order, show }, wanted) {
   const source = sourceOf(kind), { key } = source.sorts()[sort], { keep } = source.filters()[show];
-  const rank = q.trim() ? ranks(source, q) : null;
+  const rank = wanted && ranks(source, q, wanted);
   const found = [];
   for (let i = 0; i < source.count(); i++) if (keep(i) && (!rank || rank[i])) found.push(i);
   const sign = order === "up" ? 1 : -1;
@@ -59,9 +59,8 @@ function listed({ kind, q, sort, order, show }) {
   return found.sort((a, b) => (rank ? rank[b] - rank[a] : 0) || keys[a] - keys[b] || a - b);
 }
 
-function ranks(source, q) {
+function ranks(source, q, wanted) {
   const rank = new Uint8Array(source.count());
-  const wanted = tokensMatching(q);
   source.fields.forEach((name, at) => {
     const { values, shape } = data.arrays[name], worth = source.fields.length - at;
     for (let k = 0; k < values.length; k++) {
