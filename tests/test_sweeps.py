@@ -84,6 +84,8 @@ def test_planted_overlap_is_found_without_the_dead():
     assert found.explained_variance == pytest.approx((0.8, 0.7, 0.6)) and found.dead == pytest.approx((1 / 12,) * 3)
     assert found.mean("agree") > found.null["agree"] and found.mean("shared_strict") > found.null["shared_strict"]
     assert found.interval("shared_strict").high <= 1
+    kept = found.summary()
+    assert kept["agree"] == found.interval("agree") and kept["null"] == found.null and kept["l0"] == (2.0, 2.0, 2.0)
 
 
 def test_the_null_knows_the_shape_of_the_activations():

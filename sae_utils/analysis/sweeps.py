@@ -46,6 +46,12 @@ class Overlap:
         bounds = (-1.0, 1.0) if measure == "decoder_cosine" else (0.0, 1.0)
         return over_seeds(lambda without: self.mean(measure, without), self.n_seeds, bounds)
 
+    def summary(self) -> dict[str, object]:
+        """All that a results file keeps of the point."""
+        intervals = {name: self.interval(name) for name in MEASURES}
+        quality = {"explained_variance": self.explained_variance, "l0": self.l0, "dead": self.dead}
+        return {**intervals, "null": dict(self.null), **quality}
+
 
 def overlap(sae: SAE, evaluation: Evaluation, covariance: Float[Tensor, "d d"], seed: int = 0) -> Overlap:
     """Compare every pair of a stack, dead latents left out; ``covariance`` is that of the activations, for the null."""
