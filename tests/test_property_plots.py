@@ -56,8 +56,8 @@ def test_coefficients_are_sorted_with_intervals_and_null():
     ax = figures.coefficients(plt.figure().add_subplot(), names, rows, null)
     assert [label.get_text() for label in ax.get_yticklabels()] == [
         "entropy over tokens",
-        "share in top components",
-        "balanced accuracy of best rule",
+        "share in top principal components",
+        "interpretability",
     ]
     line, _, (bars,) = ax.containers[1]
     assert line.get_xdata().tolist() == [-1.0, 0.2, 0.7]

@@ -15,14 +15,19 @@ COLOURS = {SHARED: BLUE, ORPHAN: ORANGE}
 SMALLEST = 1e-7  # of what is drawn on a logarithmic axis
 # Name in LatentProperties: what is on the axis, and whether the axis is logarithmic.
 LABELS = {
-    "firing_frequency": ("firing frequency (share of tokens)", True),
-    "mean_activation": ("mean activation (normalised units)", True),
-    "encoder_decoder_cosine": ("encoder-decoder cosine", False),
-    "pc_alignment": ("share in top components", False),
-    "token_entropy": ("entropy over tokens (0 to 1)", False),
-    "loss_contribution": ("rise of the FVU without it", True),
-    "interpretability": ("balanced accuracy of best rule", False),
+    "firing_frequency": ("firing frequency\n(share of tokens)", True),
+    "mean_activation": ("mean activation\n(normalised units)", True),
+    "encoder_decoder_cosine": ("encoder-decoder\ncosine", False),
+    "pc_alignment": ("share in top\nprincipal components", False),
+    "token_entropy": ("entropy over tokens\n(0 one token, 1 all alike)", False),
+    "loss_contribution": ("rise of the FVU\nwithout it", True),
+    "interpretability": ("interpretability (balanced\naccuracy of best rule)", False),
 }
+
+
+def one_line(name: str) -> str:
+    """What a property is called in a table: its label without what is in brackets."""
+    return LABELS[name][0].replace("\n", " ").split(" (")[0]
 
 
 def distributions(
@@ -83,7 +88,7 @@ def coefficients(
     ax.barh(y, ends[1] - ends[0], left=ends[0], height=0.5, color=GREY, alpha=0.35, label="properties dealt anew")
     ax.errorbar(estimate, y, xerr=[estimate - low, high - estimate], fmt="o", color=BLUE, capsize=3, label="measured")
     ax.axvline(0, color=GREY, linewidth=0.8)
-    ax.set_yticks(y, [LABELS[names[i]][0].split(" (")[0] for i in order])
+    ax.set_yticks(y, [one_line(names[i]) for i in order])
     ax.set_xlabel("change of the log odds of being shared\nper standard deviation of the property")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     return ax
