@@ -8,7 +8,7 @@ from sae_utils.data.labelled_texts import text_windows
 from sae_utils.data.labelled_windows import NEITHER, balanced_task
 from sae_utils.data.pretraining import train_tokenizer
 
-ROWS = [(f"x{i} = {i} + y", ("news", "sport", "law")[i % 3], i % 2) for i in range(90)]  # (text, topic, label)
+ROWS = [(f"x{i} = {i} + y", ("news", "sport", "law")[i % 3], i % 2) for i in range(180)]  # (text, topic, label)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_sides_depend_on_the_texts_alone_and_copies_count_once(csv, tmp_path, to
     mixed = text_windows(write_csv(tmp_path / "b.csv", ROWS[::-1] + ROWS[:40]), tokenizer, 16, ["label"])
     assert len(first.tokens) == len(ROWS)
     assert (first.tokens == mixed.tokens).all() and (first.test == mixed.test).all()
-    assert 0.15 < first.test.mean() < 0.45  # 0.3 of 90
+    assert 0.15 < first.test.mean() < 0.45  # 0.3 of 180
 
 
 def test_windows_are_beginnings_filled_up_and_texts_without_anything_to_pool_are_left_out(tmp_path, tokenizer):
@@ -64,6 +64,13 @@ def test_windows_are_beginnings_filled_up_and_texts_without_anything_to_pool_are
         ids = tokenizer(text, add_special_tokens=False)["input_ids"][:6]
         expected.append(ids + [tokenizer.eos_token_id] * (6 - len(ids)))
     assert sorted(w.tokens.tolist()) == sorted(expected)
+
+
+def test_a_value_with_few_texts_is_no_concept_unless_it_is_asked_for(tmp_path, tokenizer):
+    rows = [*ROWS, *((f"rare{i}", "chess", 1) for i in range(6))]
+    path = write_csv(tmp_path / "rare.csv", rows)
+    assert "topic=chess" not in text_windows(path, tokenizer, 16, ["topic"]).labels
+    assert text_windows(path, tokenizer, 16, ["topic=chess"]).labels["topic=chess"].sum() == 6
 
 
 def test_a_task_can_be_made_of_them(csv, tokenizer):

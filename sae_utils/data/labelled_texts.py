@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from sae_utils.data import hub
 from sae_utils.data.errors import InputError
-from sae_utils.data.labelled_windows import NEITHER, LabelledWindows
+from sae_utils.data.labelled_windows import FEWEST, NEITHER, LabelledWindows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -31,10 +31,11 @@ def text_windows(
 ) -> LabelledWindows:
     """The first ``context`` tokens of each text, filled up with the end-of-text token, with the labels of ``columns``.
 
-    An entry of ``columns`` is one of three: ``column``, of which each of the most frequent values becomes a concept
-    ``column=value`` against the rest (one concept alone if there are two values); ``column=value``, against the rest;
-    ``column=one/other``, where texts with other values are neither. Equal texts count once, and texts too short to
-    pool not at all. Which side a text is on depends on the texts, not on their order. At most ``n_most`` are read.
+    An entry of ``columns`` is one of three: ``column``, of which each of the most frequent values with enough texts
+    becomes a concept ``column=value`` against the rest (one concept alone if there are two values); ``column=value``,
+    against the rest; ``column=one/other``, where texts with other values are neither. Equal texts count once, and texts
+    too short to pool not at all. Which side a text is on depends on the texts, not on their order. At most ``n_most``
+    are read.
 
     Raises InputError for what cannot be read, and for a column or a value that is not there.
     """
@@ -49,14 +50,14 @@ def text_windows(
     for row, i in zip(tokens, kept, strict=True):
         row[: len(ids[i])] = ids[i]
     tokens, first = np.unique(tokens, axis=0, return_index=True)  # sorted
+    test = np.random.default_rng(0).random(len(tokens)) < test_share
     labels = {}
     for entry, name in zip(columns, names, strict=True):
-        labels |= _concepts(entry, np.array([str(table[name][kept[i]]) for i in first]))
-    test = np.random.default_rng(0).random(len(tokens)) < test_share
+        labels |= _concepts(entry, np.array([str(table[name][kept[i]]) for i in first]), test)
     return LabelledWindows(tokens, np.arange(len(tokens)), test, labels)
 
 
-def _concepts(entry: str, values: np.ndarray) -> dict[str, Int[np.ndarray, " n"]]:
+def _concepts(entry: str, values: np.ndarray, test: Bool[np.ndarray, " n"]) -> dict[str, Int[np.ndarray, " n"]]:
     """The labels that an entry of ``columns`` stands for."""
     column, _, chosen = entry.partition("=")
     found, counts = np.unique(values, return_counts=True)
@@ -64,7 +65,8 @@ def _concepts(entry: str, values: np.ndarray) -> dict[str, Int[np.ndarray, " n"]
     if not chosen:
         if len(found) < 2:
             raise InputError(f"column {column!r} holds {', '.join(found) or 'nothing'} alone; two values are needed")
-        chosen_ones = found[-1:] if len(found) == 2 else by_count
+        enough = [v for v in by_count if min((values[test] == v).sum(), (values[~test] == v).sum()) >= FEWEST]
+        chosen_ones = found[-1:] if len(found) == 2 else enough
         return {f"{column}={value}": (values == value).astype(np.int8) for value in chosen_ones}
     one, _, other = chosen.partition("/")
     for value in (one, other):
