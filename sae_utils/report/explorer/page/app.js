@@ -23,7 +23,7 @@ const pathOf = ({ name, id }) => (id >= 0 ? `#/${name}/${id}` : `#/${name}`);
 
 function hashOf(view, state) {
   const usual = state.kind === "meta" ? { ...DEFAULTS, sort: "latents" } : DEFAULTS;
-  const asked = Object.entries(state).filter(([name, value]) => name === "kind" ? value !== "latent" : value !== usual[name]);
+  const asked = Object.entries(state).filter(([name, value]) => value !== (name === "kind" ? "latent" : usual[name]));
   return pathOf(view) + (asked.length ? `?${new URLSearchParams(asked)}` : "");
 }
 
@@ -59,9 +59,9 @@ function pageOf({ name, id }) {
   if (name === "latent" && id >= 0 && id < data.n) return [`Latent ${id} · ${subject}`, latentPage(id)];
   if (name === "meta" && id >= 0 && id < data.nMeta) return [`Meta-latent ${id} · ${subject}`, metaPage(id)];
   if (name === "" || name === "about") return [`${plural(data.n, "latent")} · ${subject}`, aboutPage()];
-  const what = name === "latent" ? `latents 0 to ${data.n - 1}` : name === "meta" && data.nMeta ? `meta-latents 0 to ${data.nMeta - 1}` : "no such page";
-  return ["Not here", [el("div", { class: "page-head" }, el("a", { class: "button back", href: "#/" }, "← List"), el("h1", { tabindex: "-1" }, "Not here")),
-    el("p", {}, `${location.hash} is not in this file, which has ${what}.`)]];
+  const metas = data.nMeta ? ` and meta-latents 0 to ${data.nMeta - 1}` : "";
+  const has = `${location.hash} is not in this file, which has latents 0 to ${data.n - 1}${metas}.`;
+  return ["Not here", [plainHead("Not here"), el("p", {}, has)]];
 }
 
 function step(by) {
@@ -73,10 +73,10 @@ function step(by) {
 }
 
 function toggleTheme() {
-  const root = document.documentElement;
-  const dark = root.style.colorScheme ? root.style.colorScheme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.style.colorScheme = dark ? "light" : "dark";
-  try { localStorage.setItem("explorer-theme", root.style.colorScheme); } catch { /* a frame may have no storage */ }
+  const { style } = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  style.colorScheme = (style.colorScheme || system) === "dark" ? "light" : "dark";
+  try { localStorage.setItem("explorer-theme", style.colorScheme); } catch { /* a frame may have no storage */ }
 }
 
 function focusSearch() {
@@ -96,8 +96,12 @@ const KEYS = { "/": focusSearch, "?": ACTIONS.help, r: ACTIONS.random, t: ACTION
 function onKey(event) {
   if (help.open || event.ctrlKey || event.metaKey || event.altKey) return;
   const field = event.target.closest("input, select"), inList = event.target.closest("aside");
-  const handled = escape(event, field) || arrows(event, field, inList) || (!field && KEYS[event.key] && (KEYS[event.key](), true));
-  if (handled) event.preventDefault();
+  const action = field ? undefined : KEYS[event.key];
+  if (escape(event, field) || arrows(event, field, inList)) event.preventDefault();
+  else if (action) {
+    event.preventDefault();
+    action();
+  }
 }
 
 function escape(event, field) {
@@ -134,11 +138,13 @@ function onClick(event) {
 }
 
 async function start() {
-  try { document.documentElement.style.colorScheme = localStorage.getItem("explorer-theme") ?? ""; } catch { /* as above */ }
+  const { style } = document.documentElement;
+  try { style.colorScheme = localStorage.getItem("explorer-theme") ?? ""; } catch { /* a frame may have no storage */ }
   try {
     await load();
   } catch (error) {
-    main.replaceChildren(el("p", { role: "alert" }, `The numbers in this file cannot be unpacked (${error}). A browser of 2023 or later can.`));
+    const fault = `The numbers in this file cannot be unpacked (${error}). A browser of 2024 or later can.`;
+    main.replaceChildren(el("p", { role: "alert" }, fault));
     return;
   }
   buildList();

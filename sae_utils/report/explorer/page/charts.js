@@ -34,5 +34,5 @@ function promoted(group, i) {
     el("div", { class: "lowered" }, el("h3", {}, "Lowered"), side("lowered", true)));
 }
 
-const PROMOTED_NOTE = "The direction by itself through the last norm and the unembedding: its logits, less their mean " +
-  "over the vocabulary. What later layers make of it is left out.";
+const PROMOTED_NOTE = "The decoder row by itself through the last norm and the unembedding: its logits, less their " +
+  "mean over the vocabulary. What later layers make of it is left out.";

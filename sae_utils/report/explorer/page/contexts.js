@@ -18,15 +18,18 @@ function contextGroups(latent) {
 function contextLine(c, latent) {
   const ids = data.row("contexts_tokens", c), values = data.row("contexts_values", c);
   const peak = data.value("contexts_peak", c), copies = data.value("contexts_copies", c);
-  const tokens = Array.from(ids, (id, at) => contextToken(id, values[at], data.value("firings_maximum", latent), at === peak));
+  const most = data.value("firings_maximum", latent);
+  const tokens = Array.from(ids, (id, at) => contextToken(id, values[at], most, at === peak));
   const line = el("div", { class: "text" },
     el("span", { class: "before" }, el("span", {}, tokens.slice(0, peak))),
     el("span", { class: "after" }, tokens.slice(peak)));
   const open = el("button", {
-    type: "button", class: "strength", "aria-expanded": String(inFull), onclick: () => expand(context, !isOpen(context)),
+    type: "button", class: "strength", "aria-expanded": String(inFull),
+    onclick: () => expand(context, !isOpen(context)),
     "aria-label": `activation ${activation(values[peak])}: show in full`,
   }, number(activation(values[peak])));
-  const times = copies > 1 && el("span", { class: "copies", "data-tip": `fires in ${copies} windows of the same text` }, `×${copies}`);
+  const told = { class: "copies", "data-tip": `fires in ${copies} windows of the same text` };
+  const times = copies > 1 && el("span", told, `×${copies}`);
   const context = el("div", { class: inFull ? "context full" : "context" }, open, line, times);
   return context;
 }
@@ -34,8 +37,10 @@ function contextLine(c, latent) {
 function contextToken(id, value, most, isPeak) {
   const text = data.tokens[id];
   // Line breaks, and spaces that indent, in elements of their own: in one line they take little room.
-  const shown = text.split(/(\n| {3,})/).filter(Boolean).map((piece) =>
-    piece === "\n" ? el("span", { class: "break" }, "↵") : /^ {3,}$/.test(piece) ? el("span", { class: "indent" }, piece) : visible(piece));
+  const shown = text.split(/(\n| {3,})/).filter(Boolean).map((piece) => {
+    if (piece === "\n") return el("span", { class: "break" }, "↵");
+    return /^ {3,}$/.test(piece) ? el("span", { class: "indent" }, piece) : visible(piece);
+  });
   if (!value) return el("span", { class: "t" }, shown);
   const spoken = `${marked(text)} · activation ${activation(value)}`;
   return el("span", {

@@ -22,8 +22,8 @@ function buildList() {
     space: el("div", { class: "space", role: "presentation" }),
   };
   parts.rows.append(parts.space);
-  document.querySelector("aside").append(
-    parts.tabs, parts.search, el("div", { class: "controls" }, parts.sort, parts.order, parts.show), parts.count, parts.rows);
+  const controls = el("div", { class: "controls" }, parts.sort, parts.order, parts.show);
+  document.querySelector("aside").append(parts.tabs, parts.search, controls, parts.count, parts.rows);
   new ResizeObserver(drawRows).observe(parts.rows);
 }
 
@@ -49,17 +49,20 @@ function updateList(state) {
   if (parts.search.value !== state.q) parts.search.value = state.q;
   parts.order.textContent = state.order === "up" ? "↑" : "↓";
   parts.order.setAttribute("aria-pressed", String(state.order === "up"));
-  parts.tabs.replaceChildren(...(data.nMeta ? [tab("latent", `${plural(data.n, "latent")}`), tab("meta", plural(data.nMeta, "meta-latent"))] : []));
-  const all = list.found.length === source.count();
-  parts.count.textContent = all ? plural(source.count(), source.noun) : `${whole(list.found.length)} of ${plural(source.count(), source.noun)}`;
+  parts.rows.setAttribute("aria-label", `${source.noun}s`);
+  parts.tabs.replaceChildren(...(data.nMeta ? ["latent", "meta"].map(tab) : []));
+  const n = list.found.length, all = plural(source.count(), source.noun);
+  parts.count.textContent = n === source.count() ? all : `${whole(n)} of ${all}`;
   parts.space.style.height = `${list.found.length * ROW}px`;
   parts.rows.scrollTop = 0;
   list.active = -1;
   drawRows();
 }
 
-function tab(kind, text) {
-  return el("button", { type: "button", "aria-pressed": String(list.state.kind === kind), onclick: () => change({ kind }) }, text);
+function tab(kind) {
+  const pressed = String(list.state.kind === kind), { count, noun } = sourceOf(kind);
+  const attributes = { type: "button", "aria-pressed": pressed, onclick: () => change({ kind }) };
+  return el("button", attributes, plural(count(), noun));
 }
 
 function drawRows() {
@@ -90,10 +93,10 @@ function latentRow(i) {
   else if (data.has("partners")) facts.push(`shared ${data.value("partners_shared_with", i)}/${data.facts.n_others}`);
   if (isAlive(i) && data.has("composition")) facts.push(`${data.metaCount[i]} meta`);
   const fires = data.row("firings_token", i), raised = foundIn(data.row("promotes_raised", i));
-  const raises = raised.length && !foundIn(fires).length ? [" · raises ", chip(raised[0], { class: "token hit" })] : [];
-  return [
-    el("span", { class: "index" }, `#${i}`), rowChips(fires), el("span", { class: "facts" }, facts.join(" · "), raises),
-  ];
+  const onlyRaises = raised.length && !foundIn(fires).length;
+  const raises = onlyRaises ? ["raises ", chip(raised[0], { class: "token hit" }), " · "] : [];
+  const told = el("span", { class: "facts" }, raises, facts.join(" · "));
+  return [el("span", { class: "index" }, `#${i}`), rowChips(fires), told];
 }
 
 const foundIn = (ids) => (list.wanted ? Array.from(ids).filter((id) => id >= 0 && list.wanted[id]) : []);

@@ -20,8 +20,8 @@ const LATENTS = {
       none: { label: "In no other seed", keep: (i) => isAlive(i) && data.value("partners_shared_with", i) === 0 },
     }),
     ...(data.has("novelty") && {
-      novel: { label: "Novel", keep: (i) => isAlive(i) && data.value("novelty_novel", i) === 1 },
-      reconstruction: { label: "Reconstruction", keep: (i) => isAlive(i) && data.value("novelty_novel", i) === 0 },
+      novel: { label: "Novel", keep: isNovel },
+      reconstruction: { label: "Reconstruction", keep: (i) => isAlive(i) && !isNovel(i) },
     }),
   }),
   fields: ["firings_token", "promotes_raised"],
@@ -43,6 +43,7 @@ const METAS = {
   fields: ["meta_raised"],
 };
 
+const isNovel = (i) => isAlive(i) && data.value("novelty_novel", i) === 1;
 const isAlive = (i) => data.value("firings_frequency", i) > 0;
 const sourceOf = (kind) => (kind === "meta" ? METAS : LATENTS);
 
