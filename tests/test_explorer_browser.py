@@ -352,8 +352,10 @@ def test_a_narrow_screen_shows_the_list_or_the_page(tab):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_ground(scheme, tab):
     """Contrast of at least 4.5 (WCAG 2.1, 1.4.3) of all text with the colour behind it, shaded tokens included."""
-    t = tab("#/latent/10", color_scheme=scheme)
-    assert t.page.evaluate(CONTRAST) == []
+    t = tab(color_scheme=scheme)
+    for route in ("#/latent/10?q=word1", "#/latent/3?show=dead", "#/meta/1", "#/about"):
+        t.open(route)
+        assert t.page.evaluate(CONTRAST) == [], route
 
 
 CONTRAST = """() => {
