@@ -54,7 +54,7 @@ def explained_by(ax: Axes, records: Sequence[Mapping], by: str, xlabel: str) -> 
         ax.errorbar(x, y, yerr=np.hstack([_error(e) for e in ends]), color=colour, marker=marker, linestyle=style,
                     capsize=3, label=label)  # fmt: skip
     ax.set_xticks(range(len(values)), [f"{v:,}" for v in values])
-    ax.set(xlabel=xlabel, ylabel="explained variance of the rows", ylim=(0, 1.02))
+    ax.set(xlabel=xlabel, ylabel="explained variance of the rows", ylim=(0, 1.04))
     return ax
 
 
@@ -69,7 +69,7 @@ def closeness(ax: Axes, curves: Mapping[str, Float[np.ndarray, " m"]], nulls: Se
         ax.step(np.append(x, 1.0), np.append(share, 0.0), where="pre", label=name, **look)
     ax.axvline(threshold, color=GREY, linewidth=1)
     ax.set(xlabel="largest cosine to a latent of", ylabel="share of meta-latents above it", xlim=(0, 1), ylim=(0, 1.02))
-    ax.legend(loc="lower left")
+    ax.legend(loc="upper right")
     return ax
 
 
