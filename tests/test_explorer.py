@@ -12,8 +12,9 @@ import pytest
 from explorer_results import FACTS, HOSTILE, made_up
 
 from sae_utils.data.errors import InputError
+from sae_utils.report import plots
 from sae_utils.report.explorer import __main__ as command
-from sae_utils.report.explorer import layout
+from sae_utils.report.explorer import document, layout
 from sae_utils.report.explorer.document import PARTS, SCRIPTS, explorer
 from sae_utils.run.results import write_results
 
@@ -94,7 +95,9 @@ def test_groups_may_be_left_out_whole_but_not_in_part():
         ({"firings_mean": np.array(["x"] * 40)}, "array 'firings_mean' must hold numbers, not <U1"),
         ({"neighbours_latent": np.full((40, 3), 40)}, "array 'neighbours_latent' holds 40 to 40; allowed are -1 to 39"),
         ({"neighbours_latent": np.zeros((40, 3))}, "array 'neighbours_latent' must hold whole numbers"),
-        ({"contexts_peak": np.full(117, 12)}, "array 'contexts_peak' holds 12 to 12; allowed are -1 to 11"),
+        ({"contexts_peak": np.full(117, 12)}, "array 'contexts_peak' holds 12 to 12; allowed are 0 to 11"),
+        ({"contexts_tokens": np.full((117, 12), -1)}, "array 'contexts_tokens' holds -1 to -1; allowed are 0 to 299"),
+        ({"contexts_latent": np.arange(117)[::-1] % 40}, "array 'contexts_latent' must ascend"),
         ({"composition_latent": np.full((40, 3), 6)}, "array 'composition_latent' holds 6 to 6; allowed are -1 to 5"),
         ({"contexts_copies": np.full(117, 2**40)}, "more than 32 bits"),
     ],
@@ -106,8 +109,9 @@ def test_results_that_do_not_fit_are_refused_in_one_line(change, said):
 
 
 def test_missing_facts_are_refused():
-    with pytest.raises(InputError, match="without the fact 'model'"):
-        page(facts={})
+    for name in FACTS:
+        with pytest.raises(InputError, match=f"without the fact '{name}'"):
+            page(facts=FACTS | {name: None})
 
 
 def test_it_goes_to_figures_for_the_laptop_preset_alone(tmp_path, monkeypatch):
@@ -118,6 +122,10 @@ def test_it_goes_to_figures_for_the_laptop_preset_alone(tmp_path, monkeypatch):
     assert made.save("tiny") == tmp_path / "results" / "tiny" / "explorer.html"
     assert made.save("laptop", tmp_path / "own") == tmp_path / "own" / "laptop" / "explorer.html"
     assert (tmp_path / "figures" / "explorer.html").read_text() == made.html
+
+
+def test_the_published_preset_is_that_of_the_figures():
+    assert document.PUBLISHED_PRESET == plots.PUBLISHED_PRESET
 
 
 def test_a_notebook_shows_it_in_a_frame_of_its_own():

@@ -1,7 +1,8 @@
 """What a results file must hold for the explorer, and how it is laid out as one run of bytes for the page.
 
-``FIELDS`` gives each array's dimensions by letter: n latents, c contexts, v tokens of the vocabulary, m meta-latents;
-after ``<`` comes the letter of what an array's indices count (-1 stands for none). Equal letters are equal lengths.
+``FIELDS`` gives each array's dimensions by name: n latents, c contexts, v tokens of the vocabulary, m meta-latents;
+after ``<`` comes the name of what an array's indices count (-1 stands for none, where it may). Equal names are equal
+lengths.
 """
 
 import json
@@ -16,13 +17,13 @@ FIELDS = {
     "firings_mean": "n",
     "firings_maximum": "n",
     "firings_histogram": "n bins",
-    "firings_token": "n t < v",
+    "firings_token": "n t < v or none",
     "firings_token_share": "n t",
     "promotes_raised": "n p < v",
     "promotes_raised_logit": "n p",
     "promotes_lowered": "n p < v",
     "promotes_lowered_logit": "n p",
-    "neighbours_latent": "n nearest < n",
+    "neighbours_latent": "n nearest < n or none",
     "neighbours_cosine": "n nearest",
     "contexts_latent": "c < n",
     "contexts_group": "c",
@@ -50,7 +51,7 @@ OPTIONAL = {
         "novelty_mse_change": "n",
     },
     "composition": {
-        "composition_latent": "n a < m",
+        "composition_latent": "n a < m or none",
         "composition_weight": "n a",
         "meta_raised": "m q < v",
         "meta_raised_logit": "m q",
@@ -58,7 +59,8 @@ OPTIONAL = {
         "meta_lowered_logit": "m q",
     },
 }
-FACTS = ("model", "hook_point", "dictionary", "n_tokens")  # what the first page says, and must know
+FACTS = ("model", "hook_point", "dictionary", "n_tokens", "n_parts")  # what the pages say, and must know
+FACTS_OF = {"partners": ("n_others", "partner_seed"), "novelty": ("n_smaller",)}  # where that group is there
 INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.int32)
 ALIGNMENT = 8  # bytes: what a typed array in the page asks for
 
@@ -69,23 +71,23 @@ def check(facts: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     Raises InputError for a fact or an array that is missing, for lengths that do not fit together and for an index
     that points nowhere.
     """
-    missing = [name for name in FACTS if name not in facts]
+    there = [name for name, group in OPTIONAL.items() if any(field in arrays for field in group)]
+    fields = FIELDS | {field: shape for name in there for field, shape in OPTIONAL[name].items()}
+    wanted = [*FACTS, *(fact for name in there for fact in FACTS_OF.get(name, ()))]
+    missing = [fact for fact in wanted if facts.get(fact) is None]
     if missing:
         raise InputError(f"results without the fact {missing[0]!r} cannot be explored")
-    fields = FIELDS | {
-        name: shape
-        for group in OPTIONAL.values()
-        if any(name in arrays for name in group)
-        for name, shape in group.items()
-    }
     lengths: dict[str, tuple[int, str]] = {}
     for name, shape in fields.items():
         if name not in arrays:
             raise InputError(f"results without the array {name!r} cannot be explored")
         _check_shape(name, arrays[name], shape.partition(" < ")[0].split(), lengths)
     for name, shape in fields.items():
-        if "<" in shape:
-            _check_indices(name, arrays[name], lengths[shape[-1]][0] if shape[-1] in lengths else lengths["window"][0])
+        counted, _, none = shape.partition(" < ")[2].partition(" or ")
+        if counted:
+            _check_indices(name, arrays[name], -1 if none else 0, lengths[counted][0] - 1)
+    if (np.diff(arrays["contexts_latent"].astype(np.int64)) < 0).any():
+        raise InputError("array 'contexts_latent' must ascend")
     return {name: _compact(name, arrays[name]) for name in fields}
 
 
@@ -105,22 +107,22 @@ def pack(facts: Mapping, arrays: Mapping[str, np.ndarray]) -> bytes:
     return len(header).to_bytes(4, "little") + header + bytes(body)
 
 
-def _check_shape(name: str, values: np.ndarray, letters: list[str], lengths: dict[str, tuple[int, str]]) -> None:
-    if values.ndim != len(letters):
-        raise InputError(f"array {name!r} has {values.ndim} dimensions; it must have {len(letters)}")
-    for letter, length in zip(letters, values.shape, strict=True):
-        known, first = lengths.setdefault(letter, (length, name))
+def _check_shape(name: str, values: np.ndarray, names: list[str], lengths: dict[str, tuple[int, str]]) -> None:
+    if values.ndim != len(names):
+        raise InputError(f"array {name!r} has {values.ndim} dimensions; it must have {len(names)}")
+    for dimension, length in zip(names, values.shape, strict=True):
+        known, first = lengths.setdefault(dimension, (length, name))
         if known != length:
             raise InputError(
                 f"array {name!r} is of shape {list(values.shape)}, which does not fit {known} in {first!r}"
             )
 
 
-def _check_indices(name: str, values: np.ndarray, count: int) -> None:
+def _check_indices(name: str, values: np.ndarray, least: int, most: int) -> None:
     if not np.issubdtype(values.dtype, np.integer):
         raise InputError(f"array {name!r} must hold whole numbers, not {values.dtype}")
-    if values.size and not (values.min() >= -1 and values.max() < count):
-        raise InputError(f"array {name!r} holds {values.min()} to {values.max()}; allowed are -1 to {count - 1}")
+    if values.size and not (values.min() >= least and values.max() <= most):
+        raise InputError(f"array {name!r} holds {values.min()} to {values.max()}; allowed are {least} to {most}")
 
 
 def _compact(name: str, values: np.ndarray) -> np.ndarray:

@@ -20,11 +20,11 @@ function facts() {
     ["Language model", known.model], ["Place", known.hook_point], ["Dictionary", known.dictionary],
     ["Held-out tokens", whole(known.n_tokens)], ["Latents", whole(data.n)], ["Dead", whole(count((i) => !isAlive(i)))],
   ];
-  if ("explained_variance" in known) told.push(["Explained variance", fixed(known.explained_variance, 3)]);
-  if ("l0" in known) told.push(["Active on a token (L0)", fixed(known.l0, 1)]);
+  if (Number.isFinite(known.explained_variance)) told.push(["Explained variance", fixed(known.explained_variance, 3)]);
+  if (Number.isFinite(known.l0)) told.push(["Active on a token (L0)", fixed(known.l0, 1)]);
   if (data.has("novelty")) told.push([`Novel beside ${plural(known.n_smaller, "latent")}`, whole(count(isNovel))]);
   if (data.has("composition")) told.push(["Meta-latents", whole(data.nMeta)]);
-  if ("meta_explained_variance" in known) {
+  if (Number.isFinite(known.meta_explained_variance)) {
     told.push(["Variance of decoder rows that they explain", fixed(known.meta_explained_variance, 3)]);
   }
   return told;

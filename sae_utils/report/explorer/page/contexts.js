@@ -4,7 +4,7 @@ let inFull = false;
 
 function contextGroups(latent) {
   const from = data.contextStart[latent], to = data.contextStart[latent + 1];
-  const nParts = data.facts.n_parts ?? 0;
+  const nParts = data.facts.n_parts;
   const groups = [];
   for (let c = from; c < to; c++) (groups[data.value("contexts_group", c)] ??= []).push(c);
   return groups.map((contexts, group) => {
