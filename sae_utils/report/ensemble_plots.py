@@ -84,8 +84,21 @@ def plane(
         colour, marker, line = PLANE_STYLES[name]
         face = "white" if line == ":" else colour
         ax.plot(*np.asarray(rows).T, marker=marker, linestyle=line, color=colour, mfc=face, markersize=5, label=name)
-    ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel="MSE per token (held-out)")
+    ax.set(xscale="log", xlabel=xlabel, ylabel="MSE per token (held-out)")
+    # What is drawn of the reference and of the frontier is where the methods are.
+    every = np.concatenate([np.asarray(rows) for rows in points.values()])
+    low, high = every.min(axis=0), every.max(axis=0)
+    ax.set_xlim(0.7 * low[0], 1.4 * high[0])
+    log_errors(ax)
+    ax.set_ylim(0.8 * low[1], 1.2 * high[1])
     return ax
+
+
+def log_errors(ax: Axes) -> None:
+    """A logarithmic axis of errors with plain numbers."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("{x:g}")
 
 
 def ambiguity(ax: Axes, members: Float[np.ndarray, "J 3"], bag: Float[np.ndarray, "J 3"]) -> Axes:
