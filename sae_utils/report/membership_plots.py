@@ -40,11 +40,11 @@ def only_in_one(
     middle, low, high = shares.T
     x, law, plain = curve
     ax.axhspan(floor[1], floor[2], color=ORANGE, alpha=0.15, linewidth=0)
-    ax.axhline(floor[0], color=ORANGE, linewidth=1, label="fitted floor, 95 % interval")
+    ax.axhline(floor[0], color=ORANGE, linewidth=1, label="floor, 95 % interval")
     ax.plot(x, law, color=BLUE, label="power law with a floor")
     ax.plot(x, plain, color=BLUE, linestyle="--", label="power law without")
     ax.errorbar(n, middle, yerr=[middle - low, high - middle], fmt="o", color="black", capsize=3, label="measured")
-    ax.plot(n, null, "s", color=GREY, markersize=4, label="random directions, smallest")
+    ax.plot(n, null, "s", color=GREY, markersize=4, label="random directions")
     ax.set(xlim=(1.6, x[-1]), ylim=(0, 1.05), xlabel="number of dictionaries", ylabel="share found in one only")
     ax.set_xticks(np.arange(2, int(x[-1]) + 1, 2))
     legend_above(ax)

@@ -16,8 +16,8 @@ CURVES = {"strict": (BLUE, "strict"), "notebook": (ORANGE, "authors' notebook"),
 # Line style and marker of a null, by where its directions point.
 NULLS = {
     "uniform": (":", "s", "random, uniform"),
-    "activations": ("--", "^", "random, covariance of activations"),
-    "decoders": ("-.", "v", "random, covariance of decoders"),
+    "activations": ("--", "^", "random, as activations"),
+    "decoders": ("-.", "v", "random, as decoders"),
 }
 
 
