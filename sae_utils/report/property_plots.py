@@ -70,9 +70,9 @@ def distributions(
 
 
 def _logarithmic(ax: Axes, decades: float) -> None:
-    """A logarithmic axis with plain numbers: powers of ten, and where these are few also their 2 and 5 fold."""
+    """A logarithmic axis with plain numbers: powers of ten and, where these are few, some multiples of them."""
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1,) if decades > 2 else (1, 2, 5)))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1,) if decades > 2 else (1, 3) if decades > 1 else (1, 2, 5)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
 
