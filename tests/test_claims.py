@@ -73,7 +73,7 @@ def test_claims_of_the_repository_load_and_name_statistics_that_exist():
         ({"paper": "D"}, "paper='D' is unknown"),
         ({"colour": "red"}, "unknown field 'colour'"),
         ({"metric": None}, "no field 'metric'"),
-        ({"number": "0.4"}, "must be a number"),
+        ({"number": "0.4"}, "must be a number or null"),
         ({"rule": {}}, "must have above, below or both"),
         ({"rule": {"near": 0.4}}, "must have above, below or both"),
         ({"rule": {"above": "chance"}}, "above='chance' must be a number or 'random'"),
@@ -105,6 +105,12 @@ def test_table_is_the_same_from_verdicts_and_from_a_results_file():
         "above 0.000 (random directions) and below 0.900",
         HOLDS,
     ]
+
+
+def test_a_claim_without_a_number_says_so():
+    claim = Claim(**{**ENTRY, "number": None})
+    table = verdict_table([verdict(claim, Interval(0.5, 0.4, 0.6, "by hand"), 0.0)])
+    assert table.loc[claim.id, "paper"] == f"no number [{claim.known}]"
 
 
 def test_judge_takes_each_claims_metric():

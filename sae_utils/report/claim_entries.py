@@ -1,7 +1,8 @@
 """The papers' claims as ``notebooks/claims.yaml`` has them, one entry each.
 
-``number`` is the paper's, and ``known`` says how we know it: R read in the source, R2 read in someone else's text, C
-computed from their data, I inferred, M from memory. A ``rule`` holds bounds, ``above`` and ``below``: numbers, or the
+``number`` is the paper's, null where only the direction is known or the paper does not make the comparison; ``known``
+says how we know it: R read in the source, R2 read in someone else's text, C computed from their data, I inferred, M
+from memory. A ``rule`` holds bounds, ``above`` and ``below``: numbers, or the
 word ``random`` for the largest value that random directions reached.
 """
 
@@ -28,7 +29,7 @@ class Claim:
     paper: str
     section: str  # where in the paper
     text: str
-    number: float  # the paper's
+    number: float | None  # the paper's
     known: str  # how we know that number
     metric: str  # what answers it here: a name among the notebook's statistics
     rule: Mapping[str, float | str]
@@ -38,13 +39,18 @@ class Claim:
         for name, value, allowed in (("paper", self.paper, PAPERS), ("known", self.known, KNOWN)):
             if value not in allowed:
                 raise InputError(f"claim {self.id}: {name}={value!r} is unknown; allowed: {', '.join(allowed)}")
-        if isinstance(self.number, bool) or not isinstance(self.number, int | float):
-            raise InputError(f"claim {self.id}: number={self.number!r} must be a number")
+        if isinstance(self.number, bool) or not isinstance(self.number, int | float | None):
+            raise InputError(f"claim {self.id}: number={self.number!r} must be a number or null")
         if not isinstance(self.rule, Mapping) or not self.rule or set(self.rule) - {"above", "below"}:
             raise InputError(f"claim {self.id}: rule={self.rule!r} must have above, below or both")
         for side, bound in self.rule.items():
             if bound != RANDOM and (isinstance(bound, bool) or not isinstance(bound, int | float)):
                 raise InputError(f"claim {self.id}: {side}={bound!r} must be a number or {RANDOM!r}")
+
+
+def papers_number(number: float | None, known: str) -> str:
+    """The paper's number with how it is known, for a table."""
+    return f"{'no number' if number is None else format(number, 'g')} [{known}]"
 
 
 def load_claims(path: Path = CLAIMS) -> dict[str, Claim]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sae_utils.analysis.intervals import Interval
 from sae_utils.data.errors import InputError
-from sae_utils.report.claim_entries import RANDOM, Claim, load_claims
+from sae_utils.report.claim_entries import RANDOM, Claim, load_claims, papers_number
 
 HOLDS, IN_PART, FAILS = "holds", "holds in part", "does not hold at this scale"
 
@@ -22,7 +22,7 @@ class Verdict:
 
     id: str
     text: str
-    paper_number: float
+    paper_number: float | None
     known: str
     metric: str
     estimate: float
@@ -77,7 +77,7 @@ def verdict_table(verdicts: Iterable[Verdict | Mapping]) -> pd.DataFrame:
     rows = [v if isinstance(v, Mapping) else asdict(v) for v in verdicts]
     return pd.DataFrame(
         {
-            "paper": [f"{row['paper_number']:g} [{row['known']}]" for row in rows],
+            "paper": [papers_number(row["paper_number"], row["known"]) for row in rows],
             "here": [f"{row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})" for row in rows],
             "needed": [row["needed"] for row in rows],
             "verdict": [row["verdict"] for row in rows],

@@ -5,7 +5,7 @@ The batch writes it at its end; so that a batch loads nothing heavy, this module
 
 from collections.abc import Iterable, Mapping
 
-from sae_utils.report.claim_entries import RANDOM, Claim
+from sae_utils.report.claim_entries import RANDOM, Claim, papers_number
 
 PAPERS = {
     "A": "Paulo & Belrose 2025, *Sparse Autoencoders Trained on the Same Data Learn Different Features*"
@@ -57,7 +57,7 @@ def in_words(rule: Mapping[str, float | str]) -> str:
 
 def _rows(claim: Claim, answers: list[tuple[str, Mapping]]) -> list[str]:
     """The claim's lines of the table."""
-    text, number = f"{claim.text} ({claim.section})", f"{claim.number:g} [{claim.known}]"
+    text, number = f"{claim.text} ({claim.section})", papers_number(claim.number, claim.known)
     if not answers:
         return [_row(claim.id, text, number, "", in_words(claim.rule), NOT_RUN, "")]
     return [
