@@ -1,8 +1,13 @@
 """Stored outputs: whole or as they were, without what differs between runs."""
 
-import nbformat
+import base64
+import io
 
-from sae_utils.run.store import main
+import nbformat
+import numpy as np
+from PIL import Image
+
+from sae_utils.run.store import in_few_colours, main
 
 
 def write(folder, *cells):
@@ -30,3 +35,21 @@ def test_a_notebook_that_fails_stays_as_it_was(tmp_path, capsys):
     assert main("", tmp_path) == 1
     assert path.read_bytes() == before
     assert capsys.readouterr().err == "00_x.ipynb: ZeroDivisionError: division by zero\n"
+
+
+def test_figures_keep_their_size_and_look_in_fewer_bytes(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = np.full((60, 80, 4), 255, dtype=np.uint8)
+    pixels[10:50, 10:70, :3] = rng.choice([[0, 114, 178], [230, 159, 0]], (40, 60))
+    pixels[20:30, 20:30, 3] = 0  # transparent, as nothing in a figure with a white face is
+    pixels[20:30, 20:30, :3] = 255
+    before = io.BytesIO()
+    Image.fromarray(pixels).save(before, format="png")
+    small = in_few_colours(base64.b64encode(before.getvalue()).decode())
+    image = Image.open(io.BytesIO(base64.b64decode(small)))
+    assert image.mode == "P" and len(base64.b64decode(small)) < len(before.getvalue())
+    np.testing.assert_array_equal(np.asarray(image.convert("RGB")), pixels[..., :3])
+    path = write(tmp_path, "import matplotlib.pyplot as plt; plt.plot([0, 1]); plt.show()")
+    assert main("00", tmp_path) == 0
+    (output,) = nbformat.read(path, 4).cells[0].outputs
+    assert Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).mode == "P"

@@ -1,8 +1,11 @@
 """Makes the stored outputs of the notebooks anew, with their own parameters: ``python -m sae_utils.run.store [00,01]``.
 
-What differs from run to run or from machine to machine is left out: progress bars (stderr), timing, widgets.
+What differs from run to run or from machine to machine is left out: progress bars (stderr), timing, widgets. Figures
+are kept in few colours, a third of the bytes.
 """
 
+import base64
+import io
 import os
 import sys
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from PIL import Image
 
 from sae_utils.data.errors import InputError
 from sae_utils.data.paths import NOTEBOOKS
@@ -36,9 +40,20 @@ def store(path: Path) -> None:
         cell.metadata = {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    output.data["image/png"] = in_few_colours(output.data["image/png"])
     part = path.with_suffix(".ipynb.part")
     nbformat.write(notebook, part)
     os.replace(part, path)
+
+
+def in_few_colours(png: str, n_colours: int = 128) -> str:
+    """A PNG image in base64 with a palette of its own and without transparency."""
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    small = io.BytesIO()
+    image.quantize(n_colours, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return base64.b64encode(small.getvalue()).decode("ascii")
 
 
 def main(only: str = "", notebooks: Path = NOTEBOOKS) -> int:
