@@ -1,25 +1,11 @@
 """What the figures of ensembles draw is what they are given."""
 
-import matplotlib
-
-matplotlib.use("agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from sae_utils.report import ensemble_plots as ep
-from sae_utils.report import plots
 
 ROWS = np.array([[0.5, 0.4, 0.6], [0.7, 0.65, 0.8], [0.8, 0.79, 0.81]])
-
-
-@pytest.fixture()
-def ax():
-    with plt.rc_context():
-        plots.use_style()
-        yield plt.figure().add_subplot()
-        plt.close("all")
 
 
 def texts(ax):

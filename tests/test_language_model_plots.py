@@ -1,20 +1,8 @@
 """Notebook 00's figures show the numbers they are given, with units."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from sae_utils.report import language_model_plots as plots
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    plt.close(fig)
 
 
 def test_bits_per_byte_has_a_bar_for_each(ax):

@@ -1,20 +1,6 @@
-import matplotlib
-
-matplotlib.use("agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
-from sae_utils.report import membership_plots, plots
-
-
-@pytest.fixture
-def ax():
-    with plt.rc_context():
-        plots.use_style()
-        yield plt.figure().add_subplot()
-        plt.close("all")
+from sae_utils.report import membership_plots
 
 
 def test_histogram_draws_every_share_with_its_interval_and_null(ax):

@@ -2,17 +2,9 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from sae_utils.report import meta_plots
 from sae_utils.report.plots import GREY
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    plt.close(fig)
 
 
 def ends(estimate, half=0.1):

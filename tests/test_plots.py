@@ -1,7 +1,3 @@
-import matplotlib
-
-matplotlib.use("agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -10,13 +6,7 @@ from sae_utils.analysis import criteria, nulls
 from sae_utils.report import plots, seed_plots
 from sae_utils.report.claim_entries import load_claims
 
-
-@pytest.fixture(autouse=True)
-def style():
-    with plt.rc_context():
-        plots.use_style()
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("style")
 
 
 def test_scatter_shows_each_matched_latent_once_and_the_histograms_count_them():

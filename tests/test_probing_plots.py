@@ -1,21 +1,8 @@
-import matplotlib
-
-matplotlib.use("agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sae_utils.report import debiasing_plots, plots, probing_plots
+from sae_utils.report import debiasing_plots, probing_plots
 from sae_utils.report.probing_plots import METHODS
-
-
-@pytest.fixture
-def ax():
-    with plt.rc_context():
-        plots.use_style()
-        yield plt.figure().add_subplot()
-        plt.close("all")
 
 
 def rows(*middles, half=0.02):

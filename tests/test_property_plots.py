@@ -1,24 +1,13 @@
 """Notebook 08's figures show the numbers they are given."""
 
-import matplotlib
-
-matplotlib.use("agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from sae_utils.analysis.latent_properties import LatentProperties
-from sae_utils.report import plots
 from sae_utils.report import property_plots as figures
 
-
-@pytest.fixture(autouse=True)
-def style():
-    with plt.rc_context():
-        plots.use_style()
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("style")
 
 
 def test_every_property_has_a_label():

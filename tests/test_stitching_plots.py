@@ -1,27 +1,12 @@
 """Figures of stitching: what is drawn is what was given."""
 
-import matplotlib
-
-matplotlib.use("agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from sae_utils.report import plots, stitching_plots
 
-
-@pytest.fixture(autouse=True)
-def style():
-    with plt.rc_context():
-        plots.use_style()
-        yield
-        plt.close("all")
-
-
-@pytest.fixture
-def ax():
-    return plt.figure().add_subplot()
+pytestmark = pytest.mark.usefixtures("style")
 
 
 def labels(ax):

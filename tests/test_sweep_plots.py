@@ -1,22 +1,11 @@
 """Figures of sweeps: what is drawn where, from arrays."""
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from sae_utils.report import sweep_plots
 from sae_utils.report.sweep_plots import MEASURES, doublings, of_sweep, overlap_bars, overlap_lines, quality_lines
 
-matplotlib.use("agg")
 X = np.array([64, 128, 256])
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    plt.close(fig)
 
 
 def arrays(values=X):

@@ -41,19 +41,31 @@ class LanguageModelParameters(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeedDivergenceParameters(Parameters):
-    """Parameters of ``01_seed_divergence``, whose fitted law needs five dictionaries (``membership.MIN_SEEDS``)."""
+class LayerParameters(Parameters):
+    """What every notebook with dictionaries takes: where they are in the model, and how sparse."""
 
     layer: int
     site: str
-    architecture: str
-    n_latents: int
     k: int
+    data_seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedParameters(LayerParameters):
+    """Dictionaries that differ in their seed, trained on the same tokens and evaluated on others."""
+
     n_seeds: int
     n_tokens: int
     n_eval_tokens: int
     batch_size: int
-    data_seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedDivergenceParameters(SeedParameters):
+    """Parameters of ``01_seed_divergence``, whose fitted law needs five dictionaries (``membership.MIN_SEEDS``)."""
+
+    architecture: str
+    n_latents: int
 
     def __post_init__(self):
         super().__post_init__()
@@ -62,19 +74,11 @@ class SeedDivergenceParameters(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharedAndOrphanParameters(Parameters):
+class SharedAndOrphanParameters(SeedParameters):
     """Parameters of ``08_shared_and_orphan``, which leaves out two dictionaries (``sharedness.MIN_SEEDS``)."""
 
-    layer: int
-    site: str
     architecture: str
     n_latents: int
-    k: int
-    n_seeds: int
-    n_tokens: int
-    n_eval_tokens: int
-    batch_size: int
-    data_seed: int
     rule_size: int
     n_shown: int
 
@@ -85,18 +89,10 @@ class SharedAndOrphanParameters(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaggingAndBoostingParameters(Parameters):
+class BaggingAndBoostingParameters(SeedParameters):
     """Parameters of ``05_bagging_and_boosting``: the seeds of ``01_seed_divergence``, and members of ensembles."""
 
-    layer: int
-    site: str
     n_latents: int
-    k: int
-    n_seeds: int
-    n_tokens: int
-    n_eval_tokens: int
-    batch_size: int
-    data_seed: int
     n_members: int
     n_ensembles: int
     member_latents: int
@@ -121,14 +117,10 @@ class BaggingAndBoostingParameters(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConceptParameters(Parameters):
+class ConceptParameters(LayerParameters):
     """What ``06_concept_detection`` and ``07_spurious_correlations`` take: the ensembles of 05, and labelled texts."""
 
-    layer: int
-    site: str
     architecture: str
-    k: int
-    data_seed: int
     n_members: int
     n_ensembles: int
     member_latents: int
@@ -185,14 +177,11 @@ class SpuriousCorrelationParameters(ConceptParameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepParameters(Parameters):
+class SweepParameters(SeedParameters):
     """Parameters of ``02_what_moves_overlap``: a centre, and the values that one property at a time takes."""
 
-    layer: int
-    site: str
     architecture: str
     n_latents: int
-    k: int
     widths: list[int]
     ks: list[int]
     token_counts: list[int]
@@ -200,12 +189,7 @@ class SweepParameters(Parameters):
     sites: list[str]
     architectures: list[str]
     architecture_width: int
-    n_seeds: int
-    n_tokens: int
     n_source_tokens: int
-    n_eval_tokens: int
-    batch_size: int
-    data_seed: int
 
     def __post_init__(self):
         super().__post_init__()
@@ -231,22 +215,14 @@ class SweepParameters(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StitchingParameters(Parameters):
+class StitchingParameters(SeedParameters):
     """Parameters of ``03_stitching``: a family of widths, and the dictionaries of ``01_seed_divergence``."""
 
-    layer: int
-    site: str
     widths: list[int]
-    k: int
     sparsities: list[float]
-    n_seeds: int
-    n_tokens: int
     n_source_tokens: int
     n_latents: int
     n_cross_seeds: int
-    n_eval_tokens: int
-    batch_size: int
-    data_seed: int
 
     def __post_init__(self):
         super().__post_init__()
@@ -257,22 +233,14 @@ class StitchingParameters(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplorerParameters(Parameters):
+class ExplorerParameters(SeedParameters):
     """Parameters of ``09_explorer``: the dictionaries of ``01_seed_divergence``, a smaller one and a meta-SAE."""
 
-    layer: int
-    site: str
     architecture: str
     n_latents: int
-    k: int
-    n_seeds: int
     n_smaller: int
     n_meta: int
     meta_k: int
-    n_tokens: int
-    n_eval_tokens: int
-    batch_size: int
-    data_seed: int
     n_contexts: int
 
     def __post_init__(self):
@@ -284,19 +252,11 @@ class ExplorerParameters(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetaSaeParameters(Parameters):
+class MetaSaeParameters(SeedParameters):
     """Parameters of ``04_meta_saes``: the family of widths of ``03_stitching``, and meta-SAEs of the widest."""
 
-    layer: int
-    site: str
     widths: list[int]
-    k: int
-    n_seeds: int
-    n_tokens: int
     n_source_tokens: int
-    n_eval_tokens: int
-    batch_size: int
-    data_seed: int
     n_meta: int
     meta_k: int
     meta_widths: list[int]
