@@ -1,0 +1,1 @@
+"""Dictionaries in the files of other libraries: SAELens, sparsify, dictionary_learning, Gemma Scope."""

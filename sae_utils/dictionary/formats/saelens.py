@@ -1,0 +1,168 @@
+"""SAELens: ``cfg.json`` and ``sae_weights.safetensors``, of version 6 and, with flat settings, of those before it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from sae_utils.data.errors import InputError
+from sae_utils.dictionary.formats.files import check_size, load_tensors, read_json, whole
+from sae_utils.dictionary.formats.plain import Plain
+from sae_utils.dictionary.sae import SAE
+
+WEIGHTS = "sae_weights.safetensors"
+VERSION = "6.54.12"  # of SAELens, whose settings we write; without one it takes them for those before version 6
+OURS = {
+    "standard": "relu",
+    "gated": "gated",
+    "topk": "topk",
+    "jumprelu": "jump_relu",
+    "batchtopk": "batch_topk",  # only before it was saved for inference: then it is a jumprelu
+}
+MATRICES = {"W_enc": "df", "W_dec": "fd", "b_dec": "d"}
+BIASES = {
+    "relu": {"b_enc": "f"},
+    "gated": {"b_gate": "f", "b_mag": "f", "r_mag": "f"},
+    "topk": {"b_enc": "f"},
+    "jump_relu": {"b_enc": "f", "threshold": "f"},
+    "batch_topk": {"b_enc": "f", "topk_threshold": ""},
+}
+
+
+def read_saelens(folder: Path) -> SAE:
+    """The SAE in a folder of SAELens, a stack of one on raw activations.
+
+    Handled: an encoder that does not subtract b_dec (``apply_b_dec_to_input``), top k chosen by value times
+    decoder norm, BatchTopK saved as JumpReLU, centred residual streams (``center_writing_weights``), any dtype.
+    Raises InputError for other architectures and for inputs that are normalised token by token.
+    """
+    path = folder / "cfg.json"
+    cfg = read_json(path)
+    about = {**cfg, **(cfg.get("metadata") or {})}
+    architecture = _architecture(cfg, path)
+    scale = _scale(cfg, about, folder)
+    optional = {"scaling_factor": "f", "finetuning_scaling_factor": "f"}
+    tensors = load_tensors(folder / WEIGHTS, {**MATRICES, **BIASES[architecture]}, optional)
+    for name in optional:
+        if name in tensors and not torch.equal(tensors[name], torch.ones_like(tensors[name])):
+            raise InputError(f"{folder / WEIGHTS} has a fine-tuned {name}, which this project cannot represent")
+    n_latents, d_in = tensors["W_dec"].shape
+    check_size(cfg.get("d_in"), d_in, "d_in", path)
+    check_size(cfg.get("d_sae"), n_latents, "d_sae", path)
+    plain = _plain(architecture, tensors, cfg, about, path)
+    if not cfg.get("apply_b_dec_to_input", True):
+        plain = plain.reading_x()
+    if cfg.get("rescale_acts_by_decoder_norm", False):
+        # A threshold there is of value times norm already.
+        plain = replace(plain.unit_rows(), threshold=plain.threshold)
+    if (about.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"):
+        plain = plain.centred()
+    hook_point = about.get("hook_name") or about.get("hook_point") or ""
+    seed = about.get("seed")
+    return plain.as_sae(seed if isinstance(seed, int) else 0, hook_point, scale)
+
+
+def _architecture(cfg: dict, path: Path) -> str:
+    name = cfg.get("architecture", "standard")
+    activation = cfg.get("activation_fn_str", cfg.get("activation_fn", "relu"))
+    if activation == "topk":  # before version 6 an activation, not an architecture
+        name = "topk"
+    elif activation not in ("relu", None):
+        raise InputError(f"activation {activation!r} in {path} is not supported; allowed: relu, topk")
+    if name not in OURS:
+        raise InputError(f"architecture {name!r} in {path} is not supported; allowed: {', '.join(OURS)}")
+    return OURS[name]
+
+
+def _scale(cfg: dict, about: dict, folder: Path) -> float:
+    """What x is multiplied by before the encoder; InputError for inputs that no constant scale gives."""
+    for name in ("reshape_activations", "normalize_activations"):
+        value = cfg.get(name)
+        if value in (None, False, "none"):
+            continue
+        if name == "normalize_activations" and value in (True, "expected_average_only_in"):
+            scaler = folder / "activation_scaler.json"
+            factor = read_json(scaler).get("scaling_factor") if scaler.is_file() else None
+            if isinstance(factor, int | float):
+                return float(factor)
+            raise InputError(f"{name}={value!r} in {folder / 'cfg.json'} needs a scaling_factor in {scaler}")
+        raise InputError(f"{name}={value!r} in {folder / 'cfg.json'} is not supported; allowed: none")
+    head = about.get("hook_head_index", about.get("hook_point_head_index"))
+    if head is not None:
+        raise InputError(f"hook_head_index={head} in {folder / 'cfg.json'}: SAEs on one head are not supported")
+    return 1.0
+
+
+def _plain(architecture: str, tensors: dict, cfg: dict, about: dict, path: Path) -> Plain:
+    weights = {name: tensors[name] for name in MATRICES}
+    if architecture == "gated":
+        return Plain("gated", **weights, b_enc=tensors["b_gate"], b_mag=tensors["b_mag"], r_mag=tensors["r_mag"])
+    weights["b_enc"] = tensors["b_enc"]
+    if architecture == "topk":
+        k = cfg.get("k", (cfg.get("activation_fn_kwargs") or {}).get("k"))
+        return Plain("topk", **weights, k=whole(k, "k", path))
+    if architecture == "batch_topk":
+        threshold = tensors["topk_threshold"].expand(len(weights["b_enc"]))
+        return Plain("batch_topk", **weights, k=whole(cfg.get("k"), "k", path), threshold=threshold)
+    if architecture == "jump_relu":
+        threshold = tensors["threshold"]
+        k = (about.get("training_architecture_details") or {}).get("k")
+        constant = bool((threshold == threshold[0]).all())
+        if about.get("training_architecture") == "batchtopk" and k is not None and constant:
+            return Plain("batch_topk", **weights, k=whole(k, "k", path), threshold=threshold)
+        return Plain("jump_relu", **weights, threshold=threshold)
+    return Plain("relu", **weights)
+
+
+def write_saelens(sae: SAE, folder: Path, model_name: str | None = None) -> None:
+    """Write a stack of one as an SAE that SAELens 6 loads, on raw activations, in float32.
+
+    BatchTopK becomes JumpReLU with one threshold, as SAELens itself saves it. Raises InputError for stacks and
+    ensembles: SAELens has one dictionary per folder.
+    """
+    if not isinstance(sae, SAE) or sae.n_members != 1:
+        raise InputError(f"SAELens holds one SAE per folder, not {_called(sae)}; take one with .member(index)")
+    folder, plain = Path(folder), sae.fold_normalisation().cpu()
+    theirs = {"relu": "standard", "jump_relu": "jumprelu", "batch_topk": "jumprelu"}
+    name = theirs.get(sae.config.architecture, sae.config.architecture)
+    tensors = {"W_enc": plain.W_enc[0], "W_dec": plain.W_dec[0], "b_dec": plain.b_dec[0], "b_enc": plain.b_enc[0]}
+    if name == "gated":
+        tensors |= {"b_gate": tensors.pop("b_enc"), "b_mag": plain.b_mag[0], "r_mag": plain.r_mag[0]}
+    if name == "jumprelu":
+        jump = sae.config.architecture == "jump_relu"
+        tensors["threshold"] = plain.log_threshold[0].exp() if jump else plain.threshold.expand(sae.config.n_latents)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Cloned: tensors that share memory, as W_enc shares the encoder's, are not saved by safetensors.
+    save_file({key: t.detach().clone().contiguous() for key, t in tensors.items()}, folder / WEIGHTS)
+    (folder / "cfg.json").write_text(json.dumps(_settings(sae, name, model_name), indent=1), encoding="utf-8")
+
+
+def _settings(sae: SAE, architecture: str, model_name: str | None) -> dict:
+    batch = sae.config.architecture == "batch_topk"
+    metadata = {
+        "sae_lens_version": VERSION,
+        "model_name": model_name,
+        "hook_name": sae.hook_point or None,
+        "hook_head_index": None,
+        "seed": sae.seeds[0],
+        "training_architecture": "batchtopk" if batch else architecture,
+        "training_architecture_details": {"k": sae.config.k} if batch else {},
+    }
+    return {
+        "architecture": architecture,
+        "d_in": sae.config.d_in,
+        "d_sae": sae.config.n_latents,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        **({"k": sae.config.k, "rescale_acts_by_decoder_norm": False} if architecture == "topk" else {}),
+        "metadata": metadata,
+    }
+
+
+def _called(sae) -> str:
+    return f"a stack of {sae.n_members}" if isinstance(sae, SAE) else f"an {type(sae).__name__}"
