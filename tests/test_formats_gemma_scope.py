@@ -33,6 +33,15 @@ def test_the_encoder_reads_x_itself(tmp_path, folder, hook_point):
         assert (sae.hook_point, sae.config.architecture) == (hook_point, "jump_relu")
 
 
+def test_the_cache_of_the_hub_holds_links(tmp_path):
+    """A link's own folders name the hook point, not those of the file that it leads to."""
+    save(tmp_path / "blobs")
+    folder = tmp_path / "models--google--gemma-scope-2b-pt-res" / "snapshots" / "abc" / "layer_7" / "width_16k"
+    folder.mkdir(parents=True)
+    (folder / "params.npz").symlink_to(tmp_path / "blobs" / "params.npz")
+    assert read_sae(folder).hook_point == "blocks.7.hook_resid_post"
+
+
 def test_what_is_foreign_or_corrupt_is_refused(tmp_path):
     save(tmp_path / "less", threshold=None)
     assert "holds W_dec, W_enc, b_dec, b_enc; expected W_enc" in refused(tmp_path / "less")

@@ -139,6 +139,11 @@ def test_another_dtype_chooses_the_same_latents(dtype):
     assert torch.equal(back.encode(x.to(dtype)), exact) and back.cfg.device == "cpu"
 
 
+def test_the_dictionary_follows_to_a_device():
+    sae = SAEBenchSAE(ours("topk"), "gemma-2-2b").to("meta")
+    assert sae.cfg.device == str(sae.device) == str(sae.encode(tokens()).device) == "meta"
+
+
 def test_settings_are_those_of_a_custom_sae():
     sae = SAEBenchSAE(ours("jump_relu", hook_point="blocks.12.hook_resid_post"), "gemma-2-2b", 128, 1000, False)
     cfg = sae.cfg

@@ -41,7 +41,7 @@ def read_gemma_scope(path: Path) -> SAE:
 
 def _hook_point(path: Path) -> str:
     """From the names of the folders, ``…gemma-scope-2b-pt-res…/layer_12/…``; empty where they do not say."""
-    text = path.resolve().as_posix()
+    text = path.absolute().as_posix()  # not resolved: files of the hub's cache are links to nameless ones
     site = re.search(r"gemma-scope-\w+-(?:pt|it)-(res|mlp)\b", text)
     layer = re.search(r"/layer_(\d+)/", text)
     return f"blocks.{layer[1]}.hook_{SITES[site[1]]}" if site and layer else ""

@@ -8,6 +8,7 @@ from sae_utils.dictionary.checkpoints import load_sae
 from sae_utils.dictionary.formats import saelens, sparsify
 from sae_utils.dictionary.formats.dictionary_learning import read_dictionary_learning
 from sae_utils.dictionary.formats.gemma_scope import read_gemma_scope
+from sae_utils.dictionary.formats.on_hub import download_sae
 from sae_utils.dictionary.sae import SAE
 
 Format = Literal["saelens", "sparsify", "dictionary_learning", "gemma_scope", "sae_utils"]
@@ -28,24 +29,32 @@ KNOWN = (
 
 
 def read_sae(path: str | Path, format: Format | None = None, hook_point: str | None = None) -> SAE:
-    """The SAE at a local path in any known format, on the CPU, in float32, for raw activations.
+    """The SAE at a path in any known format, on the CPU, in float32, for raw activations.
 
-    ``path`` is a folder or a file of weights; ``format`` is recognised by the files' names where it is None.
+    ``path`` is a folder or a file of weights, here or, as ``owner/repository/folder``, on the Hugging Face hub.
+    ``format`` is recognised by the files' names where it is None.
     ``hook_point`` replaces the one that the files name, or gives one where they name none. The result is a stack of
     one; folders ``seed{N}`` of sparsify come as one stack. Raises InputError, in one line and before any weights are
     loaded where that is possible, for what is missing, foreign, corrupt, or not representable by ``SAE``.
     """
-    path = Path(path)
     if format is not None and format not in READERS:
         raise InputError(f"format={format!r} is unknown; allowed: {', '.join(get_args(Format))}")
-    if not path.exists():
-        raise InputError(f"no SAE at {path}: there is no such file or folder")
+    path = _local(path)
     format = format or _recognise(path)
     folder = path.parent if path.is_file() and format in ("saelens", "sparsify") else path
     sae = READERS[format](folder)
     if hook_point is not None:
         sae.hook_point = hook_point
     return sae
+
+
+def _local(path: str | Path) -> Path:
+    """The path itself where it exists, else the folder that the hub has by that name."""
+    if Path(path).exists():
+        return Path(path).absolute()
+    if Path(path).is_absolute() or str(path).startswith((".", "~")) or len(Path(path).parts) < 2:
+        raise InputError(f"no SAE at {path}: there is no such file or folder")
+    return download_sae(Path(path).as_posix())
 
 
 def _recognise(path: Path) -> str:
