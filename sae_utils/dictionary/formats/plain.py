@@ -52,14 +52,6 @@ class Plain:
             b_mag=times(self.b_mag),
         )
 
-    def centred(self) -> "Plain":
-        """The same code for x as for x less the mean over its dimensions, which ``center_writing_weights`` removes."""
-        centred = self.W_enc - self.W_enc.mean(0)
-        # (x - mean(x)) W = x centred, so (x - mean(x) - b_dec) W = (x - b_dec) centred + b_dec (centred - W).
-        shift = self.b_dec @ (centred - self.W_enc)
-        b_mag = None if self.b_mag is None else self.b_mag + shift * self.r_mag.exp()
-        return replace(self, W_enc=centred, b_enc=self.b_enc + shift, b_mag=b_mag)
-
     @torch.no_grad()
     def as_sae(self, seed: int = 0, hook_point: str = "", scale: float = 1.0) -> SAE:
         """A stack of one. ``scale`` multiplies x before the encoder. The sparsity coefficient, in no file, is 0."""

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from sae_utils.data.errors import InputError
+from sae_utils.dictionary.formats.centring import centred
 from sae_utils.dictionary.formats.files import check_size, load_tensors, read_json, whole
 from sae_utils.dictionary.formats.plain import Plain
 from sae_utils.dictionary.sae import SAE
@@ -57,11 +58,10 @@ def read_saelens(folder: Path) -> SAE:
     if cfg.get("rescale_acts_by_decoder_norm", False):
         # A threshold there is of value times norm already.
         plain = replace(plain.unit_rows(), threshold=plain.threshold)
-    if (about.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"):
-        plain = plain.centred()
     hook_point = about.get("hook_name") or about.get("hook_point") or ""
     seed = about.get("seed")
-    return plain.as_sae(seed if isinstance(seed, int) else 0, hook_point, scale)
+    sae = plain.as_sae(seed if isinstance(seed, int) else 0, hook_point, scale)
+    return centred(sae) if (about.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights") else sae
 
 
 def _architecture(cfg: dict, path: Path) -> str:
