@@ -7,7 +7,7 @@ from sae_utils.analysis.criteria import CONTRASTS, CRITERIA
 from sae_utils.analysis.intervals import JACKKNIFE, Interval
 from sae_utils.data.errors import InputError
 from sae_utils.report.claim_entries import Claim, load_claims
-from sae_utils.report.claims import FAILS, HOLDS, IN_PART, judge, verdict, verdict_table
+from sae_utils.report.claims import FAILS, HOLDS, UNDECIDED, judge, verdict, verdict_table
 
 ENTRY = {
     "id": "A-9",
@@ -29,14 +29,14 @@ def interval(low, high):
     ("rule", "ends", "expected"),
     [
         ({"above": 0.5}, (0.6, 0.7), HOLDS),
-        ({"above": 0.5}, (0.4, 0.7), IN_PART),
+        ({"above": 0.5}, (0.4, 0.7), UNDECIDED),
         ({"above": 0.5}, (0.3, 0.5), FAILS),
         ({"below": 0.05}, (0.0, 0.04), HOLDS),
-        ({"below": 0.05}, (0.04, 0.06), IN_PART),
+        ({"below": 0.05}, (0.04, 0.06), UNDECIDED),
         ({"below": 0.05}, (0.05, 0.06), FAILS),
         ({"above": "random", "below": 0.9}, (0.11, 0.89), HOLDS),
-        ({"above": "random", "below": 0.9}, (0.09, 0.5), IN_PART),
-        ({"above": "random", "below": 0.9}, (0.5, 0.95), IN_PART),
+        ({"above": "random", "below": 0.9}, (0.09, 0.5), UNDECIDED),
+        ({"above": "random", "below": 0.9}, (0.5, 0.95), UNDECIDED),
         ({"above": "random", "below": 0.9}, (0.92, 0.95), FAILS),
         ({"above": "random", "below": 0.9}, (0.01, 0.1), FAILS),
     ],
@@ -48,9 +48,7 @@ def test_verdict_follows_from_interval_and_rule(rule, ends, expected):
 
 
 def test_verdict_says_what_was_needed():
-    assert verdict(Claim(**ENTRY), interval(0.2, 0.3), null=0.1).needed == (
-        "above 0.100 (random directions) and below 0.900"
-    )
+    assert verdict(Claim(**ENTRY), interval(0.2, 0.3), null=0.1).needed == ("above 0.100 (the null) and below 0.900")
     with pytest.raises(InputError, match="needs the value of random directions"):
         verdict(Claim(**ENTRY), interval(0.2, 0.3))
     with pytest.raises(InputError, match="shared_strict has no value in this run"):
@@ -102,7 +100,7 @@ def test_table_is_the_same_from_verdicts_and_from_a_results_file():
     assert table.loc["A-9"].tolist() == [
         "0.4 [R]",
         "0.250 (0.200 to 0.300)",
-        "above 0.000 (random directions) and below 0.900",
+        "above 0.000 (the null) and below 0.900",
         HOLDS,
     ]
 

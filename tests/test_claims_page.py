@@ -38,7 +38,7 @@ def test_every_claim_has_a_row_under_its_paper():
     page = claims_page(CLAIMS, {"01_seeds": [answer(CLAIMS[1], 0.2, 0.3)], "02_more": []}, "laptop")
     answered, waiting, other = cells(page)
     number = "0.4159 [R]"
-    needed = "above 0.100 (random directions) and below 0.900"
+    needed = "above 0.100 (the null) and below 0.900"
     here = "0.250 (0.200 to 0.300)"
     assert answered == ["A-1", "Some are shared. (Figure 1)", number, here, needed, "holds", "01_seeds"]
     assert waiting[:1] + waiting[2:] == ["A-2", number, "", "above random and below 0.9", NOT_RUN, ""]

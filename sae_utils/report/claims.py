@@ -13,7 +13,7 @@ from sae_utils.analysis.intervals import Interval
 from sae_utils.data.errors import InputError
 from sae_utils.report.claim_entries import RANDOM, Claim, load_claims, papers_number
 
-HOLDS, IN_PART, FAILS = "holds", "holds in part", "does not hold at this scale"
+HOLDS, UNDECIDED, FAILS = "holds", "undecided at this scale", "does not hold at this scale"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Verdict:
 
 
 def verdict(claim: Claim, interval: Interval, null: float | None = None) -> Verdict:
-    """Whether the claim holds: the interval wholly within the rule's bounds, astride one (in part), or outside one.
+    """Whether the claim holds: the interval wholly within the rule's bounds, astride one (undecided), or outside one.
 
     ``null`` is the largest value of the metric between random dictionaries, for rules that name it. Raises InputError
     where it is missing, or where the interval has no value.
@@ -48,8 +48,8 @@ def verdict(claim: Claim, interval: Interval, null: float | None = None) -> Verd
     if interval.high <= above or interval.low >= below:
         answer = FAILS
     else:
-        answer = HOLDS if interval.low > above and interval.high < below else IN_PART
-    names = {side: f" ({RANDOM} directions)" if bound == RANDOM else "" for side, bound in claim.rule.items()}
+        answer = HOLDS if interval.low > above and interval.high < below else UNDECIDED
+    names = {side: " (the null)" if bound == RANDOM else "" for side, bound in claim.rule.items()}
     needed = " and ".join(f"{side} {bound:.3f}{names[side]}" for side, bound in bounds.items())
     return Verdict(
         claim.id,
