@@ -40,7 +40,7 @@ def claims_page(claims: Iterable[Claim], answers: Mapping[str, Iterable[Mapping]
         f"Made by `./run_all.sh` with the preset `{preset}`; the verdicts are computed by the rules in "
         "`notebooks/claims.yaml`. *Here* is the estimate with its 95 % interval. A claim *holds* if the whole interval "
         "is within its rule, *does not hold at this scale* if the whole interval is outside, and is *undecided* if the "
-        "interval straddles a bound. *Random* is the largest value that random dictionaries, or random latents, reached.",
+        "interval straddles a bound. *Random* is the largest value that random dictionaries or latents reached.",
         "How the paper's number is known: " + ", ".join(f"{tag} {words}" for tag, words in KNOWN.items()) + ".",
     ]
     for paper, title in PAPERS.items():
