@@ -11,15 +11,18 @@ from sae_utils.analysis.debiasing import (
     erased_accuracy,
     latent_directions,
     leace,
+    pair_scores,
     quadrant_accuracy,
     random_order,
     removal_curve,
     removal_curves,
     scores,
     setting,
+    worth_scoring,
 )
 from sae_utils.analysis.probing import logistic_probe
 from sae_utils.data.activations import Normalisation
+from sae_utils.data.errors import InputError
 from sae_utils.data.labelled_windows import Quadrants
 from sae_utils.dictionary.sae import SAE, SAEConfig, SparseCode
 
@@ -124,6 +127,47 @@ def test_score_by_hand():
     after = np.array([[[0.9, 0.55], [0.55, 0.9]], [[0.5, 0.5], [0.5, 0.5]]])
     assert found.score(after) == pytest.approx([0.5, -0.4])
     assert np.isnan(replace(found, clean=found.before + 0.01).score(after)).all()
+
+
+def named(found, *attributes):
+    """The same setting of another pair of attributes."""
+    return replace(found, quadrants=replace(found.quadrants, attributes=attributes))
+
+
+def test_score_of_a_pair_is_the_mean_over_its_directions():
+    x, _, _, quadrants = planted()
+    found = setting(x, quadrants)
+    settings = [named(found, "a", "b"), named(found, "c", "d"), named(found, "b", "a")]
+    after = np.random.default_rng(0).random((2, 3, 2, 2))
+    each = scores(settings, after)
+    assert pair_scores(settings, after) == pytest.approx(np.stack([(each[:, 0] + each[:, 2]) / 2, each[:, 1]], axis=1))
+
+
+def test_two_pairs_must_be_left_to_score():
+    x, _, _, quadrants = planted()
+    found = setting(x, quadrants)
+    one, other, harmless = (named(found, *names) for names in (("a", "b"), ("c", "d"), ("c", "d")))
+    harmless = replace(harmless, clean=harmless.before + 0.01)
+    kept = worth_scoring([one, harmless, other])
+    assert kept[0] is one and kept[1] is other and len(kept) == 2
+    with pytest.raises(InputError, match="fewer than two pairs: nothing to score"):
+        worth_scoring([one, named(found, "b", "a"), harmless])
+
+
+def test_the_clean_probe_has_as_many_windows_as_the_biased_one_and_from_all_quadrants(monkeypatch):
+    x, _, _, quadrants = planted(n=33)
+    quadrants = replace(quadrants, train=quadrants.train[..., :21])  # an odd number: the last one is in neither
+    fitted, fit = [], LinearProbe.fit
+    monkeypatch.setattr(LinearProbe, "fit", lambda x, labels: fitted.append((x, labels)) or fit(x, labels))
+    setting(x, quadrants)
+    (biased, biased_labels), (clean, clean_labels), (spurious, _) = fitted
+    assert len(biased) == len(clean) == 40 and len(spurious) == 84
+    for rows, labels, expected in (
+        (biased, biased_labels, [[20, 0], [0, 20]]),
+        (clean, clean_labels, [[10, 10], [10, 10]]),
+    ):
+        has = [[(x[quadrants.train[t, s], None] == rows[labels == t]).all(-1).sum() for s in (0, 1)] for t in (0, 1)]
+        assert has == expected
 
 
 def test_effects_are_the_gap_between_classes_times_the_probe_s_weight():

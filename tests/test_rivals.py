@@ -6,7 +6,7 @@ from sae_utils.analysis.probing import bags
 from sae_utils.data.activations import TensorSource
 from sae_utils.data.errors import InputError
 from sae_utils.dictionary.ensemble import Ensemble
-from sae_utils.dictionary.rivals import train_rivals
+from sae_utils.dictionary.rivals import train_rivals, train_total_l0
 from sae_utils.dictionary.sae import SAE, SAEConfig
 from sae_utils.dictionary.training import TrainingConfig, train
 
@@ -44,6 +44,21 @@ def test_expanded_ones_are_as_wide_as_an_ensemble_and_as_sparse_as_a_single_one(
     assert rivals.expanded.config == SAEConfig(8, 24, "topk", 2)
     assert rivals.expanded.n_members == 2
     assert {d.config.n_latents for d in rivals.boosting} == {24}
+
+
+def test_total_l0_is_that_of_an_ensemble_on_the_tokens_of_a_member(source, tmp_path):
+    found = train_total_l0(new(), 2, 2, source, TRAINING, tmp_path)
+    alone = SAE.create(SAEConfig(8, 24, "topk", 4), [0, 1], "h")
+    train([alone], source, TRAINING, progress=False)
+    assert found.config == alone.config and torch.equal(found.W_dec, alone.W_dec)
+    x = source.read(torch.arange(30).numpy())["h"][:, 0]
+    assert found.encode(x).values.shape[-1] == 2 * new().encode(x).values.shape[-1]
+
+
+def test_total_l0_needs_a_k(source, tmp_path):
+    relu = SAE.create(SAEConfig(8, 12, "relu", sparsity=0.1), [0, 1], "h")
+    with pytest.raises(InputError, match="architecture relu has no k"):
+        train_total_l0(relu, 2, 1, source, TRAINING, tmp_path)
 
 
 def test_codes_of_bags_are_those_of_the_ensembles(rivals, source):

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from sae_utils.analysis.probing import logistic_probe, mean_difference
+from sae_utils.data.errors import InputError
 from sae_utils.data.labelled_windows import Quadrants
 from sae_utils.dictionary.sae import SAE, SparseCode
 
@@ -49,8 +50,8 @@ class LinearProbe:
 class Setting:
     """One target and one spurious attribute: its probes, and the accuracy of two of them on the balanced test set.
 
-    Accuracies are by quadrant [target, spurious]. ``biased`` is fitted where both agree, ``clean`` and ``spurious`` on
-    all four quadrants.
+    Accuracies are by quadrant [target, spurious]. ``biased`` is fitted where both agree, ``clean`` on as many windows
+    of all four quadrants, ``spurious`` on all windows of all four.
     """
 
     quadrants: Quadrants
@@ -71,19 +72,31 @@ class Setting:
 
 
 def setting(x: Float[np.ndarray, "n d"], quadrants: Quadrants) -> Setting:
-    """Fit the probes; ``x`` are pooled raw activations, the first attribute is the target, the second spurious."""
-    target, spurious = _labels(quadrants.train)
-    train, agree = x[quadrants.train].reshape(-1, x.shape[1]), target == spurious
-    biased = LinearProbe.fit(train[agree], target[agree])
-    clean = LinearProbe.fit(train, target)
+    """Fit the probes; ``x`` are pooled raw activations, the first attribute is the target, the second spurious.
+
+    The clean probe sees half of the windows of each quadrant, the biased one all of two: equally many, since a probe
+    fitted on more is better for that alone, and S would count it as the cost of the bias. (Of an odd number of windows
+    in a quadrant the last is left out of both.)
+    """
+    rows, half = quadrants.train, quadrants.train.shape[2] // 2
+    biased = _target_probe(x, rows[[0, 1], [0, 1], : 2 * half])
+    clean = _target_probe(x, rows[..., :half].reshape(2, -1))
+    spurious = LinearProbe.fit(x[rows].reshape(-1, x.shape[1]), _labels(rows)[1])
     test = x[quadrants.test]
-    return Setting(
-        quadrants,
-        biased,
-        LinearProbe.fit(train, spurious),
-        quadrant_accuracy(biased, test),
-        quadrant_accuracy(clean, test),
-    )
+    return Setting(quadrants, biased, spurious, quadrant_accuracy(biased, test), quadrant_accuracy(clean, test))
+
+
+def _target_probe(x: Float[np.ndarray, "n d"], rows: Int[np.ndarray, "2 n_rows"]) -> LinearProbe:
+    """Fitted to the target, of which ``rows`` are the windows without (first) and with it."""
+    return LinearProbe.fit(x[rows.ravel()], np.repeat([False, True], rows.shape[1]))
+
+
+def worth_scoring(settings: Sequence[Setting]) -> list[Setting]:
+    """Those in which the bias costs LEAST_HARM or more; raises InputError where they are of fewer than two pairs."""
+    found = [s for s in settings if s.harm >= LEAST_HARM]
+    if len(_pairs(found)) < 2:
+        raise InputError("the bias costs five points in fewer than two pairs: nothing to score")
+    return found
 
 
 def quadrant_accuracy(probe: LinearProbe, x: Float[np.ndarray, "2 2 n d"]) -> Float[np.ndarray, "2 2"]:
@@ -190,6 +203,25 @@ def scores(
 ) -> Float[np.ndarray, "... settings"]:
     """S in every setting, of accuracies by quadrant."""
     return np.stack([s.score(after[..., i, :, :]) for i, s in enumerate(settings)], axis=-1)
+
+
+def pair_scores(
+    settings: Sequence[Setting], after: Float[np.ndarray, "... settings 2 2"]
+) -> Float[np.ndarray, "... pairs"]:
+    """S of every pair of attributes: the mean over its directions that are among the settings.
+
+    Both directions have the same windows, so they are no independent tries: what intervals are over is pairs.
+    """
+    found = scores(settings, after)
+    return np.stack([found[..., directions].mean(-1) for directions in _pairs(settings)], axis=-1)
+
+
+def _pairs(settings: Sequence[Setting]) -> list[list[int]]:
+    """Positions of the settings of each pair of attributes, whichever is the target."""
+    positions: dict[frozenset[str], list[int]] = {}
+    for i, found in enumerate(settings):
+        positions.setdefault(frozenset(found.quadrants.attributes), []).append(i)
+    return list(positions.values())
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The dictionaries that paper C compares, several of each: single, bagged, boosted and expanded SAEs."""
+"""The dictionaries that paper C compares, several of each: single, bagged, boosted and expanded SAEs; and a control."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,7 +7,7 @@ from sae_utils.data.activations import ActivationSource
 from sae_utils.data.errors import InputError
 from sae_utils.dictionary.boosting import boost
 from sae_utils.dictionary.ensemble import Ensemble
-from sae_utils.dictionary.sae import SAE
+from sae_utils.dictionary.sae import SAE, SAEConfig
 from sae_utils.dictionary.trained import train_or_load
 from sae_utils.dictionary.training import TrainingConfig
 
@@ -46,9 +46,28 @@ def train_rivals(
     if new.n_members < n:
         raise InputError(f"{n_ensembles} ensembles of {n_members} need {n} dictionaries, and there are {new.n_members}")
     wide = replace(new.config, n_latents=n_members * new.config.n_latents)
-    seeds = new.seeds[:n_ensembles]
-    untrained = SAE.create(new.config, seeds, new.hook_point, new.normalisation).to(new.W_dec)
-    expanded = SAE.create(wide, seeds, new.hook_point, new.normalisation).to(new.W_dec)
+    untrained, expanded = _like(new, new.config, n_ensembles), _like(new, wide, n_ensembles)
     single, expanded = train_or_load([new, expanded], source, config, folder)
     boosted = boost([single.member(n_members * r) for r in range(n_ensembles)], n_members, source, config, folder)
     return Rivals(n_members, n_ensembles, single, boosted, expanded, untrained)
+
+
+def train_total_l0(
+    new: SAE, n_members: int, n_ensembles: int, source: ActivationSource, config: TrainingConfig, folder: Path
+) -> SAE:
+    """Expanded SAEs with the total L0 of an ensemble: as many latents and as many active ones as its members together.
+
+    A control that is not in paper C. ``n_ensembles`` of them, on the tokens that a member sees, or read from
+    ``folder``. Raises InputError for an architecture without k, whose L0 cannot be set.
+    """
+    if new.config.k is None:
+        raise InputError(
+            f"architecture {new.config.architecture} has no k, so its total L0 cannot be set; needed: topk"
+        )
+    wide = replace(new.config, n_latents=n_members * new.config.n_latents, k=n_members * new.config.k)
+    return train_or_load([_like(new, wide, n_ensembles)], source, config, folder)[0]
+
+
+def _like(new: SAE, config: SAEConfig, n: int) -> SAE:
+    """Untrained SAEs of another form, from the first ``n`` seeds of ``new``, on its device."""
+    return SAE.create(config, new.seeds[:n], new.hook_point, new.normalisation).to(new.W_dec)

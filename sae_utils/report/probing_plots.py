@@ -14,6 +14,7 @@ METHODS = {
     "bagging": (ORANGE, "s", "naive bagging"),
     "boosting": (GREEN, "^", "boosting"),
     "expanded": (PINK, "D", "expanded SAE"),
+    "expanded, total L0": ("#882255", "X", "expanded SAE, total L0"),
     "seeds": ("#D55E00", "P", "single SAE of notebook 01"),
     "consensus": ("#56B4E9", "v", "consensus of those"),
 }
