@@ -12,9 +12,8 @@ import pytest
 from explorer_results import FACTS, HOSTILE, made_up
 
 from sae_utils.data.errors import InputError
-from sae_utils.report import plots
 from sae_utils.report.explorer import __main__ as command
-from sae_utils.report.explorer import document, layout
+from sae_utils.report.explorer import layout
 from sae_utils.report.explorer.document import PARTS, SCRIPTS, explorer
 from sae_utils.run.results import write_results
 
@@ -122,10 +121,6 @@ def test_it_goes_to_figures_for_the_laptop_preset_alone(tmp_path, monkeypatch):
     assert made.save("tiny") == tmp_path / "results" / "tiny" / "explorer.html"
     assert made.save("laptop", tmp_path / "own") == tmp_path / "own" / "laptop" / "explorer.html"
     assert (tmp_path / "figures" / "explorer.html").read_text() == made.html
-
-
-def test_the_published_preset_is_that_of_the_figures():
-    assert document.PUBLISHED_PRESET == plots.PUBLISHED_PRESET
 
 
 def test_a_notebook_shows_it_in_a_frame_of_its_own():

@@ -183,6 +183,25 @@ def test_an_address_that_leads_nowhere_says_so(tab):
     assert t.heading() in ("Not here", "The dictionary")
 
 
+def test_an_address_asks_for_no_order_that_is_not_there(tab, arrays):
+    """Names that every object inherits are no orders and no filters."""
+    t = tab("#/?sort=toString&show=constructor")
+    assert t.page.locator(".count").inner_text() == "40 latents"
+    assert t.page.locator("select").evaluate_all("all => all.map((each) => each.value)") == ["frequency", "all"]
+    rows = t.listed()
+    assert rows == sorted(range(40), key=lambda i: -arrays["firings_frequency"][i])[: len(rows)]
+
+
+def test_characters_that_are_not_seen_are_shown_by_their_code(tab):
+    points = [0x00, 0x85, 0xAD, 0x34F, 0x61C, 0x115F, 0x180E, 0x200B, 0x2028, 0x2029, 0x202E, 0x2066, 0x3164, 0xFE00]
+    points += [0xFE0F, 0xFEFF, 0xFFA0, 0xE0000, 0xE0041, 0xE007F]
+    page = tab().page
+    shown = page.evaluate("texts => texts.map(visible)", [f"a{chr(point)}b" for point in points])
+    assert shown == [f"a\\u{point:04x}b" if point < 0x10000 else f"a\\u{{{point:x}}}b" for point in points]
+    seen = "a é ñ 中 한 😀 e\u0301 \ufffd"
+    assert page.evaluate("visible", seen) == seen
+
+
 def test_keys(tab):
     t = tab("#/latent/5?sort=index")
     t.wait_for_heading("Latent 5")
@@ -304,7 +323,24 @@ def test_a_dead_latent_has_a_page(tab):
     t = tab("#/latent/3")
     assert t.page.locator(".badge").all_inner_texts() == ["dead"]
     assert t.page.locator(".context").count() == 0
-    assert "dead latents are left out of the matching" in t.page.locator("main").inner_text()
+    assert "the other dictionary has no latent left for it, or it is dead" in t.page.locator("main").inner_text()
+
+
+def test_a_latent_that_a_matching_leaves_out_has_a_page(tab, tmp_path):
+    """Where the other dictionary has fewer alive latents, an alive one may have a partner by one matching, or none."""
+    arrays = made_up()
+    arrays["partners_decoder_latent"][[5, 6]] = arrays["partners_encoder_latent"][5] = -1
+    arrays["partners_strict"][[5, 6]] = False
+    t = tab("#/latent/5", explorer({"facts": FACTS}, arrays).write(tmp_path / "left.html"))
+    assert "no latent left for it" in panel(t.page, "Partner in seed 1").inner_text()
+    t.open("#/latent/6")
+    t.wait_for_heading("Latent 6")
+    partners = panel(t.page, "Partner in seed 1")
+    assert "one matching has no partner for it" in partners.inner_text()
+    assert partners.locator("td:nth-child(2)").all_inner_texts() == [
+        "none",
+        f"#{arrays['partners_encoder_latent'][6]}",
+    ]
 
 
 def test_without_the_optional_groups(tab, tmp_path):
@@ -405,6 +441,15 @@ def test_the_page_works_in_a_notebook_s_frame(browser, arrays, tmp_path):
     frame.locator("html[data-ready]").wait_for(timeout=10_000)
     frame.locator(".row").first.click()
     frame.locator("h1", has_text=re.compile(r"^Latent \d+$")).wait_for(timeout=5000)
+    count = frame.locator(".count")
+    frame.locator("input[type=search]").fill(PLANTED)
+    count.filter(has_text=" of ").wait_for(timeout=5000)
+    assert count.inner_text() == "1 of 40 latents"
+    frame.locator("input[type=search]").fill("")
+    frame.locator("select").nth(1).select_option("dead")
+    count.filter(has_text="1 of 40 latents").wait_for(timeout=5000)
+    frame.locator(".tabs button").nth(1).click()
+    count.filter(has_text="6 meta-latents").wait_for(timeout=5000)
     assert page.title() == "notebook"
     assert faults == []
     page.close()

@@ -57,10 +57,13 @@ def test_coefficients_are_sorted_with_intervals_and_null():
 
 def test_scores_are_shares_at_or_above():
     measured = {figures.SHARED: np.array([0.9, 0.5, np.nan, 0.7, 0.6]), figures.ORPHAN: np.array([0.8])}
-    nulls = {"random directions": np.array([0.5, 0.6]), "shuffled text": np.array([0.5])}
-    ax = figures.scores(plt.figure().add_subplot(), measured, nulls)
+    random = {figures.SHARED: np.array([0.5, np.nan, 0.6]), figures.ORPHAN: np.array([0.55])}
+    ax = figures.scores(plt.figure().add_subplot(), measured, random, np.array([0.5]))
     x, y = ax.lines[0].get_xdata(), ax.lines[0].get_ydata()
     assert x.tolist() == [0, 0.5, 0.6, 0.7, 0.9, 1] and y.tolist() == [1, 1, 0.75, 0.5, 0.25, 0]
     assert all((measured[figures.SHARED] >= v).sum() / 4 == share for v, share in zip(x, y, strict=True) if v)
-    assert [text.get_text() for text in ax.get_legend().texts] == [*measured, *nulls]
-    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 4
+    names = [text.get_text() for text in ax.get_legend().texts]
+    assert names == [*measured, *(f"random, as often as {group}" for group in random), "shuffled text"]
+    assert ax.lines[2].get_xdata().tolist() == [0, 0.5, 0.6, 1]
+    assert [line.get_color() for line in ax.lines[2:4]] == [figures.COLOURS[group] for group in random]
+    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 5

@@ -20,7 +20,7 @@ class LatentProperties:
     mean_activation: Float[np.ndarray, " n"]  # over those tokens, in normalised units
     encoder_decoder_cosine: Float[np.ndarray, " n"]
     pc_alignment: Float[np.ndarray, " n"]  # share of the decoder row's squared length in the top components
-    token_entropy: Float[np.ndarray, " n"]  # of the tokens on which it fires: 0 one token, 1 all alike
+    token_entropy: Float[np.ndarray, " n"]  # of the tokens on which it fires: 0 one token, 1 all equally often
     loss_contribution: Float[np.ndarray, " n"]  # rise of the FVU if it were always 0
 
     def __post_init__(self):

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE
+from sae_utils.report.plots import BLUE, GREY, ORANGE
 
 SHARED, ORPHAN = "shared", "orphans"
 COLOURS = {SHARED: BLUE, ORPHAN: ORANGE}
@@ -19,7 +19,7 @@ LABELS = {
     "mean_activation": ("mean activation\n(normalised units)", True),
     "encoder_decoder_cosine": ("encoder-decoder\ncosine", False),
     "pc_alignment": ("share in top\nprincipal components", False),
-    "token_entropy": ("entropy over tokens\n(0 one token, 1 all alike)", False),
+    "token_entropy": ("entropy over tokens\n(0 one token, 1 all equally)", False),
     "loss_contribution": ("rise of the FVU\nwithout it", True),
     "interpretability": ("interpretability (balanced\naccuracy of best rule)", False),
 }
@@ -95,11 +95,19 @@ def coefficients(
 
 
 def scores(
-    ax: Axes, measured: Mapping[str, Float[np.ndarray, " n"]], nulls: Mapping[str, Float[np.ndarray, " m"]]
+    ax: Axes,
+    measured: Mapping[str, Float[np.ndarray, " n"]],
+    random: Mapping[str, Float[np.ndarray, " m"]],
+    shuffled: Float[np.ndarray, " k"],
 ) -> Axes:
-    """The share of latents whose rule scores at least x: a line for each group, broken lines for the nulls."""
-    styles = [(COLOURS[group], "-") for group in measured] + [(GREY, "--"), (GREEN, ":")][: len(nulls)]
-    for (label, values), (colour, style) in zip([*measured.items(), *nulls.items()], styles, strict=True):
+    """The share of latents whose rule scores at least x: a line for each group, and the nulls.
+
+    ``random`` are the scores of random directions that fire as often as the latents of a group: broken lines in the
+    group's colour. ``shuffled`` are scores beside shuffled text.
+    """
+    lines = [(group, values, COLOURS[group], "-") for group, values in measured.items()]
+    lines += [(f"random, as often as {group}", values, COLOURS[group], "--") for group, values in random.items()]
+    for label, values, colour, style in [*lines, ("shuffled text", shuffled, GREY, ":")]:
         x = np.sort(values[~np.isnan(values)])
         share = 1 - np.arange(len(x)) / max(1, len(x))
         ax.step([0, *x, 1], [1, *share, 0], where="pre", color=colour, linestyle=style, label=label)

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sae_utils.data.paths import FIGURES, RESULTS
+from sae_utils.data.paths import FIGURES, PUBLISHED_PRESET, RESULTS
 from sae_utils.report.explorer import layout
 
 PARTS = Path(__file__).with_name("page")
 SCRIPTS = ("data", "dom", "charts", "contexts", "search", "list", "latent", "meta", "about", "app")
-PUBLISHED_PRESET = "laptop"  # as for figures: report/plots.py
 FRAME_HEIGHT = 720  # pixels, in a notebook
 
 

@@ -11,8 +11,8 @@ function parseHash() {
   const state = { ...DEFAULTS };
   if (asked.kind === "meta" && data.nMeta) Object.assign(state, { kind: "meta", sort: "latents" });
   const source = sourceOf(state.kind);
-  if (asked.sort in source.sorts()) state.sort = asked.sort;
-  if (asked.show in source.filters()) state.show = asked.show;
+  if (Object.hasOwn(source.sorts(), asked.sort)) state.sort = asked.sort;
+  if (Object.hasOwn(source.filters(), asked.show)) state.show = asked.show;
   if (asked.order === "up") state.order = "up";
   state.q = asked.q ?? "";
   return { view, state };

@@ -21,9 +21,14 @@ const percent = (x) => (x === 0 ? "0 %" : `${(100 * x).toPrecision(3)} %`);
 const number = (text) => el("span", { class: "number" }, text);
 const plural = (n, noun) => `${whole(n)} ${noun}${n === 1 ? "" : "s"}`;
 
-// Characters that move or hide other text, or are not seen themselves, by their code.
-const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
-const code = (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
+// Characters that move or hide other text, or are not seen themselves (DI: ignorable by default), by their code.
+const UNSEEN = /[\p{Cc}\p{Zl}\p{Zp}\p{DI}]/gu;
+
+function code(c) {
+  const point = c.codePointAt(0).toString(16);
+  return point.length > 4 ? `\\u{${point}}` : `\\u${point.padStart(4, "0")}`;
+}
+
 const visible = (text) => text.replace(/\n/g, "↵").replace(/\t/g, "⇥").replace(UNSEEN, code);
 
 // In running text spaces stay; alone, where a space at the start matters, they are marked.

@@ -87,10 +87,12 @@ function partnerPanel(i) {
   if (!data.has("partners")) return null;
   const title = `Partner in seed ${data.facts.partner_seed}`;
   const partner = (which) => data.value(`partners_${which}_latent`, i);
-  const none = "None: dead latents are left out of the matching.";
-  if (partner("decoder") < 0) return panel(title, null, el("p", {}, none));
+  const none = "None: the other dictionary has no latent left for it, or it is dead.";
+  if (partner("decoder") < 0 && partner("encoder") < 0) return panel(title, null, el("p", {}, none));
+  const lacks = partner("decoder") < 0 || partner("encoder") < 0;
   const agree = partner("decoder") === partner("encoder");
   const verdict = data.value("partners_strict", i) ? "Shared: both matchings name it, with both cosines at least 0.7."
+    : lacks ? "Not shared: one matching has no partner for it."
     : agree ? "Not shared: a cosine is below 0.7." : "Not shared: the two matchings name different latents.";
   const titles = ["Matching", "Partner", "Cosine"].map((text) => el("th", { scope: "col" }, text));
   const rows = ["decoder", "encoder"].map((which) => el("tr", {}, el("th", { scope: "row" }, which),

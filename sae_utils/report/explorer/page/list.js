@@ -27,11 +27,12 @@ function buildList() {
   new ResizeObserver(drawRows).observe(parts.rows);
 }
 
-// Another list in the same entry of the history.
+// Another list in the same entry of the history. A hash alone would be found from the document's base, which in a
+// notebook's frame is the notebook's address.
 function change(changes) {
   const next = { ...list.state, ...changes };
   if (changes.kind) Object.assign(next, { sort: Object.keys(sourceOf(changes.kind).sorts())[0], show: "all", q: "" });
-  location.replace(hashOf(currentView(), next));
+  location.replace(location.href.split("#")[0] + hashOf(currentView(), next));
 }
 
 function updateList(state) {
