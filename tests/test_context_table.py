@@ -86,6 +86,7 @@ def test_visible_text():
         visible("a\tb\n c") == "a⇥b↵ c"
         and visible("é€\ufffd") == "é€\ufffd"
         and visible("\x1b\u200f") == "\\x1b\\u200f"
+        and visible("\u034f\u3164\ufe0f\U000e0041") == r"\u034f\u3164\ufe0f\U000e0041"
     )
 
 

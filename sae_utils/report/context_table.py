@@ -4,6 +4,7 @@ Only inline styles and no script, and colours that let the page's own text colou
 viewer strips styles, the token of the strongest firing is still in bold.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,6 +15,8 @@ from jaxtyping import Float, Int
 from sae_utils.analysis.contexts import Contexts
 from sae_utils.data.errors import InputError
 
+# Printable to Python, and yet not seen: ignorable by default in Unicode (DerivedCoreProperties.txt).
+IGNORABLE = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 HIGHLIGHT = "230, 159, 0"  # plots.ORANGE
 STRONGEST = 0.5  # opacity of the largest activation: text stays readable on it in light and in dark
 CELL = "text-align: left; vertical-align: top; padding: 4px 8px;"
@@ -77,7 +80,12 @@ def context_line(
 def visible(text: str) -> str:
     """Text with signs for line ends and tabs, and escapes for what cannot be seen or would turn the text around."""
     signs = {"\n": "↵", "\t": "⇥"}
-    return "".join(signs.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode()) for c in text)
+
+    def shown(c: str) -> str:
+        seen = c.isprintable() and not IGNORABLE.match(c)
+        return c if seen else c.encode("unicode_escape").decode()
+
+    return "".join(signs.get(c) or shown(c) for c in text)
 
 
 def rule_words(label: str, values: Sequence[str], shown: int = 5) -> str:
