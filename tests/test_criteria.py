@@ -157,6 +157,7 @@ def test_random_dictionaries():
     for kind in found:
         assert found[kind]["shared_strict"] < 0.05
         assert found[kind]["stability"] > found[kind]["decoder_cosine"] > 0.2  # a maximum over many is far from 0
+        assert means(from_both_sides(*stacks[kind]), CONTRASTS)["mean_cosine_above_strict"] > 0.2  # so 0 is no bound
     assert found["activations_tied"]["decoder_cosine"] > found["uniform_tied"]["decoder_cosine"]
 
 

@@ -10,6 +10,7 @@ from sae_utils.analysis.intervals import JACKKNIFE
 from sae_utils.analysis.matching import compare
 from sae_utils.analysis.membership import Membership
 from sae_utils.data.errors import InputError
+from sae_utils.report.claim_entries import load_claims
 
 
 def of_stack(encoders, decoders, alive=None, criterion="notebook"):
@@ -66,7 +67,6 @@ def test_only_in_one_is_the_mean_over_all_choices():
         assert membership.only_in_one(found)[n - 2] == pytest.approx(np.mean(shares), rel=1e-12)
     assert (np.diff(membership.only_in_one(found)) <= 0).all()
     assert membership.only_in_one(found)[-1] == pytest.approx(membership.histogram(found)[0])
-    assert membership.drop(found) == pytest.approx(membership.only_in_one(found)[0] - membership.only_in_one(found)[-1])
 
 
 def test_random_dictionaries_are_in_one_only():
@@ -74,7 +74,6 @@ def test_random_dictionaries_are_in_one_only():
     found = of_stack(rows, rows)
     assert membership.histogram(found).tolist() == [1, 0, 0, 0]
     assert membership.only_in_one(found).tolist() == [1, 1, 1]
-    assert membership.drop(found) == 0
 
 
 def test_leaving_out_a_dictionary_is_never_having_had_it():
@@ -92,6 +91,23 @@ def by_chance(rng, rates, n_seeds):
     found = held[:, None] & held[None]
     found[np.arange(n_seeds), np.arange(n_seeds)] = False
     return Membership(found, held)
+
+
+def test_above_independence_is_what_chance_at_one_rate_does_not_give():
+    rng = np.random.default_rng(2)
+    at_one_rate = [membership.above_independence(by_chance(rng, np.full(300, 0.4), 6)) for _ in range(40)]
+    assert abs(np.mean(at_one_rate)) < 0.01
+    some = by_chance(rng, rng.beta(0.5, 0.5, 300), 6)
+    in_none, in_one_less = [], []
+    for base in range(6):
+        others = some.found[base, [s for s in range(6) if s != base]][:, some.alive[base]]
+        in_none.append((~others).all(axis=0).mean())
+        in_one_less.append((~others).mean())
+    expected = np.mean(in_none) - np.mean(in_one_less) ** 5
+    assert membership.above_independence(some) == pytest.approx(expected, rel=1e-12) and expected > 0.02
+    found = np.zeros((3, 3, 2), dtype=bool)
+    found[[0, 1, 2], [1, 2, 0], 0] = found[[0, 1, 2], [2, 0, 1], 1] = True  # each latent in just one other dictionary
+    assert membership.above_independence(Membership(found, np.ones((3, 2), dtype=bool))) == -0.25
 
 
 def test_intervals_cover_at_least_as_often_as_they_say():
@@ -124,10 +140,12 @@ def test_fit_recovers_known_parameters(floor, scale, exponent):
     assert plain.floor == 0 and (plain.residual > 1e-3) == (floor > 0)
 
 
-def test_fit_of_the_paper_s_curve_is_the_number_in_the_claims():
+def test_numbers_of_the_paper_s_curve_are_those_in_the_claims():
     curve = [0.583, 0.484, 0.436, 0.406, 0.385, 0.370, 0.358, 0.348]
     law = membership.fit_power_law(np.arange(2, 10), np.array(curve))
     assert (law.floor, law.scale, law.exponent) == pytest.approx((0.271, 0.589, 0.918), abs=1e-3)
+    assert curve[-1] - curve[0] ** 8 == pytest.approx(load_claims()["A-5"].number, abs=1e-3)
+    assert law.floor == pytest.approx(load_claims()["A-6"].number, abs=1e-3)
 
 
 def test_floor_of_a_stack_is_found_where_there_is_one_and_not_where_the_curve_is_straight():

@@ -25,6 +25,8 @@ def test_only_in_one_draws_points_both_laws_and_the_floor(ax):
     np.testing.assert_allclose(lines["power law without"].get_ydata(), laws[2])
     assert lines["floor, 95 % interval"].get_ydata() == [0.3, 0.3]
     np.testing.assert_allclose(lines["random directions"].get_xydata(), [[2, 1], [3, 1], [4, 1]])
+    independent = lines["if each found independently"].get_xydata()
+    np.testing.assert_allclose(independent, [[2, 0.6], [3, 0.6**2], [4, 0.6**3]])
     points, _, (bars,) = ax.containers[0]
     np.testing.assert_allclose(points.get_xydata(), np.stack([[2, 3, 4], shares[:, 0]], axis=1))
     np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], shares[:, 1:])

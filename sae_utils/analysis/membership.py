@@ -105,10 +105,14 @@ def interval(m: Membership, statistic: Callable[[Membership], float], bounds=(-1
     return jackknife(statistic(m), [statistic(m.without(seed)) for seed in range(m.n_seeds)], bounds)
 
 
-def drop(m: Membership) -> float:
-    """By how much the share found in one only falls from two dictionaries to all of them."""
+def above_independence(m: Membership) -> float:
+    """The share found in one only of all S, less what it were if each other dictionary found latents independently.
+
+    Then each of the S - 1 others would miss the same share of what is left: 0 where all latents are equally easy to
+    find, above 0 where some are found by nearly all and some by none. It may be below 0, down to -1.
+    """
     shares = only_in_one(m)
-    return float(shares[0] - shares[-1])
+    return float(shares[-1] - shares[0] ** (m.n_seeds - 1))
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def only_in_one(
 ) -> Axes:
     """Share found in one dictionary only against their number, n = 2 and up, with both fitted laws and the floor.
 
+    The dotted line is what the first share would fall to if every dictionary found latents independently.
     ``curve`` holds x, the law with an offset and the law without; ``floor`` is the offset's estimate, low and high.
     """
     n = np.arange(2, 2 + len(shares))
@@ -44,6 +45,7 @@ def only_in_one(
     ax.plot(x, law, color=BLUE, label="power law with a floor")
     ax.plot(x, plain, color=BLUE, linestyle="--", label="power law without")
     ax.errorbar(n, middle, yerr=[middle - low, high - middle], fmt="o", color="black", capsize=3, label="measured")
+    ax.plot(n, middle[0] ** (n - 1), ":", color="black", label="if each found independently")
     ax.plot(n, null, "s", color=GREY, markersize=4, label="random directions")
     ax.set(xlim=(1.6, x[-1]), ylim=(0, 1.05), xlabel="number of dictionaries", ylabel="share found in one only")
     ax.set_xticks(np.arange(2, int(x[-1]) + 1, 2))
