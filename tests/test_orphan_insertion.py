@@ -90,18 +90,22 @@ def test_more_active_latents_of_the_same_dictionaries():
 
 
 def test_tables_are_of_novel_and_orphan_latents():
-    small, large, x = pair("topk", seeds=((0, 1), (0, 1)))
+    small, large, x = pair("topk", seeds=((0, 1, 2), (0, 1, 2)))
     with torch.no_grad():
         for name in ("W_dec", "encoder", "b_enc"):
             getattr(large, name)[1, :20] = getattr(large, name)[0, :20]  # shared
         large.b_dec[1] = large.b_dec[0]
-    widths = compare_widths(small, large, x.split(64), np.ones((2, 24), dtype=bool), torch.eye(6).double())
+    widths = compare_widths(small, large, x.split(64), np.ones((3, 24), dtype=bool), torch.eye(6).double())
     alive = torch.from_numpy(widths.insertion.alive)
     overlap = seeds.from_both_sides(large.encoder, large.W_dec, alive)
     found = orphan_insertion.novel_and_orphan([widths, widths], [overlap, overlap])
-    assert set(found) == {(0, 1), (1, 0)}
+    assert set(found) == {(s, t) for s in range(3) for t in range(3) if s != t}
     for (u, t), tables in found.items():
         mask = widths.insertion.alive[t]
-        orphan = ~overlap[t, u].shared("strict")
+        third = 3 - u - t  # narrow and wide u begin alike
+        orphan = ~overlap[t, third].shared("strict")
         assert tables == (associate(widths.insertion.change[u, t][mask] < 0, orphan[mask]),) * 2
         assert sum(map(sum, tables[0].table)) == mask.sum()
+    first = {m: overlap[m] for m in ((0, 1), (1, 0))}
+    with pytest.raises(InputError, match="^novel latents and orphans are compared between 3 or more seeds, not 2$"):
+        orphan_insertion.novel_and_orphan([widths], [first])

@@ -16,6 +16,7 @@ BAD = [
     ({"sparsities": [1.0, 2.0, -1.0]}, r"sparsities = -1.0 must be 0 or more"),
     ({"k": 40}, "k = 40 must be 1 to widths"),
     ({"n_seeds": 1}, "n_seeds = 1 must be 2 or more"),
+    ({"n_seeds": 2}, "n_seeds = 2 must be 3 or more: a latent is compared with dictionaries of two other seeds"),
     ({"n_cross_seeds": 2}, "n_cross_seeds = 2 must be 3 or more"),
     ({"n_source_tokens": -1}, "n_source_tokens = -1 must be 0 or more"),
 ]

@@ -1,8 +1,8 @@
 """Stitching between seeds: is what one dictionary alone has found news to another, or only another basis?
 
 No paper shows it. Latents of a donor are inserted into a base of the same width and architecture that differs from it
-in its seed. Orphans of the donor are latents that it does not share with the base (strict definition of paper A). If
-their insertion lowers the base's error, the two are complementary; if not, they cut up the same thing in another way.
+in its seed. Orphans of the donor are latents that it does not share with the base (strict definition of paper A). All
+of them at once overshoot whatever they are; a few of the best may lower the base's error.
 
 Which latents go in, and in which order, is chosen on some tokens and judged on others: the best of many would look
 good on the tokens that it was chosen on. Inserted latents raise L0, so the fair rival is the base itself with more
@@ -95,17 +95,23 @@ def greedy(choosing: Insertion, judging: Insertion, s: int, t: int, mask: Bool[n
 def novel_and_orphan(
     pairs: Sequence[WidthPair], wide: Sequence[Pairs]
 ) -> dict[tuple[int, int], tuple[Association, ...]]:
-    """Is a latent novel to the narrow dictionary where it is an orphan to the other wide one? By pairs of seeds.
+    """Is a latent novel to a narrow dictionary where it is an orphan to another wide one? By pairs of seeds.
 
     ``wide`` has, for each pair of widths, the overlap of the wide dictionaries seen from both sides. Entry (u, t) is of
     the alive latents of wide dictionary t: novel with respect to the narrow dictionary u, orphan with respect to the
-    wide dictionary u, in one table for each pair of widths.
+    wide dictionary of a third seed, since narrow u and wide u begin alike; a table for each pair of widths. Raises
+    InputError for fewer than three seeds.
     """
     found: dict[tuple[int, int], tuple[Association, ...]] = {}
     for pair, overlaps in zip(pairs, wide, strict=True):
-        for (u, t), orphan in orphans(overlaps).items():
-            alive = pair.insertion.alive[t] & overlaps[t, u].counted
-            table = associate(pair.insertion.novel[u, t][alive], orphan[alive])
+        found_orphans = orphans(overlaps)
+        members = {base for base, _ in found_orphans}
+        if len(members) < 3:
+            raise InputError(f"novel latents and orphans are compared between 3 or more seeds, not {len(members)}")
+        for u, t in found_orphans:
+            v = min(members - {u, t})
+            alive = pair.insertion.alive[t] & overlaps[t, v].counted
+            table = associate(pair.insertion.novel[u, t][alive], found_orphans[v, t][alive])
             found[u, t] = (*found.get((u, t), ()), table)
     return found
 

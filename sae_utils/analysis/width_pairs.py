@@ -28,7 +28,7 @@ from sae_utils.analysis.nulls import directions
 from sae_utils.dictionary.sae import SAE
 
 THRESHOLD = 0.7  # of paper B for GPT-2
-RANDOM = "random"  # the null: a latent's activation on a direction drawn from the activations' covariance
+RANDOM = "random"  # the null, a low bar: a latent's activation on a direction, of either sign, that it does not read
 
 # Of one pair of dictionaries: from max cosine and change in MSE of each alive latent.
 STATISTICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {

@@ -230,6 +230,11 @@ class StitchingParameters(SeedParameters):
             raise InputError(f"parameter widths = {self.widths} must be two or more, from narrow to wide")
         if len(self.sparsities) != len(self.widths):
             raise InputError(f"parameter sparsities = {self.sparsities} must be one for each of widths = {self.widths}")
+        if self.n_seeds < 3:
+            raise InputError(
+                f"parameter n_seeds = {self.n_seeds} must be 3 or more: a latent is compared with dictionaries of two "
+                "other seeds"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
