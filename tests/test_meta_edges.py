@@ -100,6 +100,8 @@ def test_sharing_of_siblings_is_the_mean_jaccard_index_of_their_pairs(rows, smal
     cosine = {(i, j): float(rows[i] @ rows[j]) for i, j in pairs}
     matched = [min(strangers, key=lambda p, s=s: abs(cosine[p] - cosine[s])) for s in siblings]
     assert found.equal_cosine == pytest.approx(np.mean([alike[pair] for pair in matched]))
+    assert found.cosine == pytest.approx(np.mean([cosine[pair] for pair in siblings]))
+    assert found.matched_cosine == pytest.approx(np.mean([cosine[pair] for pair in matched]))
 
 
 def test_without_splits_there_is_nothing_to_compare(rows, active):
@@ -110,11 +112,13 @@ def test_without_splits_there_is_nothing_to_compare(rows, active):
 
 
 def test_pooled_sharing_counts_pairs_alike():
-    none = meta_edges.SplitSharing(0, float("nan"), (), float("nan"))
-    some, more = meta_edges.SplitSharing(1, 0.8, (0.1, 0.3), 0.5), meta_edges.SplitSharing(3, 0.4, (0.2, 0.2), 0.1)
+    none = meta_edges.SplitSharing(0, float("nan"), (), *3 * (float("nan"),))
+    some = meta_edges.SplitSharing(1, 0.8, (0.1, 0.3), 0.5, 0.9, 0.4)
+    more = meta_edges.SplitSharing(3, 0.4, (0.2, 0.2), 0.1, 0.5, 0.4)
     found = meta_edges.pooled_sharing([none, some, more])
     assert found.n_pairs == 4 and found.siblings == pytest.approx(0.5)
     assert found.permuted == pytest.approx((0.175, 0.225)) and found.equal_cosine == pytest.approx(0.2)
+    assert found.cosine == pytest.approx(0.6) and found.matched_cosine == pytest.approx(0.4)
     with pytest.raises(InputError, match="lower split_cosine"):
         meta_edges.pooled_sharing([none, none])
 

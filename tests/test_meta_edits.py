@@ -119,11 +119,14 @@ def test_edits_measure_what_they_say(lm, sae, codes, found):
         clean = meta_edits.log_probabilities(lm, HOOK, places)
         fit = torch.where((n_rows >= 4)[:, None], codes, 0.0)
         fit[[latent, substitute]] = 0
+        exchange = 0.6 * (meta_rows[other] - meta_rows[meta])
+        swap = sae.W_dec[0, substitute].detach() - sae.W_dec[0, latent].detach()
         changes = {
             "remove": -0.6 * meta_rows[meta],
             "add other": 0.6 * meta_rows[other],
-            "exchange": 0.6 * (meta_rows[other] - meta_rows[meta]),
-            "swap": sae.W_dec[0, substitute].detach() - sae.W_dec[0, latent].detach(),
+            "exchange": exchange,
+            "swap": swap,
+            "swap, same size": exchange.norm() * normalize(swap, dim=0),
         }
         for edit, change in changes.items():
             shift = places.strengths[:, None] * change / sae.scale
@@ -157,12 +160,12 @@ def test_summary_of_edits():
         )
 
     found = meta_edits.summarise_edits([edited(1.0, 10.0, 100.0), edited(3.0, 30.0, 300.0)])
-    assert EDITS[:6] == ("remove", "remove other", "add other", "add again", "exchange", "swap")
-    assert found["kl remove"] == 2 and found["own remove other"] == 21 and found["other swap"] == 205
-    assert found["removal_specificity"] == 1  # own tokens: other less remove
-    assert found["addition_specificity"] == -1  # other tokens: other less again
-    assert found["exchange_cost"] == 6 / 7
-    assert found["kl_above_direction"] == -6
+    at = {edit: i for i, edit in enumerate(EDITS)}
+    assert found["kl remove"] == 2 and found["own remove other"] == 21 and found["other swap"] == 200 + at["swap"]
+    assert found["removal_specificity"] == at["remove alike"] - at["remove"]  # of own tokens
+    assert found["addition_specificity"] == at["add other"] - at["add again"]  # of the other's tokens
+    assert found["exchange_cost"] == (2 + at["exchange"]) / (2 + at["swap, same size"])
+    assert found["kl_above_direction"] == at["remove"] - at["random direction"]
 
 
 def test_no_latent_to_edit_is_refused(lm, sae, codes, found):
@@ -174,9 +177,12 @@ def test_replaced_rows_and_their_null(sae):
     kept = torch.arange(24) % 2 == 0
     rows = sae.W_dec[0, kept].detach()
     approximation = rows + 0.3 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(0))
-    null = meta_edits.as_far_off(rows, approximation, seed=1)
+    null = meta_edits.as_alike(rows, approximation, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(null.norm(dim=1), approximation.norm(dim=1))
+    torch.testing.assert_close((null * rows).sum(1), (approximation * rows).sum(1))
     torch.testing.assert_close((null - rows).norm(dim=1), (approximation - rows).norm(dim=1))
-    assert (torch.cosine_similarity(null - rows, approximation - rows)).abs().mean() < 0.5
+    off = [x - (x * rows).sum(1, keepdim=True) * rows for x in (null, approximation)]
+    assert torch.cosine_similarity(*off).abs().mean() < 0.5
     out = meta_edits.with_rows(sae, kept, approximation)
     assert torch.equal(out.W_dec[0, kept], approximation) and torch.equal(out.W_dec[0, ~kept], sae.W_dec[0, ~kept])
     assert torch.equal(out.encoder, sae.encoder) and not torch.equal(sae.W_dec[0, kept], approximation)

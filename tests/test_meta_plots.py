@@ -71,8 +71,8 @@ def test_edits_show_each_in_its_panel():
 
 
 def test_groups_end_with_a_null(ax):
-    values = {"meta": [ends(0.2), ends(0.3)], "latents": [ends(0.4), ends(0.5)], "null": [ends(0.1), ends(0.1)]}
+    values = {"meta": [ends(0.2), ends(0.3)], "latents": [ends(0.4), ends(0.5)], "null": [ends(0.1)]}
     meta_plots.groups(ax, values, ["strict", "mean cosine"], "share")
-    assert [point[0] for point in drawn(ax)] == [0.2, 0.3, 0.4, 0.5, 0.1, 0.1]
+    assert [point[0] for point in drawn(ax)] == [0.2, 0.3, 0.4, 0.5, 0.1]
     assert ax.containers[-1][0].get_color() == GREY
     assert [t.get_text() for t in ax.get_yticklabels()] == ["strict", "mean cosine"]

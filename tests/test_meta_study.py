@@ -8,8 +8,9 @@ from torch.nn.functional import normalize
 from sae_utils.analysis import meta_nulls, meta_study
 from sae_utils.analysis.intervals import Interval
 from sae_utils.analysis.matching import random_directions
-from sae_utils.analysis.meta_sae import MetaTraining, quality, used
+from sae_utils.analysis.meta_sae import MetaStack, MetaTraining, new_stack, quality, used
 from sae_utils.analysis.meta_study import DECODER, PLANTED, Sizes
+from sae_utils.dictionary.sae import SAE, SAEConfig
 
 SIZES = Sizes(n_meta=12, k=2, widths=(6, 12), ks=(2, 3))
 TRAINING = MetaTraining(n_steps=60, batch_size=50)
@@ -50,9 +51,17 @@ def test_what_is_trained_on_what(study, rows):
     }
     assert all(torch.equal(study.rows[DECODER, s], rows[s]) for s in (0, 1))
     seeds = [study.metas[kind, s, 12, 2].seeds for kind, s in ((DECODER, 0), (DECODER, 1), ("random", 1), (PLANTED, 0))]
-    assert seeds == [(0, 1), (2, 3), (2,), (0, 1)]
+    assert [tuple(seed - meta_study.OFFSET for seed in each) for each in seeds] == [(0, 1), (2, 3), (2,), (0, 1)]
     first, second = (study.metas[kind, 1, 12, 2] for kind in ("random", "covariance"))
     assert not torch.equal(first.W_dec, second.W_dec)
+
+
+def test_no_meta_sae_begins_as_a_dictionary_or_as_planted_parts():
+    firsts = [SAE.create(SAEConfig(16, 12, "topk", 2), [seed]).W_dec[0, 0] for seed in range(8)]
+    firsts.append(meta_nulls.planted_composites(100, 16, 12, seed=0, most=4).parts[0])
+    metas = new_stack(16, MetaStack(DECODER, 12, 2, range(meta_study.OFFSET, meta_study.OFFSET + 8)))
+    cosines = metas.W_dec[:, 0] @ torch.stack(firsts).T
+    assert cosines.max() < 0.95
 
 
 def test_explained_is_the_quality_of_each(study):

@@ -101,6 +101,8 @@ class SplitSharing:
     siblings: float  # these pairs
     permuted: tuple[float, ...]  # as many pairs, with the latents' origins shuffled, in each of several draws
     equal_cosine: float  # for each of the pairs, another of the nearest cosine that is not split from one latent
+    cosine: float  # of the pairs, and of those in the comparison: one may serve twice, and be further off
+    matched_cosine: float
 
 
 def jaccard(active: Bool[Tensor, "n m"]) -> Float[Tensor, "n n"]:
@@ -131,7 +133,7 @@ def split_sharing(
     alike, cosine = alike[first, second], (unit @ unit.T)[first, second]
     together = labels[first] == labels[second]
     if not together.any() or together.all():
-        return SplitSharing(int(together.sum()), float("nan"), (), float("nan"))
+        return SplitSharing(int(together.sum()), float("nan"), (), *3 * (float("nan"),))
     generator = torch.Generator().manual_seed(seed)
     orders = [labels[torch.randperm(len(labels), generator=generator)] for _ in range(n_permutations)]
     permuted = tuple(float(alike[order[first] == order[second]].mean()) for order in orders)
@@ -139,8 +141,11 @@ def split_sharing(
     at = torch.searchsorted(by_cosine, cosine[together]).clamp_max(len(by_cosine) - 1)
     below = (at - 1).clamp_min(0)
     nearer = (by_cosine[below] - cosine[together]).abs() < (by_cosine[at] - cosine[together]).abs()
-    matched = alike[~together][position[torch.where(nearer, below, at)]]
-    return SplitSharing(int(together.sum()), float(alike[together].mean()), permuted, float(matched.mean()))
+    chosen = torch.where(nearer, below, at)
+    means = (alike[~together][position[chosen]], cosine[together], by_cosine[chosen])
+    return SplitSharing(
+        int(together.sum()), float(alike[together].mean()), permuted, *(float(values.mean()) for values in means)
+    )
 
 
 def pooled_sharing(each: Sequence[SplitSharing]) -> SplitSharing:
@@ -150,11 +155,15 @@ def pooled_sharing(each: Sequence[SplitSharing]) -> SplitSharing:
         raise InputError("no two latents split from one latent of a smaller dictionary: lower split_cosine")
     weights = np.array([sharing.n_pairs for sharing in there], dtype=float)
     weights /= weights.sum()
+
+    def mean(name: str) -> float:
+        return float(weights @ [getattr(sharing, name) for sharing in there])
+
     return SplitSharing(
         sum(sharing.n_pairs for sharing in there),
-        float(weights @ [sharing.siblings for sharing in there]),
+        mean("siblings"),
         tuple((weights @ np.array([sharing.permuted for sharing in there])).tolist()),
-        float(weights @ [sharing.equal_cosine for sharing in there]),
+        *(mean(name) for name in ("equal_cosine", "cosine", "matched_cosine")),
     )
 
 

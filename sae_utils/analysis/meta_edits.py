@@ -4,8 +4,9 @@ Leask et al. take meta-latents out of the decoder row of a latent, or put others
 predictions. Here: where a latent fires, its row d is replaced by d - w m (``remove``: the meta-latent m with its weight
 w), by d + w o (``add other``: a meta-latent that it does not have), by both (``exchange``), or by the whole row of
 another latent that has o (``swap``). Controls change d as much by a meta-latent that has nothing to do with the tokens
-that are looked at, or by a random direction. One position of a row of text is edited, and the model's next-token
-distribution there is read.
+that are looked at, by a random direction, by one that is as close to d as m is (``remove alike``: taking out what is
+close to d makes d itself smaller), or step towards the other latent no further than the exchange (``swap, same size``).
+One position of a row of text is edited, and the model's next-token distribution there is read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +18,24 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sae_utils.analysis.meta_nulls import OFFSET
 from sae_utils.analysis.meta_sae import unit_rows
 from sae_utils.data.errors import InputError
 from sae_utils.data.language_model import LanguageModel
 from sae_utils.data.order import kept_positions
 from sae_utils.dictionary.sae import SAE
 
-EDITS = ("remove", "remove other", "add other", "add again", "exchange", "swap", "random direction")
+EDITS = (
+    "remove",
+    "remove other",
+    "remove alike",
+    "add other",
+    "add again",
+    "exchange",
+    "swap",
+    "swap, same size",
+    "random direction",
+)
 N_TOKENS = 20  # that a family promotes
 ROWS_AT_ONCE = 16
 
@@ -186,7 +198,7 @@ def edit_latents(
         raise InputError(f"no latent fires in {n_places} rows of text and shares its meta-latent with two others")
     rows, meta_rows = unit_rows(sae.W_dec[0]), unit_rows(meta_rows)
     strong = torch.where((n_rows >= n_places)[:, None], codes, 0.0)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(OFFSET + seed)
     results = []
     for latent, meta, other, substitute in chosen:
         tokens = {}
@@ -198,15 +210,18 @@ def edit_latents(
             tokens[name] = promoted(model, sae, found, family.indices[family.values > 0].tolist(), n_places)
         weight = codes[latent, meta]
         direction = normalize(torch.randn(rows.shape[1], generator=generator), dim=0)
+        step = rows[substitute] - rows[latent]
         changes = {
             "remove": -weight * meta_rows[meta],
             "remove other": -weight * meta_rows[other],
+            "remove alike": -weight * as_alike(rows[[latent]], meta_rows[[meta]], generator)[0],
             "add other": weight * meta_rows[other],
             "add again": weight * meta_rows[meta],
             "exchange": weight * (meta_rows[other] - meta_rows[meta]),
-            "swap": rows[substitute] - rows[latent],
+            "swap": step,
             "random direction": weight * direction,
         }
+        changes["swap, same size"] = step * changes["exchange"].norm() / step.norm()
         results.append(_measure(model, sae, strongest(found, latent, n_places), changes, tokens, (latent, meta, other)))
     return results
 
@@ -228,8 +243,9 @@ def summarise_edits(results: Sequence[EditedLatent]) -> dict[str, float]:
     """Means over the edited latents of one dictionary: what each edit did, and what the claims ask for.
 
     ``removal_specificity``: by how much more the tokens of a meta-latent's family lose when it is taken out than when
-    another is. ``addition_specificity``: by how much more the tokens of a meta-latent's family gain when it is put in
-    than when another is. ``exchange_cost``: the divergence of an exchange as a share of a whole swap's.
+    a direction that is as close to the latent is. ``addition_specificity``: by how much more the tokens of a
+    meta-latent's family gain when it is put in than when another is. ``exchange_cost``: the divergence of an exchange
+    as a share of that of an equally large step towards another latent.
     """
 
     def mean(what: str, edit: str) -> float:
@@ -237,9 +253,9 @@ def summarise_edits(results: Sequence[EditedLatent]) -> dict[str, float]:
 
     found = {f"{what} {edit}": mean(what, edit) for what in ("kl", "own", "other") for edit in EDITS}
     return found | {
-        "removal_specificity": mean("own", "remove other") - mean("own", "remove"),
+        "removal_specificity": mean("own", "remove alike") - mean("own", "remove"),
         "addition_specificity": mean("other", "add other") - mean("other", "add again"),
-        "exchange_cost": mean("kl", "exchange") / mean("kl", "swap"),
+        "exchange_cost": mean("kl", "exchange") / mean("kl", "swap, same size"),
         "kl_above_direction": mean("kl", "remove") - mean("kl", "random direction"),
     }
 
@@ -252,9 +268,14 @@ def with_rows(sae: SAE, kept: Bool[Tensor, " n_latents"], rows: Float[Tensor, "n
     return out
 
 
-def as_far_off(rows: Float[Tensor, "n d"], approximation: Float[Tensor, "n d"], seed: int) -> Float[Tensor, "n d"]:
-    """Rows that are as far from ``rows`` as ``approximation`` is, each in a random direction: its null."""
+def as_alike(
+    rows: Float[Tensor, "n d"], others: Float[Tensor, "n d"], generator: torch.Generator
+) -> Float[Tensor, "n d"]:
+    """Directions as long as ``others`` and with the same cosine to ``rows``, otherwise random: their null.
+
+    So each is also as far from its row as the other is, and keeps as much of it.
+    """
     rows = unit_rows(rows)
-    error = (rows - approximation).norm(dim=-1, keepdim=True)
-    noise = torch.randn(rows.shape, generator=torch.Generator().manual_seed(seed))
-    return rows + error * normalize(noise, dim=-1)
+    noise = torch.randn(rows.shape, generator=generator)
+    kept, off = (((x * rows).sum(-1, keepdim=True) * rows) for x in (others, noise))
+    return kept + (others - kept).norm(dim=-1, keepdim=True) * normalize(noise - off, dim=-1)

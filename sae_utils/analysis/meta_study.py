@@ -32,6 +32,9 @@ from sae_utils.analysis.seeds import STATISTICS, latent_values, overlap_of_pairs
 from sae_utils.dictionary.sae import SAE
 
 DECODER, PLANTED = "decoder", "planted"
+# Added to seeds: a seed draws the same first rows for a meta-SAE as for a dictionary, and these must not begin alike.
+# Below 2**32, since torch's generator on the CPU keeps no more of a seed than 32 bits.
+OFFSET = 2**30
 Key = tuple[str, int, int, int]
 
 
@@ -73,7 +76,7 @@ def train_study(
     """Train every size on each dictionary's rows and on covariance-matched ones, the main size on every null.
 
     On a dictionary's rows there are two meta-SAEs of the main size, which differ in their seed. Meta-SAEs of different
-    dictionaries do not start from the same weights.
+    dictionaries do not start from the same weights, and none starts from the first weights of a dictionary.
     """
     n, d = rows[0].shape
     planted = planted_composites(n, d, sizes.n_meta, seed=0, most=min(4, sizes.n_meta))
@@ -82,9 +85,10 @@ def train_study(
     main, stacks = sizes.all[0], {}
     for kind, seed in data:
         for n_meta, k in sizes.all:
-            seeds = (2 * seed, 2 * seed + 1) if kind == DECODER and (n_meta, k) == main else (2 * seed,)
+            first = OFFSET + 2 * seed
+            seeds = (first, first + 1) if kind == DECODER and (n_meta, k) == main else (first,)
             if kind == PLANTED:
-                seeds = tuple(range(len(rows)))
+                seeds = tuple(range(first, first + len(rows)))
             if (n_meta, k) == main or kind in (DECODER, COVARIANCE) or kind == PLANTED and n_meta == sizes.n_meta:
                 stacks[kind, seed, n_meta, k] = new_stack(d, MetaStack(_name(kind, seed), n_meta, k, seeds))
     conditions = {_name(*which): x for which, x in data.items()}
@@ -165,7 +169,7 @@ def train_pooled(
     """One meta-SAE for each seed on the rows of dictionaries of all widths together (``groups``: by width)."""
     data = {_name("pooled", s): torch.cat(list(each.values())) for s, each in enumerate(groups)}
     d = data[_name("pooled", 0)].shape[1]
-    stacks = [new_stack(d, MetaStack(name, sizes.n_meta, sizes.k, (2 * s,))) for s, name in enumerate(data)]
+    stacks = [new_stack(d, MetaStack(name, sizes.n_meta, sizes.k, (OFFSET + 2 * s,))) for s, name in enumerate(data)]
     return train_together(data, stacks, training, folder, progress)
 
 

@@ -100,7 +100,7 @@ def edits(axes: Sequence[Axes], edited: Mapping[str, Ends], names: Mapping[str, 
         "other": ("change of tokens that the family\nof o promotes (nats)", ORANGE),
     }
     for ax, (what, (label, colour)) in zip(axes, panels.items(), strict=True):
-        grey = {"remove other", "add again", "random direction"}
+        grey = {"remove other", "remove alike", "add again", "swap, same size", "random direction"}
         rows = [(names[e], edited[f"{what} {e}"], GREY if e in grey else colour) for e in names]
         dots(ax, rows, label)
         ax.axvline(0, color="black", linewidth=0.8)
@@ -109,10 +109,13 @@ def edits(axes: Sequence[Axes], edited: Mapping[str, Ends], names: Mapping[str, 
 
 
 def groups(ax: Axes, values: Mapping[str, Sequence[Ends]], labels: Sequence[str], xlabel: str) -> Axes:
-    """Several measures (``labels``, top to bottom) with a dot for each group; the last group is a null, in grey."""
+    """Several measures (``labels``, top to bottom) with a dot for each group; the last group is a null, in grey.
+
+    A group may have no more than the first few measures.
+    """
     colours = [BLUE, ORANGE, GREEN, PINK][: len(values) - 1] + [GREY]
     for g, ((name, ends), colour) in enumerate(zip(values.items(), colours, strict=True)):
-        y = np.arange(len(labels)) + 0.14 * (g - (len(values) - 1) / 2)
+        y = np.arange(len(ends)) + 0.14 * (g - (len(values) - 1) / 2)
         x = [e["estimate"] for e in ends]
         error = np.hstack([_error(e) for e in ends])
         ax.errorbar(x, y, xerr=error, fmt="s" if colour == GREY else "o", color=colour, capsize=2, label=name)
