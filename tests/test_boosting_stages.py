@@ -1,5 +1,7 @@
 """Insertion of later members' latents against the error itself, and planted kinds of latents."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,9 +20,11 @@ def test_the_change_is_that_of_adding_the_latent_to_the_members_before(architect
     rest, changes, nulls, fired = x, [], [], []
     for member in ensemble.members:
         code = member.encode(rest).dense(20)[:, 0]
+        bias = member.decode(replace(member.encode(rest), values=torch.zeros_like(member.encode(rest).values)))[:, 0]
         for i in range(20):
             added = code[:, i, None] * member.W_dec[0, i] / member.scale
             for out, r in ((changes, rest), (nulls, torch.cat([rest[:20].roll(1, 0), rest[20:].roll(1, 0)]))):
+                r = r - bias
                 out.append(((r - added).square().sum(1) - r.square().sum(1)).mean())
             fired.append((code[:, i] > 0).double().mean())
         rest = rest - member(rest)[:, 0]

@@ -20,6 +20,7 @@ DEFAULTS = default_parameters(NOTEBOOKS / f"{NAME}.ipynb")
         ({"member_tokens": 500_000}, "member_tokens = 500000 must be 128 to 400000"),
         ({"member_batch_size": 60_000}, "member_tokens = 50000 must be 60000 to"),
         ({"other_latents": 8}, "other_latents = 8 must be 9 or more"),
+        ({"n_ensembles": 2}, "n_ensembles = 2 must be 3 or more"),
         ({"n_members": 1}, "n_members = 1 must be 2 or more"),
     ],
 )

@@ -27,6 +27,15 @@ def test_curves_have_a_point_for_each_number_of_members_and_one_where_there_are_
     np.testing.assert_allclose(null.get_ydata(), ROWS[:, 0] - 0.1)
 
 
+def test_explained_variance_stands_at_its_l0(ax):
+    l0 = {"bagging": np.array([4.0, 8.0, 12.0]), "single": np.array([5.0])}
+    ep.by_l0(ax, l0, {"bagging": ROWS, "single": ROWS[:1]}, np.array([[8, 0.5], [16, 0.7]])).legend()
+    assert texts(ax) == ["single TopK", "naive bagging", "single"]
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[8, 0.5], [16, 0.7]])
+    np.testing.assert_allclose(ax.containers[0].lines[0].get_xydata(), np.stack([l0["bagging"], ROWS[:, 0]], axis=1))
+    assert ax.get_xscale() == "log"
+
+
 def test_the_plane_holds_every_method_the_frontier_and_the_reference(ax):
     points = {name: np.array([[1.0 + i, 9.0], [2.0, 5.0 + i]]) for i, name in enumerate(ep.PLANE_STYLES)}
     ep.plane(ax, points, "L0", reference=np.ones((4, 2)), frontier=points["bagging"])

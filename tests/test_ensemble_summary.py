@@ -10,6 +10,7 @@ from ensembles_made import activations, boosted, stack
 from sae_utils.analysis import ensemble_summary
 from sae_utils.analysis.bagging_gain import GROUPS, correlation, pair_gains, pair_overlaps, slope
 from sae_utils.analysis.ensembles import profile
+from sae_utils.analysis.intervals import JACKKNIFE
 from sae_utils.analysis.seeds import overlap_of_pairs
 from sae_utils.data.activations import TensorSource
 from sae_utils.data.errors import InputError
@@ -24,7 +25,7 @@ X = activations(1200)
 
 @pytest.fixture(scope="module")
 def bags():
-    return [Ensemble.bag(stack(n_seeds=6), [3 * r, 3 * r + 1, 3 * r + 2]) for r in range(2)]
+    return [Ensemble.bag(stack(n_seeds=9), [3 * r, 3 * r + 1, 3 * r + 2]) for r in range(3)]
 
 
 def test_reconstruction_is_that_of_the_first_members(bags):
@@ -45,20 +46,41 @@ def test_learned_weights_come_from_the_other_tokens(bags):
     assert found[1, 2] > evaluated[1].mse(evaluated[1].least_squares(3))
 
 
+def both_metrics(ensembles):
+    profiles = ensemble_summary.profiles(ensembles, X)
+    return ensemble_summary.dictionary_metrics(ensembles, profiles, X), ensemble_summary.stabilities(
+        ensembles, profiles
+    )
+
+
+def test_a_member_by_itself_is_the_mean_over_members(bags):
+    """So a bag is above it in explained variance, or equal, whatever the members."""
+    profiles = ensemble_summary.profiles(bags, X)
+    found, whole = ensemble_summary.single_members(profiles), ensemble_summary.reconstruction(profiles)
+    for r, bag in enumerate(bags):
+        alone = [evaluate(member, [X]) for member in bag.members]
+        assert found["mse"][r, 0] == pytest.approx(np.mean([q.mse.item() for q in alone]), rel=1e-5)
+        assert found["l0"][r, 0] == pytest.approx(np.mean([q.l0.item() for q in alone]), rel=1e-6)
+        assert found["relative_sparsity"][r, 0] == pytest.approx(found["l0"][r, 0] / 20)
+    assert (whole["explained_variance"][:, -1:] >= found["explained_variance"]).all()
+
+
 def test_metrics_are_of_alive_latents(bags):
     """A latent that never fires changes none of them, whatever its decoder row."""
     with torch.no_grad():
         for bag in bags:
             bag.members[1].b_enc[0, 4] = -100
-    before = ensemble_summary.dictionary_metrics(bags, ensemble_summary.profiles(bags, X), X)
+    before, stable = both_metrics(bags)
     with torch.no_grad():
         for bag in bags:
             bag.W_dec[0, 24] = bag.W_dec[0, 3]
-    after = ensemble_summary.dictionary_metrics(bags, ensemble_summary.profiles(bags, X), X)
+    after, stable_after = both_metrics(bags)
     assert before["alive"][0].tolist() == [20, 39, 59]
     for name, values in before.items():
-        if name != "stability_decoders":
-            np.testing.assert_array_equal(values, after[name])
+        np.testing.assert_array_equal(values, after[name])
+    for name in ("stability", "stability_uniform", "stability_decoders"):
+        for pair, values in stable[name].items():
+            np.testing.assert_allclose(values, stable_after[name][pair], atol=1e-6)
     assert (before["diversity"] <= before["alive"]).all()
 
 
@@ -80,7 +102,7 @@ def test_the_gain_of_a_pair_is_half_the_relative_disagreement(bags):
 
 
 def test_overlaps_of_a_bag_are_those_of_its_stack(bags):
-    members = stack(n_seeds=6)
+    members = stack(n_seeds=9)
     alive = torch.ones(3, 20, dtype=torch.bool)
     alive[1, 7] = False
     p = profile(bags[0], X.split(300))
@@ -125,7 +147,9 @@ def test_slope_over_kinds():
 
 
 def test_boosted_ensembles_have_the_same_summary():
-    ensembles = [boosted(), boosted()]
-    found = ensemble_summary.dictionary_metrics(ensembles, ensemble_summary.profiles(ensembles, X), X)
-    assert found["stability"] == pytest.approx(1.0)  # the same twice
-    assert (found["stability_uniform"] < 1).all()
+    structure, found = both_metrics([boosted() for _ in range(3)])
+    assert structure["connectivity"].shape == structure["connectivity_null"].shape == (3, 3)
+    np.testing.assert_allclose(ensemble_summary.pair_rows(found["stability"]), 1.0)  # the same three times
+    lead = ensemble_summary.pair_lead(found["stability"], found["stability_decoders"])
+    assert lead.estimate == pytest.approx(np.mean([v[-1] for v in found["stability_excess"].values()]))
+    assert lead.low > 0 and lead.method == JACKKNIFE

@@ -2,7 +2,9 @@
 
 The measure is paper B's, of stitching (arXiv 2502.04878): a latent is *novel* if inserting it alone lowers the error.
 Here member j's latent is inserted into the ensemble of the members before it, with the activation it has on their
-residual r. With z its activation in raw units and d its decoder row, the change in MSE is E|z d|^2 - 2 E z <r, d>.
+residual, beside that member's bias: a latent is not to be praised for the part of the residual that is always there.
+With r what bias and members before leave, z the activation in raw units and d the decoder row, the change in MSE is
+E|z d|^2 - 2 E z <r, d>.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +27,7 @@ KINDS = ("dead", "noise", "repeated", "found again", "orphan")
 class Insertions:
     """By latent of the ensemble: the change in MSE, raw units, if it alone is inserted into the members before its own.
 
-    A latent of the first member is inserted into nothing.
+    The bias of its own member is there already; a latent of the first member is inserted into that alone.
     """
 
     change: Float[np.ndarray, " n"]
@@ -53,9 +55,10 @@ def insertions(ensemble: Ensemble, batches: Iterable[Float[Tensor, "batch d_in"]
         for (code, output), member, (own, by_chance, count) in zip(ensemble.parts(rest), members, sums, strict=True):
             tokens, latents, values = active(code, 0)
             values, rows = values / member.scale.double(), member.W_dec[0].double()
+            bias = member.mean.double() + member.b_dec[0].double() / member.scale.double()
             square = torch.zeros_like(own).scatter_add_(0, latents, values.square()) * rows.square().sum(-1)
             for total, residual in ((own, rest), (by_chance, rest.roll(1, 0))):
-                moment = sum_by_latent(residual.double(), tokens, latents, values, len(own))
+                moment = sum_by_latent(residual.double() - bias, tokens, latents, values, len(own))
                 total += square - 2 * (moment * rows).sum(-1)
             count += torch.bincount(latents, minlength=len(own))
             rest = rest - output

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_utils.analysis.diversity import stability
+from sae_utils.analysis.diversity import stability_of_pairs
 from sae_utils.analysis.intervals import Interval, jackknife
 from sae_utils.analysis.seeds import Pairs
 from sae_utils.analysis.shared_groups import Group, disjoint_sets, groups, random_groups
@@ -41,7 +41,7 @@ def agreement(
         chance = [random_groups(alive, members, len(g), rng) for members, g in zip(sets, found, strict=True)]
         for name, both in (("consensus", found), ("random", chance)):
             rows = [mean_rows(decoders, g) for g in both]
-            out[name][sets] = float(stability(rows, [np.zeros(len(r), dtype=int) for r in rows]).mean())
+            out[name][sets] = float(stability_of_pairs(rows, [np.zeros(len(r), dtype=int) for r in rows])[0, 1][0])
         out["size"][sets] = float(np.mean([len(g) for g in found])) / alive.shape[1]
     return out
 

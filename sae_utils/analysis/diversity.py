@@ -8,6 +8,7 @@ number of rows, so it says nothing without a null of as many random directions (
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from sae_utils.data.errors import InputError
 
 THRESHOLD = 0.7  # the cosine from which two latents are not diverse
 BLOCK = 1024  # rows compared at once
+PairsOfRuns = dict[tuple[int, int], Float[np.ndarray, " J"]]
 
 
 def nearest_by_group(
@@ -53,7 +55,7 @@ def connectivity(code: sparse.csr_matrix, member: Int[np.ndarray, " n"]) -> Floa
     """Share of the ordered pairs of latents that are never active on one token, for the first 1, 2, .. J members.
 
     1 - ||C||_0 / m^2 with C = Z^T Z over the tokens of ``code`` [tokens, n]; a latent that fires is active with itself.
-    More tokens can only lower it, so compare at the same number.
+    More tokens can only lower it, so compare at the same number, and with ``connectivity_null``.
     """
     active = (code != 0).astype(np.float32)
     together = (active.T @ active).tocoo()
@@ -64,30 +66,38 @@ def connectivity(code: sparse.csr_matrix, member: Int[np.ndarray, " n"]) -> Floa
     return 1 - pairs / sizes.astype(float) ** 2
 
 
-def stability(
-    runs: Sequence[Float[Tensor, "n d"]], members: Sequence[Int[np.ndarray, " n"]]
-) -> Float[np.ndarray, "runs J"]:
-    """For each run, the mean over its latents of the largest cosine to any latent of any other run.
+def connectivity_null(
+    frequency: Float[np.ndarray, " n"], member: Int[np.ndarray, " n"], n_tokens: int
+) -> Float[np.ndarray, " J"]:
+    """``connectivity`` to be expected on ``n_tokens`` if latents fired independently, with the given frequencies."""
+    together = np.outer(frequency, frequency)
+    np.fill_diagonal(together, frequency)  # a latent that fires is active with itself
+    never = (1 - together) ** n_tokens
+    return np.array([never[np.ix_(member <= j, member <= j)].mean() for j in range(int(member.max()) + 1)])
 
-    Of the first 1, 2, .. J members of every run; ``members`` has the member of each latent. Raises InputError with
-    fewer than two runs, and for a run whose first member has no latent.
+
+def stability_of_pairs(runs: Sequence[Float[Tensor, "n d"]], members: Sequence[Int[np.ndarray, " n"]]) -> PairsOfRuns:
+    """For each two runs i < j, the largest cosine of a latent to any of the other run, mean over each, mean of both.
+
+    The two directions have one matrix of cosines, so a pair is one observation; the paper takes all other runs of a
+    latent together. Of the first 1, 2, .. J members of both; ``members`` has the member of each latent. Raises
+    InputError with fewer than two runs, and for a run whose first member has no latent.
     """
     if len(runs) < 2 or not all((member == 0).any() for member in members):
         raise InputError(f"stability needs two runs or more, with latents, not {[len(rows) for rows in runs]}")
     n_members = 1 + max(int(member.max()) for member in members)
-    found = np.zeros((len(runs), n_members))
-    for i, (rows, member) in enumerate(zip(runs, members, strict=True)):
-        others = torch.cat([other for j, other in enumerate(runs) if j != i])
-        group = np.concatenate([other for j, other in enumerate(members) if j != i])
-        nearest = np.maximum.accumulate(nearest_by_group(rows, others, group), axis=1)
-        for j in range(n_members):
-            found[i, j] = nearest[member <= j, min(j, nearest.shape[1] - 1)].mean()
-    return found
+
+    def one_way(i: int, j: int) -> Float[np.ndarray, " J"]:
+        nearest = np.maximum.accumulate(nearest_by_group(runs[i], runs[j], members[j]), axis=1)
+        last = nearest.shape[1] - 1
+        return np.array([nearest[members[i] <= n, min(n, last)].mean() for n in range(n_members)])
+
+    return {(i, j): (one_way(i, j) + one_way(j, i)) / 2 for i, j in combinations(range(len(runs)), 2)}
 
 
 def stability_null(
     members: Sequence[Int[np.ndarray, " n"]], spread: Float[Tensor, "d d"], seed: int = 0
-) -> Float[np.ndarray, "runs J"]:
-    """``stability`` of runs of as many random directions, drawn from N(0, ``spread``)."""
+) -> PairsOfRuns:
+    """``stability_of_pairs`` of runs of as many random directions, drawn from N(0, ``spread``)."""
     generator = torch.Generator().manual_seed(seed)
-    return stability([directions(len(member), spread, generator) for member in members], members)
+    return stability_of_pairs([directions(len(member), spread, generator) for member in members], members)

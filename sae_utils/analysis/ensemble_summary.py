@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_utils.analysis import diversity
 from sae_utils.analysis.ensembles import Profile, profile
 from sae_utils.analysis.insertion import code_matrix
-from sae_utils.analysis.intervals import Interval
+from sae_utils.analysis.intervals import Interval, jackknife_over_seeds
 from sae_utils.analysis.novelty import over_seeds
 from sae_utils.analysis.nulls import UNIFORM, second_moment
 from sae_utils.dictionary.ensemble import Ensemble
@@ -18,7 +18,7 @@ from sae_utils.dictionary.rivals import Rivals
 from sae_utils.dictionary.sae import SAE
 
 BATCH = 512
-CONNECTIVITY_TOKENS = 1_000  # with many more, every two latents of a dictionary of hundreds meet on some token
+CONNECTIVITY_TOKENS = 100  # with many more, every two latents of a dictionary of hundreds meet on some token
 FITTED = ("mse", "fvu", "explained_variance")
 
 
@@ -46,33 +46,68 @@ def reconstruction(
     }
 
 
+def single_members(evaluated: Sequence[Profile]) -> dict[str, Float[np.ndarray, "R 1"]]:
+    """The metrics of ``reconstruction`` for a member by itself: the mean over the members of each bag."""
+    out = {name: [np.mean([getattr(p, name)(w) for w in np.eye(p.n_members)]) for p in evaluated] for name in FITTED}
+    out["l0"] = [p.l0[-1] / p.n_members for p in evaluated]
+    out["relative_sparsity"] = [p.l0[-1] / sum(p.widths) for p in evaluated]
+    return {name: np.array(values)[:, None] for name, values in out.items()}
+
+
 def dictionary_metrics(
     ensembles: Sequence[Ensemble], evaluated: Sequence[Profile], x: Float[Tensor, "n d_in"]
 ) -> dict[str, Float[np.ndarray, "R J"]]:
-    """Connectivity, diversity and stability of the alive latents of the first 1, 2, .. J members.
+    """Connectivity and diversity of the alive latents of the first 1, 2, .. J members, and how many are alive.
+
+    ``connectivity_null`` is that of latents which fire independently, as often as these on the evaluated tokens.
+    """
+    tokens = x[:CONNECTIVITY_TOKENS]
+    out: dict[str, list] = {name: [] for name in ("connectivity", "connectivity_null", "diversity", "alive")}
+    for e, p, rows, member in zip(ensembles, evaluated, *_alive_latents(ensembles, evaluated), strict=True):
+        alive = p.firing_frequency > 0
+        code = code_matrix(e.encode(tokens), 0, len(alive))[:, alive]
+        out["connectivity"].append(diversity.connectivity(code, member))
+        out["connectivity_null"].append(diversity.connectivity_null(p.firing_frequency[alive], member, len(tokens)))
+        out["diversity"].append(diversity.diversity(rows, member))
+        out["alive"].append(np.bincount(member).cumsum())
+    return {name: np.array(values) for name, values in out.items()}
+
+
+def stabilities(ensembles: Sequence[Ensemble], evaluated: Sequence[Profile]) -> dict[str, diversity.PairsOfRuns]:
+    """Stability of the alive latents for each two ensembles of one kind, of the first 1, 2, .. J members.
 
     Beside ``stability``, two nulls of as many random directions: ``stability_uniform``, and ``stability_decoders``,
-    which point where the decoder rows of these ensembles point as a whole.
+    which point where the decoder rows of these ensembles point as a whole. ``stability_excess`` is what is above that.
     """
+    rows, members = _alive_latents(ensembles, evaluated)
+    own = diversity.stability_of_pairs(rows, members)
+    null = diversity.stability_null(members, second_moment(torch.cat(rows)))
+    return {
+        "stability": own,
+        f"stability_{UNIFORM}": diversity.stability_null(members, torch.eye(rows[0].shape[1])),
+        "stability_decoders": null,
+        "stability_excess": {pair: own[pair] - null[pair] for pair in own},
+    }
+
+
+def _alive_latents(
+    ensembles: Sequence[Ensemble], evaluated: Sequence[Profile]
+) -> tuple[list[Float[Tensor, "n d"]], list[Int[np.ndarray, " n"]]]:
+    """Decoder rows and member numbers of the latents that fire."""
     alive = [p.firing_frequency > 0 for p in evaluated]
     rows = [e.W_dec[0, torch.from_numpy(a)].cpu() for e, a in zip(ensembles, alive, strict=True)]
-    members = [p.member_of_latent[a] for p, a in zip(evaluated, alive, strict=True)]
-    codes = [
-        code_matrix(e.encode(x[:CONNECTIVITY_TOKENS]), 0, len(a))[:, a] for e, a in zip(ensembles, alive, strict=True)
-    ]
-    return {
-        "connectivity": np.array([diversity.connectivity(c, m) for c, m in zip(codes, members, strict=True)]),
-        "diversity": np.array([diversity.diversity(r, m) for r, m in zip(rows, members, strict=True)]),
-        "alive": np.array([np.bincount(m).cumsum() for m in members]),
-        "stability": diversity.stability(rows, members),
-        f"stability_{UNIFORM}": diversity.stability_null(members, torch.eye(rows[0].shape[1])),
-        "stability_decoders": diversity.stability_null(members, second_moment(torch.cat(rows))),
-    }
+    return rows, [p.member_of_latent[a] for p, a in zip(evaluated, alive, strict=True)]
 
 
 def interval_rows(values: Float[np.ndarray, "R J"]) -> Float[np.ndarray, "J 3"]:
     """Mean over ensembles with Student's interval, for each number of members: estimate, low, high."""
     return np.array([[i.estimate, i.low, i.high] for i in (over_seeds(column) for column in np.asarray(values).T)])
+
+
+def pair_rows(values: diversity.PairsOfRuns) -> Float[np.ndarray, "J 3"]:
+    """``interval_rows`` for numbers of pairs of ensembles, with the jackknife that leaves out an ensemble's pairs."""
+    n = len(next(iter(values.values())))
+    return np.array([jackknife_over_seeds({pair: v[j] for pair, v in values.items()}).ends for j in range(n)])
 
 
 def last(metrics: Mapping[str, Float[np.ndarray, "R J"]], name: str) -> Float[np.ndarray, " R"]:
@@ -85,6 +120,11 @@ def lead(
 ) -> Interval:
     """By how much the whole ensembles of ``one`` are above those of ``other`` in a metric, ensemble by ensemble."""
     return over_seeds(last(one, name) - last(other, name))
+
+
+def pair_lead(one: diversity.PairsOfRuns, other: diversity.PairsOfRuns) -> Interval:
+    """``lead`` for numbers of pairs of ensembles, with the jackknife. Raises InputError with fewer than three."""
+    return jackknife_over_seeds({pair: float(one[pair][-1] - other[pair][-1]) for pair in one})
 
 
 def as_ensembles(rivals: Rivals) -> dict[str, list[Ensemble]]:

@@ -36,20 +36,38 @@ def by_members(ax: Axes, curves: Mapping[str, Float[np.ndarray, "J 3"]], ylabel:
     """
     for name, rows in curves.items():
         x = np.arange(1, len(rows) + 1) if len(rows) > 1 else np.array([n_members if name == "expanded" else 1])
-        middle, low, high = np.asarray(rows).T
-        style = "-" if len(rows) > 1 else "none"
-        ax.errorbar(
-            x,
-            middle,
-            yerr=[middle - low, high - middle],
-            marker=MARKERS[name],
-            linestyle=style,
-            color=COLOURS[name],
-            capsize=2,
-            label=METHOD_WORDS.get(name, name),
-        )
+        _with_intervals(ax, x, name, rows)
     ax.set(xlabel="members J", ylabel=ylabel)
     ax.set_xticks(range(1, n_members + 1))
+    return ax
+
+
+def _with_intervals(ax: Axes, x: Float[np.ndarray, " J"], name: str, rows: Float[np.ndarray, "J 3"]) -> None:
+    """One method's estimates and intervals, joined where there are several."""
+    middle, low, high = np.asarray(rows).T
+    ax.errorbar(
+        x,
+        middle,
+        yerr=[middle - low, high - middle],
+        marker=MARKERS[name],
+        linestyle="-" if len(rows) > 1 else "none",
+        color=COLOURS[name],
+        capsize=2,
+        label=METHOD_WORDS.get(name, name),
+    )
+
+
+def by_l0(
+    ax: Axes,
+    l0: Mapping[str, Float[np.ndarray, " J"]],
+    curves: Mapping[str, Float[np.ndarray, "J 3"]],
+    reference: Float[np.ndarray, "m 2"],
+) -> Axes:
+    """Explained variance against total L0: a point for each J, and single TopK SAEs as ``reference``."""
+    ax.plot(*np.asarray(reference).T, "x--", color=GREY, linewidth=1, label="single TopK")
+    for name, rows in curves.items():
+        _with_intervals(ax, l0[name], name, rows)
+    ax.set(xscale="log", xlabel="total L0 (active latents per token)", ylabel="explained variance")
     return ax
 
 

@@ -105,6 +105,7 @@ class BaggingAndBoostingParameters(SeedParameters):
         super().__post_init__()
         for name, low, high in (
             ("n_seeds", 5, 10**9),
+            ("n_ensembles", 3, 10**9),  # for an interval over pairs of them
             ("at_least", 2, (self.n_seeds - 1) // 2),
             ("member_latents", self.k * self.n_members, 10**9),
             ("member_tokens", self.member_batch_size, self.n_tokens),
