@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogFormatter, PercentFormatter
 
 from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, PINK
 
@@ -68,6 +68,8 @@ def by_l0(
     for name, rows in curves.items():
         _with_intervals(ax, l0[name], name, rows)
     ax.set(xscale="log", xlabel="total L0 (active latents per token)", ylabel="explained variance")
+    ax.xaxis.set_major_formatter(LogFormatter())  # plain numbers
+    ax.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.4)))
     return ax
 
 
