@@ -1,5 +1,6 @@
 """Figures of sweeps: what is drawn where, from arrays."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from sae_utils.report import sweep_plots
@@ -60,3 +61,12 @@ def test_bars_say_l0_and_explained_variance_and_mark_a_wrong_l0(ax):
     expected = [*arrays()["shared_strict"][:, 0], *arrays()["agree"][:, 0]]
     np.testing.assert_allclose(heights, expected)
     assert sweep_plots.MEASURES["agree"][2] in [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_a_legend_is_no_wider_than_its_axes():
+    for n_axes, figwidth in ((2, 8.4), (1, 8)):
+        fig, axes = plt.subplots(1, n_axes, figsize=(figwidth, 3.4), squeeze=False)
+        drawn = overlap_bars(axes[0, 0], arrays(), list(MEASURES))
+        fig.draw_without_rendering()
+        assert drawn.get_legend().get_window_extent().width <= drawn.get_window_extent().width
+        plt.close(fig)

@@ -17,6 +17,8 @@ MEASURES = {
     "agree": (ORANGE, "^", "both matchings agree"),
 }
 
+LEGEND_COLUMN = 2.3  # inches; a wider legend would squeeze the axes
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -99,5 +101,7 @@ def _short(value: float) -> str:
 
 
 def _legend_above(ax: Axes, **options) -> None:
-    """A legend over the axes, since data may be anywhere in them."""
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, fontsize="small", **options)
+    """A legend over the axes, since data may be anywhere in them; as many columns as are no wider than the axes."""
+    width = ax.figure.get_figwidth() / ax.get_gridspec().ncols
+    columns = max(1, int(width // LEGEND_COLUMN))
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, fontsize="small", **options)
