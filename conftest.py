@@ -17,6 +17,8 @@ import math
 import os
 import re
 
+import pytest
+
 RTOL = 2e-2
 ATOL = 1e-2
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w])|(?<!\w)[-+]?(?:nan|inf)(?!\w)")
@@ -65,3 +67,25 @@ def pytest_collection_modifyitems(items):
         if type(item).__name__ == "IPyNbCell":
             exact = item.sanitize
             item.sanitize = lambda text, exact=exact: Tolerant(exact(text)) if isinstance(text, str) else text
+
+
+@pytest.fixture
+def style():
+    """The project's style of figures for the length of a test: no window, nothing left open."""
+    import matplotlib.pyplot as plt
+
+    from sae_utils.report import plots
+
+    with plt.rc_context():
+        plt.switch_backend("agg")
+        plots.use_style()
+        yield
+        plt.close("all")
+
+
+@pytest.fixture
+def ax(style):
+    """Axes of a figure of their own."""
+    import matplotlib.pyplot as plt
+
+    return plt.figure().add_subplot()
