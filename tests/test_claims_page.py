@@ -52,6 +52,11 @@ def test_a_claim_that_two_notebooks_answer_has_two_rows():
     assert [row[-2:] for row in rows] == [["holds", "01_seeds"], ["does not hold at this scale", "02_more"]]
 
 
+def test_verdicts_on_no_papers_claim_are_left_out():
+    own = {"00_language_model": [{"text": "Better than n-grams.", "verdict": "holds"}]}
+    assert claims_page([], own, "laptop") == claims_page([], {}, "laptop")
+
+
 def test_bars_and_line_ends_stay_within_their_cell():
     claim = Claim(**ENTRY | {"text": "P(a|b)\nis large."})
     line = next(line for line in claims_page([claim], {}, "laptop").splitlines() if "A-1" in line)
