@@ -8,8 +8,9 @@ from sae_utils.analysis.insertion import insert
 from sae_utils.analysis.matching import compare
 from sae_utils.data.activations import Normalisation
 from sae_utils.data.errors import InputError
-from sae_utils.dictionary.checkpoints import load_ensemble, load_sae, save_ensemble
+from sae_utils.dictionary.checkpoints import load_sae
 from sae_utils.dictionary.ensemble import Ensemble
+from sae_utils.dictionary.ensemble_checkpoints import load_ensemble, save_ensemble
 from sae_utils.dictionary.metrics import evaluate
 from sae_utils.dictionary.sae import SparseCode
 

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from sae_utils.data.errors import InputError
 from sae_utils.data.tensor_files import read_safetensors
-from sae_utils.dictionary.ensemble import Ensemble
 from sae_utils.dictionary.sae import SAE, SAEConfig
 
 FORMAT = "sae_utils/1"
@@ -96,26 +95,3 @@ def load_sae(path: Path, device: str = "cpu") -> SAE:
     sae = SAE(SAEConfig(**about["config"]), about["seeds"], about["hook_point"])
     sae.load_state_dict(tensors)
     return sae.to(device)
-
-
-def save_ensemble(ensemble: Ensemble, path: Path) -> None:
-    """Write an ensemble with each member's config, seed and normalisation, and the weights."""
-    about = {
-        "configs": [asdict(member.config) for member in ensemble.members],
-        "seeds": [member.seeds for member in ensemble.members],
-        "hook_point": ensemble.hook_point,
-        "sequential": ensemble.sequential,
-    }
-    tensors = {f"{j}.{name}": t for j, member in enumerate(ensemble.members) for name, t in member.state_dict().items()}
-    write_tensors(Path(path), "ensemble", {**tensors, "weights": ensemble.weights}, about)
-
-
-def load_ensemble(path: Path, device: str = "cpu") -> Ensemble:
-    """The ensemble that ``save_ensemble`` wrote. Raises InputError as ``read_tensors`` does."""
-    tensors, about = read_tensors(Path(path), "ensemble")
-    members = []
-    for j, (config, seeds) in enumerate(zip(about["configs"], about["seeds"], strict=True)):
-        sae, start = SAE(SAEConfig(**config), seeds, about["hook_point"]), f"{j}."
-        sae.load_state_dict({name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)})
-        members.append(sae)
-    return Ensemble(members, tensors["weights"].tolist(), about["sequential"]).to(device)
