@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sae_utils.report import ensemble_plots as ep
+from sae_utils.report import plots
 
 ROWS = np.array([[0.5, 0.4, 0.6], [0.7, 0.65, 0.8], [0.8, 0.79, 0.81]])
 
@@ -15,7 +16,7 @@ def texts(ax):
 def test_curves_have_a_point_for_each_number_of_members_and_one_where_there_are_none(ax):
     ep.by_members(ax, {"bagging": ROWS, "expanded": ROWS[:1], "single": ROWS[2:]}, "share", 3)
     ep.null_lines(ax, {"bagging": ROWS - 0.1, "expanded": ROWS[:1]}, 3, "random")
-    ep.legend_above(ax)
+    plots.legend_above(ax)
     bagging, expanded, single = (container.lines[0] for container in ax.containers)
     np.testing.assert_array_equal(bagging.get_xdata(), [1, 2, 3])
     np.testing.assert_allclose(bagging.get_ydata(), ROWS[:, 0])

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from sae_utils.report.plots import GREY
-from sae_utils.report.probing_plots import METHODS, legend_above
+from sae_utils.report.plots import GREY, estimates_and_errors, legend_above
+from sae_utils.report.probing_plots import METHODS
 
 
 def before_and_after(
@@ -51,9 +51,8 @@ def score_curves(
     ax.axhline(0, color=GREY, linewidth=0.6)
     for i, (name, rows) in enumerate(curves.items()):
         colour, marker, label = METHODS[name]
-        middle, low, high = rows.T
+        middle, error = estimates_and_errors(rows)
         shift = ns * 1.05 ** (i - (len(curves) - 1) / 2)
-        error = [middle - low, high - middle]
         ax.errorbar(shift, middle, yerr=error, fmt=f"{marker}-", color=colour, capsize=2, linewidth=1.2, label=label)
     ax.set_xscale("log")
     ax.set_xticks(ns, [f"{n:g}" for n in ns])

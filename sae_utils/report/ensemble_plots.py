@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
-from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, PINK
+from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, PINK, estimates_and_errors, log_axis
 
 BLACK = "#000000"
 COLOURS = {"bagging": BLUE, "boosting": ORANGE, "expanded": GREEN, "single": PINK}
 MARKERS = {"bagging": "o", "boosting": "s", "expanded": "^", "single": "D"}
 KIND_COLOURS = ("#DDDDDD", GREY, "#F0E442", GREEN, BLUE)  # dead, noise, repeated, found again, orphan
+MANY = 1e6  # from here on a cost is written as a power of ten
 METHOD_WORDS = {"bagging": "naive bagging"}
 # Of the planes of error and cost: colour, marker, line; open markers for weights that are fitted.
 PLANE_STYLES = {
@@ -44,11 +45,11 @@ def by_members(ax: Axes, curves: Mapping[str, Float[np.ndarray, "J 3"]], ylabel:
 
 def _with_intervals(ax: Axes, x: Float[np.ndarray, " J"], name: str, rows: Float[np.ndarray, "J 3"]) -> None:
     """One method's estimates and intervals, joined where there are several."""
-    middle, low, high = np.asarray(rows).T
+    middle, error = estimates_and_errors(rows)
     ax.errorbar(
         x,
         middle,
-        yerr=[middle - low, high - middle],
+        yerr=error,
         marker=MARKERS[name],
         linestyle="-" if len(rows) > 1 else "none",
         color=COLOURS[name],
@@ -67,9 +68,8 @@ def by_l0(
     ax.plot(*np.asarray(reference).T, "x--", color=GREY, linewidth=1, label="single TopK")
     for name, rows in curves.items():
         _with_intervals(ax, l0[name], name, rows)
-    ax.set(xscale="log", xlabel="total L0 (active latents per token)", ylabel="explained variance")
-    ax.xaxis.set_major_formatter(LogFormatter())  # plain numbers
-    ax.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.4)))
+    ax.set(xlabel="total L0 (active latents per token)", ylabel="explained variance")
+    log_axis(ax.xaxis)
     return ax
 
 
@@ -109,16 +109,11 @@ def plane(
     every = np.concatenate([np.asarray(rows) for rows in points.values()])
     low, high = every.min(axis=0), every.max(axis=0)
     ax.set_xlim(0.7 * low[0], 1.4 * high[0])
-    log_errors(ax)
     ax.set_ylim(0.8 * low[1], 1.2 * high[1])
+    log_axis(ax.yaxis, np.log10(high[1] / low[1]))
+    if high[0] < MANY:
+        log_axis(ax.xaxis, np.log10(high[0] / low[0]))
     return ax
-
-
-def log_errors(ax: Axes) -> None:
-    """A logarithmic axis of errors with plain numbers."""
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter("{x:g}")
 
 
 def ambiguity(ax: Axes, members: Float[np.ndarray, "J 3"], bag: Float[np.ndarray, "J 3"]) -> Axes:
@@ -126,8 +121,8 @@ def ambiguity(ax: Axes, members: Float[np.ndarray, "J 3"], bag: Float[np.ndarray
     x = np.arange(1, len(members) + 1)
     ax.fill_between(x, bag[:, 0], members[:, 0], color=BLUE, alpha=0.2, linewidth=0, label="disagreement")
     ax.plot(x, members[:, 0], "--", color=GREY, label="mean of the members")
-    ax.errorbar(x, bag[:, 0], yerr=[bag[:, 0] - bag[:, 1], bag[:, 2] - bag[:, 0]], color=BLUE, marker="o", capsize=2,
-                label="bag")  # fmt: skip
+    middle, error = estimates_and_errors(bag)
+    ax.errorbar(x, middle, yerr=error, color=BLUE, marker="o", capsize=2, label="bag")
     ax.set(xlabel="members J", ylabel="MSE per token (held-out)", ylim=(0, None))
     ax.set_xticks(x)
     return ax
@@ -167,15 +162,10 @@ def points_with_intervals(
 ) -> Axes:
     """One line of text and one interval for each entry, from top to bottom; nulls as grey bars."""
     y = np.arange(len(rows))[::-1]
-    middle, low, high = np.asarray(rows).T
-    ax.errorbar(middle, y, xerr=[middle - low, high - middle], fmt="o", color=BLUE, capsize=3)
+    middle, error = estimates_and_errors(rows)
+    ax.errorbar(middle, y, xerr=error, fmt="o", color=BLUE, capsize=3)
     if nulls is not None:
         ax.plot(nulls, y, "|", color=GREY, markersize=14, markeredgewidth=2, label="latents chosen at random")
     ax.set_yticks(y, names)
     ax.set(xlabel=xlabel, ylim=(-0.6, len(rows) - 0.4))
     return ax
-
-
-def legend_above(ax: Axes, ncols: int = 2) -> None:
-    """A legend over the axes, since data may be anywhere in them."""
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=ncols, borderaxespad=0.2)

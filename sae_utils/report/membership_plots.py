@@ -5,8 +5,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from sae_utils.report.plots import BLUE, GREY, ORANGE
-from sae_utils.report.seed_plots import legend_above
+from sae_utils.report.plots import BLUE, GREY, ORANGE, estimates_and_errors, legend_above
 
 
 def histogram(ax: Axes, shares: Float[np.ndarray, "S 3"], null: Float[np.ndarray, " S"]) -> Axes:
@@ -15,9 +14,9 @@ def histogram(ax: Axes, shares: Float[np.ndarray, "S 3"], null: Float[np.ndarray
     ``shares`` holds estimate, low and high; ``null`` is the largest share that random dictionaries reached.
     """
     n = np.arange(1, len(shares) + 1)
-    middle, low, high = shares.T
+    middle, error = estimates_and_errors(shares)
     ax.bar(n, middle, width=0.7, color=BLUE, label="trained dictionaries")
-    ax.errorbar(n, middle, yerr=[middle - low, high - middle], fmt="none", ecolor="black", elinewidth=1, capsize=3)
+    ax.errorbar(n, middle, yerr=error, fmt="none", ecolor="black", elinewidth=1, capsize=3)
     ax.hlines(null, n - 0.45, n + 0.45, color=GREY, linewidth=2, label="random directions, largest")
     ax.set(xlabel="number of dictionaries that a latent is found in", ylabel="share of latents", ylim=(0, None))
     ax.set_xticks(n)
@@ -38,13 +37,13 @@ def only_in_one(
     ``curve`` holds x, the law with an offset and the law without; ``floor`` is the offset's estimate, low and high.
     """
     n = np.arange(2, 2 + len(shares))
-    middle, low, high = shares.T
+    middle, error = estimates_and_errors(shares)
     x, law, plain = curve
     ax.axhspan(floor[1], floor[2], color=ORANGE, alpha=0.15, linewidth=0)
     ax.axhline(floor[0], color=ORANGE, linewidth=1, label="floor, 95 % interval")
     ax.plot(x, law, color=BLUE, label="power law with a floor")
     ax.plot(x, plain, color=BLUE, linestyle="--", label="power law without")
-    ax.errorbar(n, middle, yerr=[middle - low, high - middle], fmt="o", color="black", capsize=3, label="measured")
+    ax.errorbar(n, middle, yerr=error, fmt="o", color="black", capsize=3, label="measured")
     ax.plot(n, middle[0] ** (n - 1), ":", color="black", label="if each found independently")
     ax.plot(n, null, "s", color=GREY, markersize=4, label="random directions")
     ax.set(xlim=(1.6, x[-1]), ylim=(0, 1.05), xlabel="number of dictionaries", ylabel="share found in one only")

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, PINK
+from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, PINK, estimates_and_errors, legend_above
 
 # Colour, marker and label of every kind of dictionary; both figures of probing and of debiasing use them.
 METHODS = {
@@ -46,10 +46,8 @@ def accuracy_by_k(
     for i, (name, rows) in enumerate(intervals.items()):
         colour, marker, label = METHODS[name]
         shift = x + 0.7 * ((i + 0.5) / len(intervals) - 0.5)
-        middle, low, high = rows.T
-        ax.errorbar(
-            shift, middle, yerr=[middle - low, high - middle], fmt=marker, color=colour, capsize=2.5, label=label
-        )
+        middle, error = estimates_and_errors(rows)
+        ax.errorbar(shift, middle, yerr=error, fmt=marker, color=colour, capsize=2.5, label=label)
     ax.set_xticks(x, [f"{k} latent{'s' * (k > 1)}" for k in ks])
     ax.set(xlim=(-0.5, len(ks) - 0.5), ylabel="test accuracy, mean over tasks")
     legend_above(ax)
@@ -69,9 +67,8 @@ def accuracy_by_task(
     ax.barh(y, (ceiling - floor)[order], 0.9, floor[order], color="#E8E8E8", label="random latents to all activations")
     for i, (name, rows) in enumerate(intervals.items()):
         colour, marker, label = METHODS[name]
-        middle, low, high = rows[order].T
+        middle, error = estimates_and_errors(rows[order])
         shift = y - 0.76 * ((i + 0.5) / len(intervals) - 0.5)
-        error = [middle - low, high - middle]
         ax.errorbar(middle, shift, xerr=error, fmt=marker, color=colour, markersize=4, elinewidth=1, label=label)
     ax.axvline(0.5, color=GREY, linewidth=0.6)
     ax.set_yticks(y, [tasks[i] for i in order])
@@ -85,18 +82,12 @@ def differences(ax: Axes, rows: Mapping[str, Float[np.ndarray, "ks 3"]], ks: Seq
     colours = (BLUE, ORANGE, GREEN, PINK)
     y = np.arange(len(rows))[::-1]
     for i, k in enumerate(ks):
-        middle, low, high = np.array([values[i] for values in rows.values()]).T
+        middle, error = estimates_and_errors([values[i] for values in rows.values()])
         shift = y - 0.6 * ((i + 0.5) / len(ks) - 0.5)
         label = f"{k} latent{'s' * (k > 1)}"
-        error = [middle - low, high - middle]
         ax.errorbar(middle, shift, xerr=error, fmt="o", color=colours[i % 4], capsize=2.5, label=label)
     ax.axvline(0, color=GREY, linewidth=0.8)
     ax.set_yticks(y, rows)
     ax.set(xlabel="accuracy less that of a single SAE", ylim=(-0.6, len(rows) - 0.4))
     legend_above(ax, ncols=len(ks))
     return ax
-
-
-def legend_above(ax: Axes, ncols: int = 2) -> None:
-    """A legend over the axes, since data may be anywhere in them."""
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=ncols, borderaxespad=0.2)

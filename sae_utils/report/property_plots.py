@@ -6,9 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from sae_utils.report.plots import BLUE, GREY, ORANGE
+from sae_utils.report.plots import BLUE, GREY, ORANGE, estimates_and_errors, legend_above, log_axis
 
 SHARED, ORPHAN = "shared", "orphans"
 COLOURS = {SHARED: BLUE, ORPHAN: ORANGE}
@@ -49,7 +48,7 @@ def distributions(
         if logarithmic:
             low, high = np.log10(max(SMALLEST, pooled.min())), np.log10(max(10 * SMALLEST, pooled.max()))
             bins = np.logspace(low, max(high, low + 1e-3), 25)
-            _logarithmic(ax, high - low)
+            log_axis(ax.xaxis, high - low)
         else:
             bins = np.histogram_bin_edges(pooled, 24)
         for group, v in groups.items():
@@ -69,28 +68,20 @@ def distributions(
     return list(axes[: len(values)])
 
 
-def _logarithmic(ax: Axes, decades: float) -> None:
-    """A logarithmic axis with plain numbers: powers of ten and, where these are few, some multiples of them."""
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1,) if decades > 2 else (1, 3) if decades > 1 else (1, 2, 5)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-
-
 def coefficients(
     ax: Axes, names: Sequence[str], rows: Float[np.ndarray, "P 3"], null: Float[np.ndarray, "draws P"]
 ) -> Axes:
     """Standardised coefficients with their intervals, largest first; grey: the middle 95 % of the null's."""
     order = np.argsort(rows[:, 0])
-    estimate, low, high = rows[order].T
+    estimate, error = estimates_and_errors(rows[order])
     y = np.arange(len(names))
     ends = np.quantile(null[:, order], [0.025, 0.975], axis=0)
     ax.barh(y, ends[1] - ends[0], left=ends[0], height=0.5, color=GREY, alpha=0.35, label="properties dealt anew")
-    ax.errorbar(estimate, y, xerr=[estimate - low, high - estimate], fmt="o", color=BLUE, capsize=3, label="measured")
+    ax.errorbar(estimate, y, xerr=error, fmt="o", color=BLUE, capsize=3, label="measured")
     ax.axvline(0, color=GREY, linewidth=0.8)
     ax.set_yticks(y, [one_line(names[i]) for i in order])
     ax.set_xlabel("change of the log odds of being shared\nper standard deviation of the property")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    legend_above(ax)
     return ax
 
 
@@ -113,5 +104,5 @@ def scores(
         ax.step([0, *x, 1], [1, *share, 0], where="pre", color=colour, linestyle=style, label=label)
     ax.set(xlim=(0.45, 1), ylim=(0, 1.02), ylabel="share of latents at or above")
     ax.set_xlabel("balanced accuracy of the best rule on held-out text")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    legend_above(ax)
     return ax

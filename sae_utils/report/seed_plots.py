@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE
+from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, estimates_and_errors, legend_above
 
 AGREE, DIFFER = "same partner", "different partners"
 CURVES = {"strict": (BLUE, "strict"), "notebook": (ORANGE, "authors' notebook"), "max_cosine": (GREEN, "max cosine")}
@@ -139,9 +139,8 @@ def criteria_side_by_side(
     for i, name in enumerate(names):
         colour = CRITERIA[name].colour
         for rows, shift, face in [(every, 0.3, "white")] * some_dead + [(alive, 0.1, colour)]:
-            middle, low, high = rows[i]
-            span = [[middle - low], [high - middle]]
-            ax.errorbar([middle], [y[i] + shift], xerr=span, fmt="o", color=colour, mfc=face, capsize=3)
+            middle, error = estimates_and_errors(rows[i : i + 1])
+            ax.errorbar(middle, [y[i] + shift], xerr=error, fmt="o", color=colour, mfc=face, capsize=3)
         ax.plot(CRITERIA[name].published, y[i] + 0.1, "D", color="black", markersize=4, mfc="white")
     ax.hlines(y[:-1] - 0.5, 0, 1, color=GREY, linewidth=0.3)
     ax.set(xlim=(-0.02, 1.03), ylim=(-0.6, len(names) - 0.4), xlabel="share of latents, or mean cosine")
@@ -159,8 +158,3 @@ def _criteria_keys(some_dead: bool) -> list[Line2D]:
     for _, marker, label in NULLS.values():
         keys.append(Line2D([], [], color=GREY, marker=marker, markersize=4.5, linestyle="", label=label))
     return keys
-
-
-def legend_above(ax: Axes, **options) -> None:
-    """A legend over the axes, since data may be anywhere in them."""
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, **options)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, SymmetricalLogLocator
 
-from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, PINK
+from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, PINK, estimates_and_errors, legend_above, log_axis
 
 ARCHITECTURES = {
     "topk": (BLUE, "o", "TopK"),
@@ -50,7 +50,7 @@ def cosine_and_change(
     ax.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.set(xlabel="largest decoder cosine", xlim=(min(0.0, float(cosine.min())), 1.02))
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, fontsize="small")
+    legend_above(ax, 1, fontsize="small")
     return ax
 
 
@@ -92,12 +92,11 @@ def shares_by_width(
     for i, (name, rows) in enumerate(shares.items()):
         architecture, same = name.removesuffix(" same seed"), name.endswith(" same seed")
         colour, marker, label = ARCHITECTURES[architecture]
-        middle, low, high = np.asarray(rows).T
+        middle, error = estimates_and_errors(rows)
         at = x + 0.1 * (i - (len(shares) - 1) / 2)
         text = f"{label}, narrow and wide of one seed" if same else label
         face = "white" if same else colour
-        errors = [middle - low, high - middle]
-        ax.errorbar(at, middle, errors, fmt=marker, color=colour, mfc=face, capsize=2, label=text)
+        ax.errorbar(at, middle, error, fmt=marker, color=colour, mfc=face, capsize=2, label=text)
     ax.hlines(null, x - 0.35, x + 0.35, color=GREY, linewidth=2, label="random directions")
     if paper is not None:
         ax.axhline(paper, color="black", linestyle="--", linewidth=1, label=f"paper, {paper:.2f}")
@@ -113,7 +112,7 @@ def swap_kinds(ax: Axes, labels: Sequence[str], counts: Mapping[str, Float[np.nd
         ax.bar(labels, counts[kind], bottom=bottom, color=colour, label=label, width=0.7)
         bottom = bottom + counts[kind]
     ax.set(ylabel="swap groups", xlabel="latents: smaller → larger SAE")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    legend_above(ax)
     return ax
 
 
@@ -153,7 +152,7 @@ def walks(
     for colour, label in PHASES.values():
         axes[0].plot([], [], color=colour, label=label)
     axes[0].plot([], [], "o", color="black", markersize=4, label="trained SAE")
-    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    legend_above(axes[0])
     for ax, label in zip(axes, ("FVU", "L0", "cross-entropy\nrecovered"), strict=True):
         ax.set_ylabel(label)
         ax.set_xscale("log", base=2)
@@ -185,20 +184,18 @@ def plane(
         for n, l0, fvu in rows:
             ax.annotate(f"{int(n)}", (l0, fvu), xytext=shift, textcoords="offset points", fontsize=7,
                         ha="right" if shift[0] < 0 else "left", va="center")  # fmt: skip
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter("{x:.2g}")
+    log_axis(ax.yaxis)
     ax.set(xlabel="L0", ylabel="FVU")
     ax.margins(x=0.1)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1, borderaxespad=0.2)
+    legend_above(ax, 1)
     return ax
 
 
 def lowering_shares(ax: Axes, shares: Mapping[str, tuple[float, float, float]]) -> Axes:
     """Share of the inserted latents that lower MSE, with intervals, by what is inserted; grey: random directions."""
-    for i, (name, (middle, low, high)) in enumerate(shares.items()):
+    for i, (name, ends) in enumerate(shares.items()):
         colour = GREY if "random" in name else BLUE
-        ax.errorbar(i, middle, [[middle - low], [high - middle]], fmt="o", color=colour, capsize=3)
+        ax.errorbar(i, *estimates_and_errors([ends]), fmt="o", color=colour, capsize=3)
     ax.axhline(0.5, color=GREY, linestyle=":", linewidth=1)
     ax.set(ylim=(-0.03, 1.03), xlim=(-0.5, len(shares) - 0.5), ylabel="share whose insertion lowers MSE")
     ax.set_xticks(range(len(shares)), list(shares))
@@ -221,5 +218,5 @@ def insertion_curves(
         ax.plot(l0, change.mean(0), color=colour, label=name)
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set(xlabel="added L0", ylabel="change in MSE (%)")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+    legend_above(ax, 1)
     return ax

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, PINK
+from sae_utils.report.plots import BLUE, GREEN, GREY, ORANGE, PINK, estimates_and_errors, legend_above
 
 MEASURES = {
     "shared_strict": (BLUE, "o", "shared, strict"),
@@ -36,7 +36,7 @@ def overlap_lines(ax: Axes, a: Arrays, x: Float[np.ndarray, " points"], measures
     ax.set(ylim=(-0.03, 1.03), ylabel="share of latents, or cosine")
     keys = [Line2D([], [], color=c, marker=m, label=label) for c, m, label in (MEASURES[name] for name in measures)]
     keys.append(Line2D([], [], color=GREY, linestyle=":", label="same, random directions"))
-    _legend_above(ax, handles=keys)
+    _legend_as_wide(ax, handles=keys)
     return ax
 
 
@@ -50,7 +50,7 @@ def quality_lines(ax: Axes, a: Arrays, x: Float[np.ndarray, " points"]) -> Axes:
         for seed in a[name].T:
             ax.plot(x, seed, "o", color=colour, markersize=4, alpha=0.6)
     ax.set(ylim=(-0.03, 1.03), ylabel="share of the variance, or of latents")
-    _legend_above(ax)
+    _legend_as_wide(ax)
     return ax
 
 
@@ -79,7 +79,7 @@ def overlap_bars(ax: Axes, a: Arrays, measures: Sequence[str], wrong_l0: Sequenc
     ax.set(ylim=(0, 1.03), ylabel="share of latents, or cosine")
     handles, _ = ax.get_legend_handles_labels()
     handles.append(Line2D([], [], color="black", linestyle=":", label="same, random directions"))
-    _legend_above(ax, handles=handles)
+    _legend_as_wide(ax, handles=handles)
     return ax
 
 
@@ -89,8 +89,8 @@ def _under(a: Arrays, i: int, star: bool) -> str:
 
 
 def _with_interval(ax: Axes, x, ends: Float[np.ndarray, "points 3"], **style) -> None:
-    middle, low, high = ends.T
-    ax.errorbar(x, middle, yerr=[middle - low, high - middle], capsize=3, elinewidth=1.1, **style)
+    middle, error = estimates_and_errors(ends)
+    ax.errorbar(x, middle, yerr=error, capsize=3, elinewidth=1.1, **style)
 
 
 def _short(value: float) -> str:
@@ -100,8 +100,8 @@ def _short(value: float) -> str:
     return f"{value:g}"
 
 
-def _legend_above(ax: Axes, **options) -> None:
+def _legend_as_wide(ax: Axes, **options) -> None:
     """A legend over the axes, since data may be anywhere in them; as many columns as are no wider than the axes."""
     width = ax.figure.get_figwidth() / ax.get_gridspec().ncols
     columns = max(1, int(width // LEGEND_COLUMN))
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, fontsize="small", **options)
+    legend_above(ax, columns, fontsize="small", **options)
