@@ -133,12 +133,9 @@ def compare(
         raise InputError(f"encoder and decoder of a dictionary must have the same shape [latents, d_in], not {shapes}")
     alive_a, alive_b = _alive(alive_a, decoder_a, "first"), _alive(alive_b, decoder_b, "second")
 
-    tied = torch.equal(encoder_a, decoder_a) and torch.equal(encoder_b, decoder_b)
-    found = []
-    for how in (match, nearest):
-        decoder = _among_alive(how, decoder_a, decoder_b, alive_a, alive_b)
-        found += [decoder, decoder if tied else _among_alive(how, encoder_a, encoder_b, alive_a, alive_b)]
-    return SeedOverlap(*found, counted=alive_a.numpy(), threshold=threshold)
+    rows = (decoder_a, decoder_b, encoder_a, encoder_b)
+    matched, close = (_by_decoder_and_encoder(how, *rows, alive_a, alive_b) for how in (match, nearest))
+    return SeedOverlap(*matched, *close, counted=alive_a.numpy(), threshold=threshold)
 
 
 def seen_from_second(
@@ -156,8 +153,7 @@ def seen_from_second(
     return SeedOverlap(
         overlap.decoder.inverse(m),
         overlap.encoder.inverse(m),
-        _among_alive(nearest, decoder_b, decoder_a, alive_b, alive_a),
-        _among_alive(nearest, encoder_b, encoder_a, alive_b, alive_a),
+        *_by_decoder_and_encoder(nearest, decoder_b, decoder_a, encoder_b, encoder_a, alive_b, alive_a),
         counted=alive_b.numpy(),
         threshold=overlap.threshold,
     )
@@ -173,6 +169,13 @@ def random_directions(n: int, d: int, seed: int) -> Float[Tensor, "n d"]:
     """``n`` independent directions, uniform on the unit sphere."""
     rows = torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     return rows / rows.norm(dim=1, keepdim=True)
+
+
+def _by_decoder_and_encoder(how, decoder_a, decoder_b, encoder_a, encoder_b, alive_a, alive_b):
+    """The decoders' matching and the encoders'; of tied dictionaries both are the same, and found once."""
+    decoder = _among_alive(how, decoder_a, decoder_b, alive_a, alive_b)
+    tied = torch.equal(encoder_a, decoder_a) and torch.equal(encoder_b, decoder_b)
+    return decoder, decoder if tied else _among_alive(how, encoder_a, encoder_b, alive_a, alive_b)
 
 
 def _among_alive(how: Callable[[Tensor, Tensor], Matching], a, b, alive_a, alive_b) -> Matching:

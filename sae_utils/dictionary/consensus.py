@@ -59,9 +59,7 @@ def refit(
         raise InputError("only a decoder with rows of length one can stay as it is while the rest is refitted")
     out = SAE(sae.config, sae.seeds, sae.hook_point, sae.normalisation).to(sae.W_dec)
     out.load_state_dict(sae.state_dict())
-    # A gradient of zero and not requires_grad: the trainer steps, clips and saves every parameter of a stack.
-    frozen = None if decoder else out.W_dec.register_hook(torch.zeros_like)
+    out.W_dec.requires_grad_(decoder)
     train([out], source, training, progress=progress)
-    if frozen:
-        frozen.remove()
+    out.W_dec.requires_grad_(True)
     return out

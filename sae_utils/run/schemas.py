@@ -49,6 +49,13 @@ class LayerParameters(Parameters):
     k: int
     data_seed: int
 
+    def _check_beside(self, name: str, low: int, high: int) -> None:
+        """Refuse a value out of bounds that other parameters set; from 10^9 on, ``high`` is no bound."""
+        value = getattr(self, name)
+        if not low <= value <= high:
+            allowed = f"{low} or more" if high >= 10**9 else f"{low} to {high}"
+            raise InputError(f"parameter {name} = {value} must be {allowed} beside the other parameters")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeedParameters(LayerParameters):
@@ -103,7 +110,7 @@ class BaggingAndBoostingParameters(SeedParameters):
 
     def __post_init__(self):
         super().__post_init__()
-        for name, low, high in (
+        for limits in (
             ("n_seeds", 5, 10**9),
             ("n_ensembles", 3, 10**9),  # for an interval over pairs of them
             ("at_least", 2, (self.n_seeds - 1) // 2),
@@ -111,10 +118,7 @@ class BaggingAndBoostingParameters(SeedParameters):
             ("member_tokens", self.member_batch_size, self.n_tokens),
             ("other_latents", self.k + 1, 10**9),
         ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                allowed = f"{low} or more" if high == 10**9 else f"{low} to {high}"
-                raise InputError(f"parameter {name} = {value} must be {allowed} beside the other parameters")
+            self._check_beside(*limits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,15 +139,12 @@ class ConceptParameters(LayerParameters):
 
     def __post_init__(self):
         super().__post_init__()
-        for name, low, high in (
+        for limits in (
             ("member_latents", self.k, 10**9),
             ("member_tokens", self.member_batch_size, getattr(self, "n_tokens", 10**12)),
             ("window", 2, self.context or 10**9),
         ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                allowed = f"{low} or more" if high >= 10**9 else f"{low} to {high}"
-                raise InputError(f"parameter {name} = {value} must be {allowed} beside the other parameters")
+            self._check_beside(*limits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,19 +217,28 @@ class SweepParameters(SeedParameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StitchingParameters(SeedParameters):
-    """Parameters of ``03_stitching``: a family of widths, and the dictionaries of ``01_seed_divergence``."""
+class FamilyParameters(SeedParameters):
+    """A family of dictionaries of several widths, from narrow to wide, on the first tokens of a source."""
 
     widths: list[int]
-    sparsities: list[float]
     n_source_tokens: int
-    n_latents: int
-    n_cross_seeds: int
 
     def __post_init__(self):
         super().__post_init__()
         if len(self.widths) < 2 or self.widths != sorted(self.widths):
             raise InputError(f"parameter widths = {self.widths} must be two or more, from narrow to wide")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StitchingParameters(FamilyParameters):
+    """Parameters of ``03_stitching``: a family of widths, and the dictionaries of ``01_seed_divergence``."""
+
+    sparsities: list[float]
+    n_latents: int
+    n_cross_seeds: int
+
+    def __post_init__(self):
+        super().__post_init__()
         if len(self.sparsities) != len(self.widths):
             raise InputError(f"parameter sparsities = {self.sparsities} must be one for each of widths = {self.widths}")
         if self.n_seeds < 3:
@@ -258,11 +268,9 @@ class ExplorerParameters(SeedParameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetaSaeParameters(SeedParameters):
+class MetaSaeParameters(FamilyParameters):
     """Parameters of ``04_meta_saes``: the family of widths of ``03_stitching``, and meta-SAEs of the widest."""
 
-    widths: list[int]
-    n_source_tokens: int
     n_meta: int
     meta_k: int
     meta_widths: list[int]
@@ -276,8 +284,6 @@ class MetaSaeParameters(SeedParameters):
 
     def __post_init__(self):
         super().__post_init__()
-        if len(self.widths) < 2 or self.widths != sorted(self.widths):
-            raise InputError(f"parameter widths = {self.widths} must be two or more, from narrow to wide")
         if self.n_meta > self.widths[-2]:
             raise InputError(
                 f"parameter n_meta = {self.n_meta} must be at most {self.widths[-2]}, the widest but one of widths: "
