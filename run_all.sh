@@ -7,7 +7,8 @@ usage() {
 ./run_all.sh [--preset NAME] [--only 00,01] [--fresh] [--dry-run]
     runs the notebooks in order, writes results/NAME/ and figures/; what is done and unchanged is skipped
 ./run_all.sh test
-    lint, import contracts, tests, and every notebook compared with its stored outputs
+    lint, import contracts, tests, and every notebook compared with its stored outputs; readers and writers of SAE
+    files also against the real sae-lens and sparsify, which are put in .interop, for those tests alone
 
     --preset NAME   parameters from notebooks/presets/NAME.yaml (laptop)
     --only 00,01    these notebooks alone
@@ -52,6 +53,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 root=$PWD
 venv=$root/.venv
 stamp=$venv/sae_utils.stamp
+interop=$root/.interop
 
 find_python() {  # a Python 3.11 that can make virtual environments
     local candidate
@@ -86,6 +88,11 @@ install() {  # install PYTHON PIP-ARGUMENTS...
     "$1" -m pip --disable-pip-version-check install -q "${@:2}"
 }
 
+write_stamp() {  # write_stamp FILE TEXT: there as a whole, or not at all
+    printf '%s\n' "$2" >"$1.part"
+    mv "$1.part" "$1"
+}
+
 make_venv() {
     # The stamp holds the folder and what was installed. It goes before anything changes and comes back last, so a
     # set-up that was interrupted starts from nothing; so does one whose folder was moved, which breaks its scripts.
@@ -100,8 +107,28 @@ make_venv() {
     fi
     phase "installing requirements.txt" install "$venv/bin/python" -r requirements.txt
     phase "installing sae_utils" install "$venv/bin/python" --no-deps -e .
-    printf '%s\n' "$wanted" >"$stamp.part"
-    mv "$stamp.part" "$stamp"
+    write_stamp "$stamp" "$wanted"
+}
+
+make_interop() {  # whether .interop holds what tests/test_interop.py needs; in CI it must
+    # Packages beside the environment, for one run of pytest: notebooks and all other tests do without them. What the
+    # environment has already is not installed twice. The stamp goes first and comes last, as that of .venv.
+    local pins said name="installing sae-lens and sparsify into .interop"
+    pins=$(grep -vxFf requirements.txt requirements-interop.txt | grep -v '^#')
+    if [[ $(cat "$interop/sae_utils.stamp" 2>/dev/null) == "$pins" ]]; then return; fi
+    rm -rf "$interop"
+    mkdir "$interop"
+    # shellcheck disable=SC2086 # one argument per pin
+    if said=$(phase "$name" install "$python" --no-deps --target "$interop" $pins); then
+        echo "$said"
+        write_stamp "$interop/sae_utils.stamp" "$pins"
+    elif [[ -n ${CI:-} ]]; then
+        echo "$said"
+        exit 1
+    else
+        echo "$name failed (${said##*$'\n'}): tests/test_interop.py will be SKIPPED" >&2
+        return 1
+    fi
 }
 
 active=${VIRTUAL_ENV:-${CONDA_PREFIX:-}}
@@ -121,4 +148,9 @@ bin=$(dirname "$python")
 phase "ruff check" "$bin/ruff" check -q .
 phase "ruff format --check" "$bin/ruff" format -q --check .
 phase "import contracts" "$bin/lint-imports" --no-cache --no-logo
-exec "$python" -m pytest --nbval tests notebooks
+rest=()
+if make_interop; then
+    rest=(--ignore=tests/test_interop.py)
+    PYTHONPATH=$interop${PYTHONPATH:+:$PYTHONPATH} "$python" -m pytest -q tests/test_interop.py
+fi
+exec "$python" -m pytest --nbval ${rest[@]+"${rest[@]}"} tests notebooks

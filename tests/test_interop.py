@@ -1,8 +1,9 @@
 """The real sae-lens and sparsify, where they are installed: saved there and read here, and back.
 
-They are no requirement of this project: ``pip install -r requirements-interop.txt`` has them.
+They are no requirement of this project: ``./run_all.sh test`` puts them beside it and runs this file by itself.
 """
 
+import importlib.util
 import json
 
 import pytest
@@ -14,17 +15,23 @@ from sae_utils.dictionary.formats.saelens import write_saelens
 from sae_utils.dictionary.formats.sparsify import write_sparsify
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]  # of their packages and what those import
-INSTALL = "is not installed: pip install -r requirements-interop.txt"
+
+
+def imported(name):
+    """The module, where it is installed; one that is there but does not import is a failure, not a skip."""
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed: ./run_all.sh test installs it where an index is reached")
+    return importlib.import_module(name)
 
 
 @pytest.fixture(scope="module")
 def sae_lens():
-    return pytest.importorskip("sae_lens", reason=f"sae-lens {INSTALL}")
+    return imported("sae_lens")
 
 
 @pytest.fixture(scope="module")
 def sparsify():
-    return pytest.importorskip("sparsify", reason=f"eai-sparsify {INSTALL}")
+    return imported("sparsify")
 
 
 @torch.no_grad()

@@ -12,14 +12,20 @@ from sae_utils.data.paths import ROOT
 
 PYTHON = """\
 #!/bin/bash
-[[ $1 == -c || $1 == - ]] || echo "${*//"$TEST_ROOT"/ROOT}" >>"$TEST_ROOT/calls"
+call="${PYTHONPATH:+PYTHONPATH=$PYTHONPATH }$*"
+[[ $1 == -c || $1 == - ]] || echo "${call//"$TEST_ROOT"/ROOT}" >>"$TEST_ROOT/calls"
 case $* in
-    "-m venv --clear "*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
+    "-m venv --clear "*) mkdir -p "$4/bin" && for tool in python ruff lint-imports; do cp "$0" "$4/bin/$tool"; done ;;
     - | "-c import sys, ensurepip"*) exit "${TEST_PYTHON_FITS:-0}" ;;
-    "-m pip "*) if [[ -e $TEST_ROOT/offline ]]; then echo "no index reached"; exit 1; fi ;;
+    "-m pip "*) if [[ -e $TEST_ROOT/offline ]]; then printf "Retrying\nno index reached\n"; exit 1; fi ;;
 esac
 """
 PIP = "-m pip --disable-pip-version-check install -q"
+LINT = ["check -q .", "format -q --check .", "--no-cache --no-logo"]
+INTEROP = f"{PIP} --no-deps --target ROOT/a folder/.interop sae-lens==6 plotly==7"
+INTEROP_TESTS = "PYTHONPATH=ROOT/a folder/.interop -m pytest -q tests/test_interop.py"
+OTHER_TESTS = "-m pytest --nbval --ignore=tests/test_interop.py tests notebooks"
+ALL_TESTS = "-m pytest --nbval tests notebooks"
 SET_UP = ["-m venv --clear ROOT/a folder/.venv", f"{PIP} -r requirements.txt", f"{PIP} --no-deps -e ."]
 
 
@@ -31,9 +37,12 @@ class Checkout:
         self.folder.mkdir()
         self.tools.mkdir()
         shutil.copy(ROOT / "run_all.sh", self.folder)
-        (self.folder / "requirements.txt").write_text("numpy==1\n")
+        (self.folder / "requirements.txt").write_text("# made by uv\n#   one\nnumpy==1\n")
+        (self.folder / "requirements-interop.txt").write_text(
+            "# made by uv\n#   other\nsae-lens==6\nnumpy==1\nplotly==7\n"
+        )
         (self.folder / "pyproject.toml").write_text("")
-        for tool in ("bash", "cat", "dirname", "mkdir", "cp", "mv", "rm"):
+        for tool in ("bash", "cat", "dirname", "mkdir", "cp", "mv", "rm", "grep"):
             (self.tools / tool).symlink_to(shutil.which(tool))
         self.python(self.tools / "python3.11")
 
@@ -81,7 +90,7 @@ def test_interrupted_set_up_is_redone(checkout):
     offline.touch()
     code, out, calls = checkout.run()
     assert code == 1
-    assert "installing requirements.txt ... FAILED\nno index reached" in out
+    assert "installing requirements.txt ... FAILED\nRetrying\nno index reached" in out
     assert calls == SET_UP[:2]
     offline.unlink()
     assert checkout.run()[2] == [*SET_UP, "-m sae_utils.run.batch"]
@@ -91,6 +100,62 @@ def test_interrupted_set_up_is_redone(checkout):
     assert checkout.run()[::2] == (1, SET_UP[1:2])
     offline.unlink()
     assert checkout.run()[2] == [*SET_UP, "-m sae_utils.run.batch"]
+
+
+def test_interop_tests_run_once_and_by_themselves(checkout):
+    """With their packages on the path, which the other tests and the notebooks do without; set up once."""
+    checkout.run()
+    assert not (checkout.folder / ".interop").exists()
+    code, out, calls = checkout.run("test", CI="true")
+    assert (code, calls) == (0, [*LINT, INTEROP, INTEROP_TESTS, OTHER_TESTS])
+    assert "installing sae-lens and sparsify into .interop ... 0 s" in out
+    assert checkout.run("test")[2] == [*LINT, INTEROP_TESTS, OTHER_TESTS]
+    pins = checkout.folder / "requirements-interop.txt"
+    pins.write_text(pins.read_text().replace("sae-lens==6", "sae-lens==7"))
+    assert checkout.run("test")[2] == [*LINT, INTEROP.replace("lens==6", "lens==7"), INTEROP_TESTS, OTHER_TESTS]
+
+
+def test_a_path_that_is_set_stays(checkout):
+    checkout.run()
+    calls = checkout.run("test", PYTHONPATH="/mine")[2]
+    assert calls[-2:] == [INTEROP_TESTS.replace(".interop", ".interop:/mine"), f"PYTHONPATH=/mine {OTHER_TESTS}"]
+
+
+def test_without_interop_packages_their_tests_are_skipped_but_not_in_ci(checkout):
+    """Skipped in the main run, which reports them so; what is left half-made is made again."""
+    checkout.run()
+    offline = checkout.root / "offline"
+    offline.touch()
+    code, out, calls = checkout.run("test", CI="")
+    assert (code, calls) == (0, [*LINT, INTEROP, ALL_TESTS])
+    name = "installing sae-lens and sparsify into .interop"
+    assert f"{name} failed (no index reached): tests/test_interop.py will be SKIPPED" in out.splitlines()
+    assert "Retrying" not in out
+    code, out, calls = checkout.run("test", CI="true")
+    assert (code, calls) == (1, [*LINT, INTEROP])
+    assert f"{name} ... FAILED\nRetrying\nno index reached" in out
+
+    left = checkout.folder / ".interop" / "half a package"
+    left.touch()
+    offline.unlink()
+    assert checkout.run("test")[2] == [*LINT, INTEROP, INTEROP_TESTS, OTHER_TESTS]
+    assert not left.exists()
+
+
+def test_failing_interop_tests_end_the_run(checkout):
+    checkout.run()
+    python = checkout.folder / ".venv" / "bin" / "python"
+    python.write_text(PYTHON.replace("esac", "    *test_interop.py) exit 3 ;;\nesac"))
+    assert checkout.run("test")[::2] == (3, [*LINT, INTEROP, INTEROP_TESTS])
+
+
+def test_ci_asks_for_the_interop_tests(checkout):
+    (checkout.folder / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", checkout.folder / ".ci")
+    (checkout.folder / "run_all.sh").write_text('#!/bin/bash\necho "$CI $*"\n')
+    environment = {"PATH": str(checkout.tools)}
+    run = subprocess.run([checkout.folder / ".ci" / "run"], cwd="/", env=environment, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "true test\n")
 
 
 def test_arguments_reach_the_batch(checkout):
