@@ -26,6 +26,7 @@ model: str = "pycode-2m"
 corpus: str = "installed-python"
 context: int = 0
 device: str = "cpu"
+dtype: str = "float32"
 results_dir: str = ""
 preset: str = "tiny"
 n_eval_rows: int = 4

@@ -24,9 +24,9 @@ def test_schedule_stays_within_0_and_1(n_steps):
     assert all(optimisation.schedule(step, n_steps, 0, 0) == 1 for step in range(n_steps))
 
 
-def test_default_learning_rate():
-    assert optimisation.default_learning_rate(2**14) == 2e-4
-    assert optimisation.default_learning_rate(2**10) == pytest.approx(8e-4)
+def test_learning_rate_falls_with_the_root_of_the_width():
+    assert optimisation.learning_rate(2**14, 2e-4) == 2e-4
+    assert optimisation.learning_rate(2**10, 2e-4) == pytest.approx(8e-4)
 
 
 def test_parallel_gradient_is_removed_and_the_rest_kept():

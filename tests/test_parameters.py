@@ -30,7 +30,9 @@ GOOD = {
     "batch_size": 10,
     "data_seed": 0,
     "context": 0,
+    "base_lr": 1.6e-3,
     "device": "cpu",
+    "dtype": "float32",
     "results_dir": "",
     "preset": "tiny",
 }

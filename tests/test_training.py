@@ -360,6 +360,7 @@ BAD = {
     "data_seed=-1 ": {"data_seed": -1},
     "warmup=1.5 ": {"warmup": 1.5},
     "warmup=0.05 and decay=-0.1 ": {"decay": -0.1},
+    "base_lr=0 ": {"base_lr": 0},
     "lr=0 ": {"lr": 0},
     "lr=nan ": {"lr": float("nan")},
     "clip=0 ": {"clip": 0},

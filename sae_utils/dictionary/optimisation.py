@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def default_learning_rate(n_latents: int) -> float:
-    """2e-4 / sqrt(n_latents / 2^14), as EleutherAI's sparsify scales it (trainer of December 2024)."""
-    return 2e-4 / (n_latents / 2**14) ** 0.5
+def learning_rate(n_latents: int, base: float) -> float:
+    """Of a width: base / sqrt(n_latents / 2^14), as EleutherAI's sparsify scales it from 2e-4 (December 2024)."""
+    return base / (n_latents / 2**14) ** 0.5
 
 
 def schedule(step: int, n_steps: int, warmup: float, decay: float) -> float:

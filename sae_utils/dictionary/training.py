@@ -24,7 +24,8 @@ class TrainingConfig:
     n_tokens: int  # activations seen by every dictionary
     batch_size: int = 2048
     data_seed: int = 0  # order of the batches, the same for every dictionary
-    lr: float | None = None  # None: 2e-4 / sqrt(n_latents / 2^14)
+    base_lr: float = 2e-4  # learning rate of 2^14 latents; others by `optimisation.learning_rate`
+    lr: float | None = None  # one for every width, in place of base_lr
     warmup: float = 0.05  # share of the steps over which the learning rate rises from 0
     decay: float = 0.95  # share of the steps, at the end, over which it falls to 0
     betas: tuple[float, float] = (0.9, 0.999)  # Adam's
@@ -42,8 +43,10 @@ class TrainingConfig:
             raise InputError(f"n_tokens={self.n_tokens} is less than one batch of {self.batch_size}")
         if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):
             raise InputError(f"warmup={self.warmup} and decay={self.decay} are shares of the steps, from 0 to 1")
-        if self.lr is not None and not self.lr > 0:
-            raise InputError(f"lr={self.lr} must be above 0")
+        for name in ("base_lr", "lr"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name}={value} must be above 0")
         if not self.clip > 0:
             raise InputError(f"clip={self.clip} must be above 0")
 
@@ -69,7 +72,7 @@ class StackTrainer:
 
     def __init__(self, sae: SAE, config: TrainingConfig):
         self.sae, self.config = sae, config
-        self.lr = config.lr or optimisation.default_learning_rate(sae.config.n_latents)
+        self.lr = config.lr or optimisation.learning_rate(sae.config.n_latents, config.base_lr)
         device = sae.W_dec.device
         self.learned = {name: p for name, p in sae.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.Adam(self.learned.values(), lr=self.lr, betas=config.betas, fused=True)

@@ -87,6 +87,7 @@ RULES = {
     "meta_k": Rule(low=1),
     "n_contexts": Rule(low=1),
     "context": Rule(low=0),
+    "base_lr": Rule(low=1e-9, high=1.0),
     "data_seed": Rule(low=0, high=2**32 - 1),
     "meta_widths": Rule(low=2),
     "meta_ks": Rule(low=1),
@@ -96,6 +97,7 @@ RULES = {
     "n_edited": Rule(low=1),
     "n_edit_places": Rule(low=1),
     "edit_context": Rule(low=2),
+    "dtype": Rule(choices=("float32", "bfloat16", "float16")),
     "device": Rule(pattern=r"cpu|cuda(:\d+)?", allowed="cpu, cuda or cuda:<number>"),
     "preset": Rule(pattern=r"[A-Za-z0-9][\w.-]*", allowed="letters, digits, '-', '_' and '.'"),
 }

@@ -18,6 +18,7 @@ class Parameters:
     corpus: str
     context: int
     device: str
+    dtype: str
     results_dir: str
     preset: str
 
@@ -48,6 +49,7 @@ class LayerParameters(Parameters):
     site: str
     k: int
     data_seed: int
+    base_lr: float
 
     def _check_beside(self, name: str, low: int, high: int) -> None:
         """Refuse a value out of bounds that other parameters set; from 10^9 on, ``high`` is no bound."""
