@@ -1,0 +1,133 @@
+"""Estimates of memory against what tensors really take."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from sae_utils.data import memory
+from sae_utils.data.errors import InputError
+from sae_utils.data.memory import MemoryPlan, check_fits, human
+from sae_utils.dictionary import kernels
+from sae_utils.dictionary.sae import ARCHITECTURES, SAE, SAEConfig
+from sae_utils.dictionary.training import StackTrainer, TrainingConfig
+
+SHAPES = [(2, 32, 1024, 512), (2, 128, 512, 64), (3, 64, 512, 512)]  # members, d_in, latents, batch
+
+
+def trainer(architecture, members, d_in, n_latents, batch, **how):
+    sparse = {"k": 8} if "topk" in architecture else {"sparsity": 1.0}
+    sae = SAE.create(SAEConfig(d_in, n_latents, architecture, **sparse, **how), range(members), "x")
+    return StackTrainer(sae, TrainingConfig(10 * batch, batch, log_every=1000, dead_after=1))
+
+
+def n_bytes(tensors) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def measured_peak(architecture, members, d_in, n_latents, batch, **how) -> int:
+    """Bytes allocated at once in the second step, above what was there before it."""
+    training = trainer(architecture, members, d_in, n_latents, batch, **how)
+    x = torch.randn(batch, d_in)
+    training.step(0, x)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        training.step(1, x)
+    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+    now = peak = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_dictionaries_and_optimiser_are_counted_to_the_byte(architecture):
+    shape = 3, 16, 64, architecture
+    training = trainer(architecture, *shape[:3], 8)
+    training.step(0, torch.randn(8, 16))
+    state = training.sae.state_dict().values()
+    assert memory.dictionary_bytes(*shape) == n_bytes(state)
+    moments = [t for s in training.optimizer.state.values() for name, t in s.items() if name != "step"]
+    gradients = list(training.learned.values())
+    assert memory.optimiser_bytes(*shape) == n_bytes(moments) + n_bytes(gradients) + n_bytes([training.since_fired])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_step_takes_no_more_than_estimated_and_at_least_half(architecture, shape):
+    members, d_in, n_latents, batch = shape
+    k = 8 if "topk" in architecture else None
+    gradient = (memory.optimiser_bytes(members, d_in, n_latents, architecture) - 8 * members * n_latents) // 3
+    estimate = gradient + memory.step_bytes(batch, members, d_in, n_latents, architecture, k, device="cpu")
+    peak = measured_peak(architecture, *shape)
+    assert 0.5 * estimate < peak < 1.02 * estimate, f"{peak / estimate:.2f}"
+
+
+def test_aux_k_is_counted():
+    members, d_in, n_latents, batch = SHAPES[0]
+    gradient = (memory.optimiser_bytes(members, d_in, n_latents) - 8 * members * n_latents) // 3
+    estimate = gradient + memory.step_bytes(batch, members, d_in, n_latents, k=8, auxk=16, device="cpu")
+    assert 0.4 * estimate < measured_peak("topk", *SHAPES[0], auxk=16) < 1.02 * estimate
+
+
+def test_the_chunk_is_that_of_the_kernel():
+    assert memory.CPU_CHUNK == kernels.CPU_CHUNK
+
+
+def test_on_cuda_a_whole_batch_of_pre_activations_is_held():
+    paper = memory.step_bytes(4096, 8, 768, 32768, "topk", 32)
+    assert paper == pytest.approx(4 * 4096 * 8 * 32768, rel=0.2)
+
+
+def test_language_model_buffer_cache_and_rows():
+    assert memory.model_bytes(160_000_000, "bfloat16") == 320_000_000
+    assert memory.model_bytes(10, "torch.float32") == 40
+    assert memory.buffer_bytes(1000, 768, "bfloat16", n_buffers=2) == 2 * 1000 * 768 * 2
+    assert memory.cache_bytes(1000, 768) == 1000 * 768 * 2
+    assert memory.rows_bytes(1000, 50_304) == 2000 and memory.rows_bytes(1000, 128_256) == 4000
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.00 kB"), (15_690, "15.7 kB"), (999_600, "1.00 MB"),
+     (9_999_000, "10.0 MB"), (1.57e9, "1.57 GB"), (2.5e18, "2500 PB")],
+)  # fmt: skip
+def test_sizes_in_words(size, said):
+    assert human(size) == said
+
+
+def test_a_plan_says_its_parts_and_adds_up():
+    one = MemoryPlan(model=320_000_000, dictionaries=10_000_000, step=5_000_000)
+    two = one + MemoryPlan(dictionaries=10_000_000, optimiser=1_000_000, step=9_000_000)
+    assert two == MemoryPlan(320_000_000, 0, 20_000_000, 1_000_000, 9_000_000) and two.total == 350_000_000
+    assert str(two) == "350 MB: language model 320 MB, dictionaries 20.0 MB, optimiser 1.00 MB, temporary 9.00 MB"
+    assert str(MemoryPlan()) == "0 bytes"
+
+
+def test_training_plan_has_the_parts_of_a_stack():
+    plan = memory.training_plan(8, 768, 32768, 4096, k=32)
+    assert plan.dictionaries == memory.dictionary_bytes(8, 768, 32768)
+    assert plan.optimiser == memory.optimiser_bytes(8, 768, 32768) and plan.model == plan.buffer == 0
+
+
+def test_what_does_not_fit_is_refused_in_one_line():
+    plan = MemoryPlan(model=10_000, dictionaries=80_000)
+    check_fits(plan, 100_000, "cuda:0")
+    check_fits(plan, 92_000, "cuda:0", present=10_000)
+    with pytest.raises(InputError, match=r"needs 90.0 kB: language model .* cuda:0 has 99.0 kB free: take") as error:
+        check_fits(plan, 99_000, "cuda:0")
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="beside 10.0 kB of this that is there already"):
+        check_fits(plan, 80_000, "cuda:0", present=10_000)
+
+
+def test_unknown_dtype_is_refused():
+    with pytest.raises(InputError, match="dtype='int8' is unknown; allowed: float32"):
+        memory.model_bytes(1, "int8")
+
+
+def test_a_plan_is_made_without_torch():
+    code = "import sys; import sae_utils.data.memory; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
