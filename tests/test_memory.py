@@ -30,7 +30,7 @@ def n_bytes(tensors) -> int:
 def measured_peak(architecture, members, d_in, n_latents, batch, **how) -> int:
     """Bytes allocated at once in the second step, above what was there before it."""
     training = trainer(architecture, members, d_in, n_latents, batch, **how)
-    x = torch.randn(batch, d_in)
+    x = torch.randn(batch, d_in, generator=torch.Generator().manual_seed(0))
     training.step(0, x)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         training.step(1, x)
@@ -56,13 +56,14 @@ def test_dictionaries_and_optimiser_are_counted_to_the_byte(architecture):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_step_takes_no_more_than_estimated_and_at_least_half(architecture, shape):
+def test_a_step_takes_no_more_than_estimated_and_not_far_less(architecture, shape):
     members, d_in, n_latents, batch = shape
     k = 8 if "topk" in architecture else None
     gradient = (memory.optimiser_bytes(members, d_in, n_latents, architecture) - 8 * members * n_latents) // 3
     estimate = gradient + memory.step_bytes(batch, members, d_in, n_latents, architecture, k, device="cpu")
     peak = measured_peak(architecture, *shape)
-    assert 0.5 * estimate < peak < 1.02 * estimate, f"{peak / estimate:.2f}"
+    least = 0.25 if architecture == "batch_topk" else 0.5  # the estimate allows it one more try at its candidates
+    assert least * estimate < peak < 1.02 * estimate, f"{peak / estimate:.2f}"
 
 
 def test_aux_k_is_counted():
