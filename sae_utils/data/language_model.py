@@ -1,10 +1,9 @@
 """Language models through TransformerLens's TransformerBridge: bundled, from a local folder, or from the hub."""
 
-import contextlib
+import difflib
 import hashlib
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,33 +13,36 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_utils.data import hub
+from sae_utils.data import hub, model_names
 from sae_utils.data.errors import InputError
-from sae_utils.data.paths import MODELS
+from sae_utils.data.model_names import BUNDLED as BUNDLED  # where others look for it
 
 if TYPE_CHECKING:
+    from transformer_lens import HookedTransformer
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerBase
 
-BUNDLED = {"pycode-2m": MODELS / "pycode-2m"}
 SITES = ("mlp_out", "resid_pre", "resid_post")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A causal language model in evaluation mode whose activations can be read and replaced."""
+    """A causal language model in evaluation mode whose activations can be read and replaced.
+
+    ``bridge`` is TransformerLens's (a HookedTransformer for what is of no Hugging Face architecture), with the weights
+    as they were trained: no norm folded in, nothing centred. ``tokenizer`` is as the model's makers left it, which
+    TransformerLens's copy is not: that one puts a beginning-of-text token in front of texts for every model.
+    """
 
     name: str
-    bridge: "TransformerBridge" = field(repr=False)
+    bridge: "TransformerBridge | HookedTransformer" = field(repr=False)
+    tokenizer: "PreTrainedTokenizerBase" = field(repr=False)
 
     @property
-    def tokenizer(self) -> "PreTrainedTokenizerBase":
-        """The model's own tokenizer."""
-        return self.bridge.tokenizer
+    def weights(self) -> torch.nn.Module:
+        """The module that holds the parameters under their own names: Hugging Face's where there is one."""
+        return getattr(self.bridge, "original_model", self.bridge)
 
     @property
     def n_layers(self) -> int:
@@ -65,19 +67,28 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.bridge.original_model.parameters()).device
+        return next(self.weights.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights and the activations."""
+        return next(self.weights.parameters()).dtype
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over at most 65,536 evenly spaced values of each weight, and their dtype."""
         sha = hashlib.sha256()
-        for weight in self.bridge.original_model.parameters():
+        for weight in self.weights.parameters():
             sample = weight.detach().flatten()[:: max(1, weight.numel() // 65536)]
             sha.update(f"{weight.dtype}{list(weight.shape)}".encode() + sample.float().cpu().numpy().tobytes())
         return sha.hexdigest()
 
     def hook_point(self, site: str, layer: int) -> str:
         """TransformerLens's name of a site, such as ``blocks.3.hook_mlp_out``.
+
+        ``resid_pre`` and ``resid_post`` are what enters and leaves the block. ``mlp_out`` is what the MLP adds to the
+        residual stream: the output of the MLP and, where there is a norm after it (Gemma-2 and later), of that norm,
+        which is also what the MLP dictionaries of Gemma Scope were trained on (Lieberum et al. 2024, section 3.1).
 
         Raises InputError for a site that is not in SITES and for a layer that the model does not have.
         """
@@ -100,9 +111,10 @@ class LanguageModel:
         hooks = [(name, _keep_in(found, name)) for name in hook_points]
         layers = [re.match(r"blocks\.(\d+)\.", name) for name in hook_points]
         stop = max(int(layer[1]) for layer in layers) + 1 if all(layers) else None
-        self.bridge.run_with_hooks(
-            tokens.to(self.device), fwd_hooks=hooks, stop_at_layer=stop, return_type="logits", use_cache=False
-        )
+        self._run(tokens, hooks, stop_at_layer=stop)
+        silent = [name for name in hook_points if name not in found]
+        if silent:
+            raise InputError(f"hook point {silent[0]!r} of {self.name} is never reached in a forward pass")
         return found
 
     @torch.no_grad()
@@ -116,10 +128,7 @@ class LanguageModel:
         replace = replace or {}
         self._check(tokens, list(replace))
         hooks = [(name, _replace_with(function)) for name, function in replace.items()]
-        output = self.bridge.run_with_hooks(
-            tokens.to(self.device), fwd_hooks=hooks, return_type="logits", use_cache=False
-        )
-        return output.float()
+        return self._run(tokens, hooks).float()
 
     @torch.no_grad()
     def loss(
@@ -130,6 +139,11 @@ class LanguageModel:
         targets = tokens[:, 1:].to(logits.device)
         return torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
 
+    def _run(self, tokens: Tensor, hooks: list[tuple[str, Callable]], **options) -> Tensor:
+        if self.weights is not self.bridge:
+            options["use_cache"] = False  # an argument of Hugging Face's models
+        return self.bridge.run_with_hooks(tokens.to(self.device), fwd_hooks=hooks, return_type="logits", **options)
+
     def _check(self, tokens: Tensor, hook_points: Sequence[str]) -> None:
         if tokens.ndim != 2 or tokens.dtype != torch.int64:
             raise InputError(f"tokens must be int64 [batch, pos], not {tokens.dtype} {list(tokens.shape)}")
@@ -138,40 +152,49 @@ class LanguageModel:
         # TransformerLens ignores a hook on a name that it does not know.
         unknown = [name for name in hook_points if name not in self.bridge.hook_dict]
         if unknown:
+            near = difflib.get_close_matches(unknown[0], list(self.bridge.hook_dict), n=3)
             raise InputError(
-                f"hook point {unknown[0]!r} is not in {self.name}; use blocks.N.hook_S "
-                f"with N from 0 to {self.n_layers - 1} and S of {', '.join(SITES)}"
+                f"hook point {unknown[0]!r} is not in {self.name}, whose layers are 0 to {self.n_layers - 1}; "
+                f"near ones: {', '.join(near) or 'none (blocks.N.hook_S with S of ' + ', '.join(SITES) + ')'}"
             )
 
 
 def load_language_model(
-    name_or_path: str | Path, device: str = "cpu", dtype: torch.dtype | str = torch.float32
+    name_or_path: str | Path,
+    device: str = "cpu",
+    dtype: torch.dtype | str = torch.float32,
+    layer: int | None = None,
 ) -> LanguageModel:
     """A bundled model (BUNDLED), a local Hugging Face folder, or a model of the hub, all by the same road.
 
-    ``dtype`` is a torch dtype or its name: float32, float16, bfloat16. Raises InputError, before anything slow, for a
-    name that is none of the three, for a folder with files missing and for a device that is not there.
+    A hub name takes a revision after an @: ``EleutherAI/pythia-160m@step1000``. ``dtype`` is a torch dtype or its
+    name: float32, float16, bfloat16. ``layer`` is one that will be asked for, checked before the weights load. Raises
+    InputError, before anything slow, for a name that is none of the three, for a folder with files missing, for what
+    is no causal language model, for a gated model without a token, and for a device or layer that is not there.
     """
     device = check_device(device)
     dtype = check_dtype(dtype)
     name = str(name_or_path)
-    source = BUNDLED.get(name, Path(name).expanduser())
-    local = source.is_dir()
-    if local:
-        _check_folder(name, source)
-    offline = local or not _on_hub(name)
+    place = model_names.find(name)
+    if place.folder:
+        model_names.check_folder(name, place.folder)
+    offline = place.folder is not None or not _on_hub(name, place)
 
-    where = str(source) if local else name
-    with _quiet(offline):
-        from transformer_lens.model_bridge import TransformerBridge  # takes seconds
-
+    with hub.quiet(offline):
+        boot = _boot_hooked if place.is_hooked else _boot_bridge
+        if not place.is_hooked:
+            file = (place.folder or hub.model_config(name, place.repository, place.revision).parent) / "config.json"
+            config = model_names.read_config(name, file)
+            if layer is not None:
+                model_names.check_layer(name, config, layer)
         try:
-            bridge = TransformerBridge.boot_transformers(where, device=str(device), dtype=dtype)
+            bridge, tokenizer = boot(place, device, dtype)
         except Exception as error:
             raise InputError(f"model {name!r} does not load: {hub.one_line(error)}") from error
     bridge.eval()
-    bridge.original_model.requires_grad_(False)
-    return LanguageModel(name, bridge)
+    model = LanguageModel(name, bridge, tokenizer)
+    model.weights.requires_grad_(False)
+    return model
 
 
 def check_device(device: str) -> torch.device:
@@ -196,44 +219,37 @@ def check_dtype(dtype: torch.dtype | str) -> torch.dtype:
     return found
 
 
-def _check_folder(name: str, folder: Path) -> None:
-    for needed in (("config.json",), WEIGHT_FILES, TOKENIZER_FILES):
-        if not any((folder / file).is_file() for file in needed):
-            raise InputError(f"model {name!r}: {folder} holds no {' or '.join(needed)}")
-
-
-def _on_hub(name: str) -> bool:
-    """True where the hub has ``name``; False where only its cache on disk has it. Raises InputError otherwise."""
-    reason = hub.why_not("model", name)
+def _on_hub(name: str, place: model_names.Place) -> bool:
+    """True where the hub has the model; False where only its cache on disk has it. Raises InputError otherwise."""
+    reason = hub.why_not("model", place.repository, place.revision)
     if reason is None:
         return True
-    import huggingface_hub
-
-    with contextlib.suppress(ValueError):  # not a name that the hub allows
-        if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
-            return False
+    if hub.kept_config(place.repository, place.revision):
+        return False
     bundled = ", ".join(BUNDLED)
     raise InputError(f"model {name!r} is unknown: it is not bundled ({bundled}), not an existing folder, and {reason}")
 
 
-@contextlib.contextmanager
-def _quiet(offline: bool) -> Iterator[None]:
-    """No progress bars of transformers; with ``offline``, no question to the hub about what lies on disk."""
-    with warnings.catch_warnings():
-        # tqdm says so once, in any notebook without ipywidgets, when the libraries below are imported.
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        from huggingface_hub import constants
-        from transformers.utils import logging
+def _boot_bridge(
+    place: model_names.Place, device: torch.device, dtype: torch.dtype
+) -> tuple["TransformerBridge", "PreTrainedTokenizerBase"]:
+    """Any architecture of Hugging Face."""
+    from transformer_lens.model_bridge import TransformerBridge  # takes seconds
+    from transformers import AutoTokenizer
 
-        bars, was_offline = logging.is_progress_bar_enabled(), constants.HF_HUB_OFFLINE
-        logging.disable_progress_bar()
-        constants.HF_HUB_OFFLINE = offline or was_offline
-        try:
-            yield
-        finally:
-            constants.HF_HUB_OFFLINE = was_offline
-            if bars:
-                logging.enable_progress_bar()
+    where = str(place.folder or place.repository)
+    bridge = TransformerBridge.boot_transformers(where, device=str(device), dtype=dtype, revision=place.revision)
+    return bridge, AutoTokenizer.from_pretrained(where, revision=place.revision)
+
+
+def _boot_hooked(
+    place: model_names.Place, device: torch.device, dtype: torch.dtype
+) -> tuple["HookedTransformer", "PreTrainedTokenizerBase"]:
+    """A model that TransformerLens itself is the home of, weights as trained; so its tokenizer is TransformerLens's."""
+    from transformer_lens import HookedTransformer
+
+    bridge = HookedTransformer.from_pretrained_no_processing(place.repository, device=str(device), dtype=dtype)
+    return bridge, bridge.tokenizer
 
 
 def _keep_in(found: dict[str, Tensor], name: str) -> Callable:
