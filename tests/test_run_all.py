@@ -17,7 +17,9 @@ call="${PYTHONPATH:+PYTHONPATH=$PYTHONPATH }$*"
 case $* in
     "-m venv --clear "*) mkdir -p "$4/bin" && for tool in python ruff lint-imports; do cp "$0" "$4/bin/$tool"; done ;;
     - | "-c import sys, ensurepip"*) exit "${TEST_PYTHON_FITS:-0}" ;;
-    "-m pip "*) if [[ -e $TEST_ROOT/offline ]]; then printf "Retrying\nno index reached\n"; exit 1; fi; [[ $7 != --target || -d $8 ]] ;;
+    "-m pip "*)
+        if [[ -e $TEST_ROOT/offline ]]; then printf "Retrying\nno index reached\n"; exit 1; fi
+        [[ $7 != --target || -d $8 ]] ;;
 esac
 """
 PIP = "-m pip --disable-pip-version-check install -q"
