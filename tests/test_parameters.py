@@ -58,12 +58,14 @@ BAD = [
     ({"k": 65}, "k = 65 must be 1 to n_latents = 64"),
     ({"n_tokens": 9}, "n_tokens = 9 must be batch_size = 10 or more"),
     ({"n_eval_tokens": 19}, "n_eval_tokens = 19 must be 2 * batch_size = 20 or more"),
-    ({"model": "~nobody/model"}, "model = '~nobody/model': there is no such folder"),
+    ({"model": "~nobody/model"}, "model '~nobody/model' is unknown: it is not bundled, not an existing folder"),
     ({"corpus": "~nobody/text.jsonl"}, "corpus = '~nobody/text.jsonl': there is no such file"),
     ({"site": "mlp"}, "site = 'mlp' must be one of mlp_out, resid_pre, resid_post"),
     ({"architecture": "TopK"}, "architecture = 'TopK' must be one of topk,"),
     ({"architecture": "relu"}, "allowed here: topk, batch_topk"),
-    ({"model": "./missing"}, "model = './missing': there is no such folder"),
+    ({"model": "./missing"}, "model './missing' is unknown: it is not bundled, not an existing folder"),
+    ({"model": "pycode-2m@main"}, "model 'pycode-2m@main': pycode-2m has no revisions"),
+    ({"model": "gpt2@"}, "model 'gpt2@': after the @ must be a branch, a tag or a commit"),
     ({"model": ""}, "model = '' must be a bundled model's name, a folder, or a Hugging Face name"),
     ({"corpus": "no such text"}, "corpus = 'no such text' must be installed-python"),
     ({"corpus": "missing.jsonl"}, "corpus = 'missing.jsonl': there is no such file"),
@@ -125,19 +127,39 @@ def test_no_k_exceeds_any_width(values, said):
         check_dictionary(types.SimpleNamespace(**values))
 
 
+GPT2 = {"architectures": ["GPT2LMHeadModel"], "n_layer": 3}
+
+
 def test_local_model_folder_is_checked_by_its_config(tmp_path):
     with pytest.raises(InputError, match="the folder has no config.json"):
         check("01_seed_divergence", GOOD | {"model": str(tmp_path)})
-    (tmp_path / "config.json").write_text(json.dumps({"n_layer": 3, "n_positions": 32}))
+    (tmp_path / "config.json").write_text(json.dumps(GPT2 | {"n_positions": 32}))
     check("01_seed_divergence", GOOD | {"model": str(tmp_path), "context": 32})
     with pytest.raises(InputError, match="layer = 3 must be 0 to 2"):
         check("01_seed_divergence", GOOD | {"model": str(tmp_path), "layer": 3})
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["BertForMaskedLM"]}))
+    with pytest.raises(InputError, match="parameter model .* is no causal language model: .* BertForMaskedLM"):
+        check("01_seed_divergence", GOOD | {"model": str(tmp_path)})
+
+
+def test_hub_model_is_checked_by_the_config_that_an_earlier_run_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    hub_name = {"model": "owner/gpt@step3", "layer": 3}
+    check("01_seed_divergence", GOOD | hub_name)
+    repository = tmp_path / "models--owner--gpt"
+    (repository / "snapshots" / "abc").mkdir(parents=True)
+    (repository / "snapshots" / "abc" / "config.json").write_text(json.dumps(GPT2))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "step3").write_text("abc")
+    with pytest.raises(InputError, match="layer = 3 must be 0 to 2 for the model owner/gpt@step3"):
+        check("01_seed_divergence", GOOD | hub_name)
+    check("01_seed_divergence", GOOD | hub_name | {"model": "owner/gpt@step4"})
 
 
 def test_home_folder_is_known_as_the_loaders_know_it(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text(json.dumps({"n_layer": 3}))
+    (tmp_path / "model" / "config.json").write_text(json.dumps(GPT2))
     (tmp_path / "text.jsonl").touch()
     local = {"model": "~/model", "corpus": "~/text.jsonl"}
     assert check("01_seed_divergence", GOOD | local).corpus == check_corpus(local["corpus"])

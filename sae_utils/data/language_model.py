@@ -87,8 +87,8 @@ class LanguageModel:
         """TransformerLens's name of a site, such as ``blocks.3.hook_mlp_out``.
 
         ``resid_pre`` and ``resid_post`` are what enters and leaves the block. ``mlp_out`` is what the MLP adds to the
-        residual stream: the output of the MLP and, where there is a norm after it (Gemma-2 and later), of that norm,
-        which is also what the MLP dictionaries of Gemma Scope were trained on (Lieberum et al. 2024, section 3.1).
+        residual stream: the output of the MLP or, where a norm comes after it (Gemma-2 and later), that of the norm,
+        which is what the MLP dictionaries of Gemma Scope were trained on (arXiv 2408.05147, "MLP sublayer's output").
 
         Raises InputError for a site that is not in SITES and for a layer that the model does not have.
         """
@@ -187,6 +187,7 @@ def load_language_model(
             config = model_names.read_config(name, file)
             if layer is not None:
                 model_names.check_layer(name, config, layer)
+            _check_architecture(name, config)
         try:
             bridge, tokenizer = boot(place, device, dtype)
         except Exception as error:
@@ -228,6 +229,14 @@ def _on_hub(name: str, place: model_names.Place) -> bool:
         return False
     bundled = ", ".join(BUNDLED)
     raise InputError(f"model {name!r} is unknown: it is not bundled ({bundled}), not an existing folder, and {reason}")
+
+
+def _check_architecture(name: str, config: dict) -> None:
+    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
+
+    architectures = config["architectures"]
+    if not set(architectures) & set(SUPPORTED_ARCHITECTURES):
+        raise InputError(f"model {name!r}: TransformerLens does not know its architecture, {', '.join(architectures)}")
 
 
 def _boot_bridge(

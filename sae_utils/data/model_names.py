@@ -67,11 +67,11 @@ def read_config(name: str, file: Path) -> dict:
         raise InputError(f"model {name!r}: its config.json is not JSON ({error})") from None
     if not isinstance(config, dict):
         raise InputError(f"model {name!r}: its config.json holds no settings")
-    architectures = config.get("architectures") or []
-    if architectures and not any(architecture.endswith(CAUSAL) for architecture in architectures):
+    architectures = config.get("architectures") or ["none"]
+    if not any(str(architecture).endswith(CAUSAL) for architecture in architectures):
         raise InputError(
-            f"model {name!r} is no causal language model: its config.json says {', '.join(architectures)}, "
-            f"and not one that ends in {' or '.join(CAUSAL)}"
+            f"model {name!r} is no causal language model: the architectures of its config.json are "
+            f"{', '.join(map(str, architectures))}, and none ends in {' or '.join(CAUSAL)}"
         )
     return config
 
@@ -79,7 +79,7 @@ def read_config(name: str, file: Path) -> dict:
 def check_layer(name: str, config: dict, layer: int) -> None:
     """Raises InputError for a layer that the model of this config.json does not have."""
     n_layers = next((config[key] for key in ("num_hidden_layers", "n_layer", "num_layers") if key in config), None)
-    if n_layers and layer >= n_layers:
+    if n_layers and not 0 <= layer < n_layers:
         raise InputError(f"layer = {layer} must be 0 to {n_layers - 1} for the model {name}")
 
 

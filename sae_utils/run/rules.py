@@ -1,6 +1,5 @@
 """What each parameter may be, by itself and beside the others; refusals in one line, before anything loads."""
 
-import json
 import math
 import os
 import re
@@ -9,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args, get_origin
 
+from sae_utils.data import hub, model_names
 from sae_utils.data.errors import InputError
-from sae_utils.data.paths import MODELS
 
 SITES = ("mlp_out", "resid_pre", "resid_post")
 FIXED_K = ("topk", "batch_topk")
@@ -145,21 +144,19 @@ def check_corpus(corpus: str) -> None:
 
 
 def check_model(model: str, context: int, layer: int) -> None:
-    """Layer and context against the config.json of a bundled or local model; a hub model is checked when it loads."""
-    folder = MODELS / model if (MODELS / model).is_dir() else local_path(model)
-    if not folder.is_dir():
-        if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", model):
-            raise InputError(f"parameter model = {model!r}: there is no such folder")
-        return
-    if not (folder / "config.json").is_file():
-        raise InputError(f"parameter model = {model!r}: the folder has no config.json")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    n_layers = config.get("num_hidden_layers", config.get("n_layer"))
-    longest = config.get("max_position_embeddings", config.get("n_positions"))
-    if n_layers and layer >= n_layers:
-        raise InputError(f"parameter layer = {layer} must be 0 to {n_layers - 1} for the model {model}")
-    if longest and context > longest:
-        raise InputError(f"parameter context = {context} must be 0 (the model's) to {longest} for the model {model}")
+    """Layer and context against the config.json of a model that is on this machine; others are checked at loading."""
+    try:
+        place = model_names.find(model)
+        file = place.folder / "config.json" if place.folder else hub.kept_config(place.repository, place.revision)
+        if place.is_hooked or file is None:
+            return
+        if not file.is_file():
+            raise InputError(f"model = {model!r}: the folder has no config.json")
+        config = model_names.read_config(model, file)
+        model_names.check_layer(model, config, layer)
+        model_names.check_context(model, config, context)
+    except InputError as error:
+        raise InputError(f"parameter {error}") from None
 
 
 def check_dictionary(p: object) -> None:
