@@ -118,12 +118,10 @@ def test_figure_cells_begin_with_their_figure(path):
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_presets_name_only_what_there_is(path, monkeypatch):
-    """A preset for a CUDA machine is checked as if there were one."""
-    monkeypatch.setattr("sae_utils.run.schemas.check_device", lambda device: None)
+def test_presets_name_only_what_there_is(path):
     preset = load_preset(path.stem, PATHS)
     assert preset.name == path.stem
-    assert set(preset.overrides) == {notebook.stem for notebook in PATHS}
+    assert set(preset.overrides) <= {notebook.stem for notebook in PATHS}
     assert "results_dir" not in yaml.safe_load(path.read_text()).get("common", {})
 
 

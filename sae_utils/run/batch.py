@@ -27,10 +27,12 @@ import yaml
 from sae_utils.data.errors import InputError
 from sae_utils.data.paths import FIGURES, NOTEBOOKS, RESULTS
 from sae_utils.run.claims import write_claims_page
+from sae_utils.run.dry_run import describe
 from sae_utils.run.inputs import digest, local_files, sources_digest
 from sae_utils.run.notebooks import default_parameters, error_text, read_cells, source
 from sae_utils.run.presets import Preset, load_preset
 from sae_utils.run.results import read_results, sha256, write_json
+from sae_utils.run.rules import check_device
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,15 @@ def select(folder: Path, only: str) -> list[Path]:
         raise InputError(f"no notebook {(unknown or [only])[0]!r}; there are {', '.join(n.stem for n in notebooks)}")
     chosen = {by_name[part] for part in wanted}
     return [path for path in notebooks if path in chosen]
+
+
+def of_preset(chosen: Sequence[Path], preset: Preset, only: str) -> list[Path]:
+    """Those of the notebooks that the preset has. Raises InputError where ``only`` asks for another."""
+    there = [path for path in chosen if path.stem in preset.overrides]
+    if only and len(there) < len(chosen):
+        missing = next(path.stem for path in chosen if path not in there)
+        raise InputError(f"preset {preset.name!r} leaves out {missing}; it has {', '.join(preset.overrides)}")
+    return there
 
 
 def plan(notebooks: Sequence[Path], preset: Preset, results: Path) -> list[Job]:
@@ -244,15 +255,6 @@ def run(jobs: Sequence[Job], fresh: bool) -> int:
     return failed
 
 
-def describe(jobs: Sequence[Job], fresh: bool) -> None:
-    """Prints what ``run`` would do."""
-    for position, job in enumerate(jobs, 1):
-        state = "unchanged" if not fresh and job.is_done() else "to run"
-        values = " ".join(f"{key}={value}" for key, value in job.parameters.items())
-        seconds = f"expected {job.expected:.0f} s" if job.expected else "expected time unknown"
-        print(f"[{position}/{len(jobs)}] {job.name}  {state}, {seconds}: {values}")
-
-
 def interrupt(number: int, frame: object) -> None:
     """SIGTERM ends a run as Ctrl-C does, so that no child outlives it."""
     raise KeyboardInterrupt
@@ -270,10 +272,12 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, re
     try:
         chosen = select(notebooks, options.only)
         preset = load_preset(options.preset, select(notebooks, ""))
-        jobs = plan(chosen, preset, results)
+        jobs = plan(of_preset(chosen, preset, options.only), preset, results)
         if options.dry_run:
-            describe(jobs, options.fresh)
+            print("\n".join(describe(jobs, options.fresh)))
             return 0
+        for device in {(default_parameters(job.notebook) | job.parameters)["device"] for job in jobs}:
+            check_device(device)
         failed = run(jobs, options.fresh)
         if not options.only:  # a part of the notebooks would leave the other claims unanswered
             write_claims_page(notebooks, jobs[0].folder, [job.name for job in jobs if job.is_done()])

@@ -1,0 +1,80 @@
+"""Sizes of the language models that the presets name, so that a plan can be made without loading one.
+
+From their cards and config.json on the Hugging Face hub (gelu-1l: TransformerLens's table of models). Weights of the
+blocks are counted from these (``block_parameters``), as the test does once more from the models' own code.
+"""
+
+import json
+from dataclasses import dataclass
+
+from sae_utils.data.paths import MODELS
+from sae_utils.run.rules import local_path
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a plan needs to know of a language model."""
+
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    n_vocab: int
+    context: int
+    d_attention: int = 0  # width of all query heads together; 0 is d_model
+    d_key: int = 0  # width of all key heads together; 0 is d_attention
+    gated: bool = False  # three matrices in an MLP instead of two
+    tied: bool = False  # one matrix embeds and unembeds
+    learned_positions: bool = False
+
+    @property
+    def block_parameters(self) -> int:
+        """Weights of the matrices of one transformer block; biases and norms are under 1 % of them."""
+        query = self.d_attention or self.d_model
+        key = self.d_key or query
+        return self.d_model * (2 * query + 2 * key + (3 if self.gated else 2) * self.d_mlp)
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights of all matrices."""
+        tables = self.n_vocab * (1 if self.tied else 2) + (self.context if self.learned_positions else 0)
+        return self.n_layers * self.block_parameters + self.d_model * tables
+
+
+GPT2 = {"tied": True, "learned_positions": True}
+LLAMA = {"gated": True}
+KNOWN = {
+    "EleutherAI/pythia-160m": ModelFacts(12, 768, 3072, 50_304, 2048),
+    "EleutherAI/pythia-70m-deduped": ModelFacts(6, 512, 2048, 50_304, 2048),
+    "gpt2": ModelFacts(12, 768, 3072, 50_257, 1024, **GPT2),
+    "HuggingFaceTB/SmolLM-135M": ModelFacts(30, 576, 1536, 49_152, 2048, d_key=192, tied=True, **LLAMA),
+    "meta-llama/Llama-3.1-8B": ModelFacts(32, 4096, 14_336, 128_256, 131_072, d_key=1024, **LLAMA),
+    "google/gemma-2-2b": ModelFacts(26, 2304, 9216, 256_000, 8192, 2048, 1024, tied=True, **LLAMA),
+    "gelu-1l": ModelFacts(1, 512, 2048, 48_262, 1024, learned_positions=True),
+}
+
+
+def model_facts(model: str) -> ModelFacts | None:
+    """Of a model in the table, a bundled one, or a local folder; None for any other name on the hub."""
+    folder = MODELS / model if (MODELS / model).is_dir() else local_path(model)
+    if not (folder / "config.json").is_file():
+        return KNOWN.get(model)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+    def of(*names: str, default: int = 0) -> int:
+        return next((config[name] for name in names if config.get(name) is not None), default)
+
+    d_model = of("hidden_size", "n_embd")
+    n_heads = of("num_attention_heads", "n_head", default=1)
+    head = of("head_dim", default=d_model // n_heads)
+    return ModelFacts(
+        n_layers=of("num_hidden_layers", "n_layer"),
+        d_model=d_model,
+        d_mlp=of("intermediate_size", "n_inner", default=4 * d_model),
+        n_vocab=of("vocab_size"),
+        context=of("max_position_embeddings", "n_positions"),
+        d_attention=n_heads * head,
+        d_key=of("num_key_value_heads", default=n_heads) * head,
+        gated="silu" in str(config.get("hidden_act")) or "hidden_activation" in config,
+        tied=bool(config.get("tie_word_embeddings", config.get("model_type") in ("gpt2", "gemma2"))),
+        learned_positions=config.get("model_type") == "gpt2",
+    )
