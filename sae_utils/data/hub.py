@@ -29,6 +29,8 @@ def why_not(kind: str, name: str, revision: str | None = None) -> str | None:
     except (RepositoryNotFoundError, HFValidationError):
         return "not on the Hugging Face hub (a private one needs HF_TOKEN in the environment)"
     except Exception as error:  # no network, a proxy, offline mode: the client's own kinds differ by version
+        if getattr(getattr(error, "response", None), "status_code", None) == 401:
+            return "the Hugging Face hub refuses the token here (error 401): check HF_TOKEN in the environment"
         return f"the Hugging Face hub was not reached ({type(error).__name__})"
     return None
 
@@ -49,16 +51,6 @@ def model_config(name: str, repository: str, revision: str | None) -> Path:
         raise InputError(f"model {name!r}: {repository} has no config.json, so it is not for transformers") from None
     except Exception as error:  # the network went away after why_not
         raise InputError(f"model {name!r} does not load: {one_line(error)}") from None
-
-
-def kept_config(repository: str, revision: str | None) -> Path | None:
-    """The config.json of a model of the hub where this machine has it already. Asks nothing of the hub."""
-    import huggingface_hub
-
-    with contextlib.suppress(ValueError):  # not a name that the hub allows
-        found = huggingface_hub.try_to_load_from_cache(repository, "config.json", revision=revision)
-        return Path(found) if isinstance(found, str) else None
-    return None
 
 
 def one_line(error: Exception) -> str:
@@ -90,5 +82,5 @@ def _gated(kind: str, name: str) -> str:
     import huggingface_hub
 
     page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}"
-    token = "the token here has no access" if huggingface_hub.get_token() else "there is no token here"
-    return f"it is gated and {token}: accept its terms at {page} and set HF_TOKEN in the environment"
+    token = "the token here has no access to it" if huggingface_hub.get_token() else "there is no token here"
+    return f"it is gated, and {token}: accept its terms at {page} and set HF_TOKEN in the environment"

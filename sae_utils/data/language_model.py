@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,13 +108,10 @@ class LanguageModel:
         """
         self._check(tokens, hook_points)
         found: dict[str, Tensor] = {}
-        hooks = [(name, _keep_in(found, name)) for name in hook_points]
+        hooks = {name: partial(found.__setitem__, name) for name in hook_points}
         layers = [re.match(r"blocks\.(\d+)\.", name) for name in hook_points]
         stop = max(int(layer[1]) for layer in layers) + 1 if all(layers) else None
         self._run(tokens, hooks, stop_at_layer=stop)
-        silent = [name for name in hook_points if name not in found]
-        if silent:
-            raise InputError(f"hook point {silent[0]!r} of {self.name} is never reached in a forward pass")
         return found
 
     @torch.no_grad()
@@ -127,8 +124,7 @@ class LanguageModel:
         """
         replace = replace or {}
         self._check(tokens, list(replace))
-        hooks = [(name, _replace_with(function)) for name, function in replace.items()]
-        return self._run(tokens, hooks).float()
+        return self._run(tokens, replace).float()
 
     @torch.no_grad()
     def loss(
@@ -139,10 +135,25 @@ class LanguageModel:
         targets = tokens[:, 1:].to(logits.device)
         return torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
 
-    def _run(self, tokens: Tensor, hooks: list[tuple[str, Callable]], **options) -> Tensor:
+    def _run(self, tokens: Tensor, hooks: Mapping[str, Callable[[Tensor], Tensor | None]], **options) -> Tensor:
+        """Logits; each hook is called with its point's activations, and what it returns, if anything, takes over."""
+        reached = set()
+
+        def run(name: str, activation: Tensor, hook) -> Tensor | None:
+            reached.add(name)
+            replaced = hooks[name](activation)
+            return None if replaced is None else replaced.to(activation.dtype)
+
         if self.weights is not self.bridge:
             options["use_cache"] = False  # an argument of Hugging Face's models
-        return self.bridge.run_with_hooks(tokens.to(self.device), fwd_hooks=hooks, return_type="logits", **options)
+        fwd_hooks = [(name, partial(run, name)) for name in hooks]
+        logits = self.bridge.run_with_hooks(
+            tokens.to(self.device), fwd_hooks=fwd_hooks, return_type="logits", **options
+        )
+        # Some points that TransformerLens names are inside what Hugging Face computes at once.
+        if silent := [name for name in hooks if name not in reached]:
+            raise InputError(f"hook point {silent[0]!r} of {self.name} is not reached in its forward pass")
+        return logits
 
     def _check(self, tokens: Tensor, hook_points: Sequence[str]) -> None:
         if tokens.ndim != 2 or tokens.dtype != torch.int64:
@@ -152,11 +163,10 @@ class LanguageModel:
         # TransformerLens ignores a hook on a name that it does not know.
         unknown = [name for name in hook_points if name not in self.bridge.hook_dict]
         if unknown:
-            near = difflib.get_close_matches(unknown[0], list(self.bridge.hook_dict), n=3)
-            raise InputError(
-                f"hook point {unknown[0]!r} is not in {self.name}, whose layers are 0 to {self.n_layers - 1}; "
-                f"near ones: {', '.join(near) or 'none (blocks.N.hook_S with S of ' + ', '.join(SITES) + ')'}"
-            )
+            points = [self.hook_point(site, layer) for layer in range(self.n_layers) for site in SITES]
+            near = ", ".join(difflib.get_close_matches(unknown[0], points, n=3, cutoff=0))
+            layers = f"whose layers are 0 to {self.n_layers - 1}"
+            raise InputError(f"hook point {unknown[0]!r} is not in {self.name}, {layers}; near ones: {near}")
 
 
 def load_language_model(
@@ -181,15 +191,10 @@ def load_language_model(
     offline = place.folder is not None or not _on_hub(name, place)
 
     with hub.quiet(offline):
-        boot = _boot_hooked if place.is_hooked else _boot_bridge
         if not place.is_hooked:
-            file = (place.folder or hub.model_config(name, place.repository, place.revision).parent) / "config.json"
-            config = model_names.read_config(name, file)
-            if layer is not None:
-                model_names.check_layer(name, config, layer)
-            _check_architecture(name, config)
+            _check_config(name, place, layer)
         try:
-            bridge, tokenizer = boot(place, device, dtype)
+            bridge, tokenizer = (_boot_hooked if place.is_hooked else _boot_bridge)(place, device, dtype)
         except Exception as error:
             raise InputError(f"model {name!r} does not load: {hub.one_line(error)}") from error
     bridge.eval()
@@ -225,25 +230,30 @@ def _on_hub(name: str, place: model_names.Place) -> bool:
     reason = hub.why_not("model", place.repository, place.revision)
     if reason is None:
         return True
-    if hub.kept_config(place.repository, place.revision):
+    if model_names.config_file(place):
         return False
     bundled = ", ".join(BUNDLED)
     raise InputError(f"model {name!r} is unknown: it is not bundled ({bundled}), not an existing folder, and {reason}")
 
 
-def _check_architecture(name: str, config: dict) -> None:
-    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
+def _check_config(name: str, place: model_names.Place, layer: int | None) -> None:
+    file = place.folder / "config.json" if place.folder else hub.model_config(name, place.repository, place.revision)
+    config = model_names.read_config(name, file)
+    if layer is not None:
+        model_names.check_layer(name, config, layer)
 
-    architectures = config["architectures"]
-    if not set(architectures) & set(SUPPORTED_ARCHITECTURES):
-        raise InputError(f"model {name!r}: TransformerLens does not know its architecture, {', '.join(architectures)}")
+    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES  # takes seconds
+
+    if not set(config["architectures"]) & set(SUPPORTED_ARCHITECTURES):
+        architectures = ", ".join(config["architectures"])
+        raise InputError(f"model {name!r}: TransformerLens does not know its architecture, {architectures}")
 
 
 def _boot_bridge(
     place: model_names.Place, device: torch.device, dtype: torch.dtype
 ) -> tuple["TransformerBridge", "PreTrainedTokenizerBase"]:
     """Any architecture of Hugging Face."""
-    from transformer_lens.model_bridge import TransformerBridge  # takes seconds
+    from transformer_lens.model_bridge import TransformerBridge
     from transformers import AutoTokenizer
 
     where = str(place.folder or place.repository)
@@ -259,17 +269,3 @@ def _boot_hooked(
 
     bridge = HookedTransformer.from_pretrained_no_processing(place.repository, device=str(device), dtype=dtype)
     return bridge, bridge.tokenizer
-
-
-def _keep_in(found: dict[str, Tensor], name: str) -> Callable:
-    def hook(activation: Tensor, hook) -> None:
-        found[name] = activation
-
-    return hook
-
-
-def _replace_with(function: Callable[[Tensor], Tensor]) -> Callable:
-    def hook(activation: Tensor, hook) -> Tensor:
-        return function(activation).to(activation.dtype)
-
-    return hook

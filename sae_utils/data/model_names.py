@@ -1,5 +1,6 @@
 """What a model's name means, and what its config.json says of it: read before anything loads, without torch."""
 
+import contextlib
 import json
 import os
 import re
@@ -74,6 +75,18 @@ def read_config(name: str, file: Path) -> dict:
             f"{', '.join(map(str, architectures))}, and none ends in {' or '.join(CAUSAL)}"
         )
     return config
+
+
+def config_file(place: Place) -> Path | None:
+    """The config.json of a folder, or of a hub model that this machine has from before; asks nothing of the hub."""
+    if place.folder:
+        return place.folder / "config.json"
+    import huggingface_hub
+
+    with contextlib.suppress(ValueError):  # not a name that the hub allows
+        found = huggingface_hub.try_to_load_from_cache(place.repository, "config.json", revision=place.revision)
+        return Path(found) if isinstance(found, str) else None
+    return None
 
 
 def check_layer(name: str, config: dict, layer: int) -> None:

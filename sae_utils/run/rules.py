@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args, get_origin
 
-from sae_utils.data import hub, model_names
+from sae_utils.data import model_names
 from sae_utils.data.errors import InputError
 
 SITES = ("mlp_out", "resid_pre", "resid_post")
@@ -26,6 +26,7 @@ class Rule:
     choices: tuple[str, ...] = ()
     pattern: str = ""
     allowed: str = ""
+    may_be_empty: bool = False  # a list of such values
 
     def refusal(self, value: object) -> str:
         """What is allowed, in words; empty where ``value`` is."""
@@ -85,6 +86,7 @@ RULES = {
     "n_meta": Rule(low=1),
     "meta_k": Rule(low=1),
     "n_contexts": Rule(low=1),
+    "saes": Rule(pattern=r"\S.*", allowed="a folder, a file, or owner/repository/folder on the hub", may_be_empty=True),
     "context": Rule(low=0),
     "base_lr": Rule(low=1e-9, high=1.0),
     "data_seed": Rule(low=0, high=2**32 - 1),
@@ -105,13 +107,14 @@ RULES = {
 def check_value(name: str, kind: type, value: object) -> None:
     """Type, without any conversion (True is no int, "512" is no int; an int is a float), and range of one value.
 
-    A list (``kind`` is list[int], for example) must hold at least one item, each of them allowed, and none twice.
+    A list (``kind`` is list[int], for example) must hold at least one item where its rule does not say that it may be
+    empty, each of them allowed, and none twice.
     """
     if get_origin(kind) is list:
-        if type(value) is not list or not value:
-            raise InputError(
-                f"parameter {name} = {value!r} must be a list of at least one {get_args(kind)[0].__name__}"
-            )
+        may_be_empty = name in RULES and RULES[name].may_be_empty
+        if type(value) is not list or not value and not may_be_empty:
+            least = "" if may_be_empty else "at least one "
+            raise InputError(f"parameter {name} = {value!r} must be a list of {least}{get_args(kind)[0].__name__}")
         for item in value:
             check_value(name, get_args(kind)[0], item)
         twice = [item for i, item in enumerate(value) if item in value[:i]]
@@ -147,7 +150,7 @@ def check_model(model: str, context: int, layer: int) -> None:
     """Layer and context against the config.json of a model that is on this machine; others are checked at loading."""
     try:
         place = model_names.find(model)
-        file = place.folder / "config.json" if place.folder else hub.kept_config(place.repository, place.revision)
+        file = model_names.config_file(place)
         if place.is_hooked or file is None:
             return
         if not file.is_file():
