@@ -17,6 +17,7 @@ from sae_utils.data.activation_cache import ActivationCache, build_cache
 from sae_utils.data.activations import ActivationStream
 from sae_utils.data.errors import InputError
 from sae_utils.data.language_model import load_language_model
+from sae_utils.data.memory import human
 
 HOOKS = ("blocks.0.hook_mlp_out", "blocks.1.hook_resid_post")
 PER_SHARD = 8
@@ -177,13 +178,13 @@ def test_a_folder_with_other_files_is_refused(model, rows, tmp_path):
 
 
 def test_full_disk_is_refused_before_the_start(model, rows, tmp_path, monkeypatch):
-    need = 30 * 16 * 2 * 2 * 16  # rows, positions, hook points, bytes, widths
+    need = 4 * PER_SHARD * 16 * 2 * 2 * 16  # rows of whole shards, positions, hook points, bytes, widths
     for free, fits in ((need, False), (2 * need, True)):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
         if fits:
             build(tmp_path / "new" / "cache", model, rows)
         else:
-            with pytest.raises(InputError, match="needs 0.00 GB and the disk has 0.00 GB free"):
+            with pytest.raises(InputError, match=f"needs {human(need)} and the disk has {human(free)} free"):
                 build(tmp_path / "new" / "cache", model, rows)
             assert not (tmp_path / "new").exists()
 
@@ -194,6 +195,23 @@ def test_activations_beyond_the_dtype_are_refused(model, rows, tmp_path, monkeyp
     with pytest.raises(InputError, match="beyond torch.float16; use dtype='bfloat16' or 'float32'"):
         build(tmp_path / "cache", model, rows)
     assert np.isfinite(build(tmp_path / "other", model, rows, dtype="bfloat16").normalisation[HOOKS[0]].scale)
+
+
+def test_a_model_that_gives_nan_is_refused(model, rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        TableModel, "activations", lambda m, t, hooks: {h: torch.full((*t.shape, 16), torch.nan) for h in hooks}
+    )
+    with pytest.raises(InputError, match="not finite in torch.float32: the model itself gives inf or nan"):
+        build(tmp_path / "cache", model, rows)
+
+
+def test_a_bfloat16_model_is_kept_to_the_bit(model, rows, tmp_path, monkeypatch):
+    exact = TableModel.activations
+    monkeypatch.setattr(TableModel, "activations", lambda *args: {h: x.bfloat16() for h, x in exact(*args).items()})
+    cache = build(tmp_path / "cache", model, rows, dtype="bfloat16", block_rows=7)
+    stream = ActivationStream(model, rows, HOOKS, block_rows=7)
+    for cached, live in zip(all_batches(cache), all_batches(stream), strict=True):
+        assert all(torch.equal(cached[name], live[name]) for name in HOOKS)
 
 
 def test_manifest_says_whose_activations_they_are(cache, model):

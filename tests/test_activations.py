@@ -1,5 +1,7 @@
 """Sources of activations give the model's own activations, in one order, with one normalisation."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,16 @@ def test_first_batch_begins_a_run_in_its_middle(numbered):
 def test_batches_larger_than_a_pass(numbered):
     (batch,) = taken(numbered, 1, batch_size=250)
     assert torch.equal(batch[:100, 0].sort().values, torch.arange(100.0))
+
+
+def test_batches_are_blocks_shuffled_laid_end_to_end_and_cut():
+    source = TensorSource({"x": torch.randn(100, 3, generator=torch.Generator().manual_seed(0))}, block_rows=32)
+    laid = torch.zeros(0, 3)
+    for block in itertools.islice(source.order.blocks(data_seed=0), 16):
+        laid = torch.cat([laid, source.read(block.rows)["x"][:, 0][block.take]])
+    for size in (1, 8, 31, 32, 33, 150):
+        n = len(laid) // size
+        assert all(map(torch.equal, taken(source, n, batch_size=size), laid.split(size)))
 
 
 def test_order_depends_on_the_data_seed_alone(numbered):

@@ -90,6 +90,12 @@ def test_language_model_buffer_cache_and_rows():
     assert memory.rows_bytes(1000, 50_304) == 2000 and memory.rows_bytes(1000, 128_256) == 4000
 
 
+def test_buffers_of_small_corpora_have_256_rows_and_others_half_a_million_activations():
+    assert memory.buffer_rows(12_000, 256) == memory.buffer_rows(2**17, 256) == 256
+    assert memory.buffer_rows(2**17 + 1, 256) == 2048 and memory.buffer_rows(10**6, 128) == 4096
+    assert memory.buffer_rows(10**6, 8192) == 256
+
+
 @pytest.mark.parametrize(
     ("size", "said"),
     [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.00 kB"), (15_690, "15.7 kB"), (999_600, "1.00 MB"),

@@ -234,7 +234,7 @@ class Spy:
 
     def batches(self, *args, first_batch=0, **kwargs):
         self.first_batch = first_batch
-        return islice(self.inner.batches(*args, first_batch=first_batch, **kwargs), self.last)
+        yield from islice(self.inner.batches(*args, first_batch=first_batch, **kwargs), self.last)
 
 
 def test_a_killed_write_leaves_the_checkpoint_before_it(tmp_path, source, monkeypatch):

@@ -7,7 +7,6 @@ A folder holds ``manifest.json`` (whose activations), ``rows.npy`` (the tokens),
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,11 +26,14 @@ from sae_utils.data.activations import (
     check_rows,
     check_whole,
     forward,
-    widths,
+    probe,
 )
+from sae_utils.data.device_memory import free_disk
 from sae_utils.data.errors import InputError
 from sae_utils.data.language_model import LanguageModel, check_dtype
+from sae_utils.data.memory import cache_bytes, human
 from sae_utils.data.order import Order, kept_positions
+from sae_utils.data.shuffle_buffer import beyond_range
 from sae_utils.data.tensor_files import read_safetensors
 
 FORMAT = 1
@@ -51,8 +53,8 @@ def build_cache(
 ) -> "ActivationCache":
     """Write what of the cache is not there yet, and open it.
 
-    Raises InputError, before the start, where the folder holds another cache, the disk has too little room, or an
-    argument is wrong; and where activations are beyond the range of ``dtype``.
+    Raises InputError, before the start, where the folder holds another cache, the disk has too little room (NoRoom),
+    or an argument is wrong; and where activations are beyond the range of ``dtype`` (BeyondRange) or not finite.
     """
     folder, dtype = Path(folder), check_dtype(dtype)
     check_rows(model, rows)
@@ -74,6 +76,10 @@ def build_cache(
     about = {"sha256": _tensors_sha256(tensors)}
     _write(folder / "normalisation.safetensors", lambda part: save_file(tensors, part, metadata=about))
     return cache
+
+
+class NoRoom(InputError):
+    """The disk is too small, said before the first forward pass."""
 
 
 class ActivationCache(ActivationSource):
@@ -153,7 +159,7 @@ def _manifest(model, rows, hook_points, dtype, rows_per_shard, exclude_end_of_te
         "format": FORMAT,
         "model": model.name,
         "weights_sha256": model.fingerprint,
-        "d_in": widths(model, rows, hook_points),
+        "d_in": {name: x.shape[-1] for name, x in probe(model, rows, hook_points).items()},
         "n_rows": len(rows),
         "context": rows.shape[1],
         "rows_sha256": _sha256(rows),
@@ -179,15 +185,10 @@ def _belongs(folder: Path, manifest: dict) -> bool:
 
 
 def _check_room(folder: Path, manifest: dict, shards: Sequence[int]) -> None:
-    size = torch.finfo(check_dtype(manifest["dtype"])).bits // 8
-    per_row = manifest["context"] * size * sum(manifest["d_in"].values())
-    need = len(shards) * min(manifest["rows_per_shard"], manifest["n_rows"]) * per_row
-    existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    free = shutil.disk_usage(existing).free
+    missing = len(shards) * min(manifest["rows_per_shard"], manifest["n_rows"]) * manifest["context"]
+    need, free = cache_bytes(missing, sum(manifest["d_in"].values()), manifest["dtype"]), free_disk(folder)
     if need > 0.98 * free:
-        raise InputError(
-            f"activation cache {folder} needs {need / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB free"
-        )
+        raise NoRoom(f"activation cache {folder} needs {human(need)} and the disk has {human(free)} free")
 
 
 def _write_shard(folder: Path, i: int, model, rows, hook_points, dtype) -> None:
@@ -197,7 +198,7 @@ def _write_shard(folder: Path, i: int, model, rows, hook_points, dtype) -> None:
         for name, x in part.items():
             stored = x.to(dtype).cpu()
             if not torch.isfinite(stored).all():
-                raise InputError(f"activations at {name} are beyond {dtype}; use dtype='bfloat16' or 'float32'")
+                raise beyond_range(name, dtype if torch.isfinite(x).all() else x.dtype)
             parts[name].append(stored)
     entry = {}
     for name, tensors in parts.items():

@@ -1,8 +1,10 @@
 """Sources of activations behind one interface: in memory, from a live language model, or (activation_cache) on disk."""
 
 import hashlib
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,13 +13,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sae_utils.data.device_memory import weights_bytes
 from sae_utils.data.errors import InputError
-from sae_utils.data.language_model import LanguageModel
+from sae_utils.data.language_model import LanguageModel, check_dtype
+from sae_utils.data.memory import BLOCK_ROWS, MemoryPlan, buffer_bytes
 from sae_utils.data.order import Order, kept_positions
+from sae_utils.data.shuffle_buffer import ShuffleBuffer
 
-BLOCK_ROWS = 256  # 65,536 activations of 128 float16 are 17 MB
 FORWARD_TOKENS = 4096  # at 8,192 glibc maps the attention scores (33 MB) anew for each pass: 1.8 times slower
 SAMPLE_ROWS = 128  # rows that the normalisation is estimated from
+_ONE_AT_A_TIME = threading.Lock()  # a model with hooks set serves one caller; two streams may fill ahead from it
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,10 @@ class ActivationSource(ABC):
         """Activations in a pass."""
         return self.order.n_tokens
 
+    def memory(self, device: str | torch.device) -> MemoryPlan:
+        """What batches on ``device`` need there for as long as they are read; nothing, but for streams."""
+        return MemoryPlan()
+
     @cached_property
     def normalisation(self) -> dict[str, Normalisation]:
         """By hook point, estimated once and then kept."""
@@ -88,19 +97,34 @@ class ActivationSource(ABC):
         return self._batches(int(batch_size), int(data_seed), int(first_batch), device)
 
     def _batches(self, batch_size, data_seed, first_batch, device):
-        rest: dict[str, Tensor] | None = None
-        for block in self.order.blocks(data_seed, first_batch * batch_size):
+        with closing(self._blocks(data_seed, first_batch * batch_size, torch.device(device))) as blocks:
+            for batch in cut(blocks, batch_size):
+                # A copy, since a block may be overwritten once it is read.
+                yield {name: x.to(device, torch.float32, copy=True) for name, x in batch.items()}
+
+    def _blocks(self, data_seed, position, device) -> Iterator[dict[str, Float[Tensor, "taken d"]]]:
+        """The shuffled activations of block after block; each is valid until the next is asked for."""
+        for block in self.order.blocks(data_seed, position):
             take = torch.from_numpy(block.take)
-            taken = {
+            yield {
                 name: x.flatten(0, 1).index_select(0, take.to(x.device)) for name, x in self.read(block.rows).items()
             }
-            if rest is not None:
-                taken = {name: torch.cat([rest[name], x]) for name, x in taken.items()}
-            n = len(taken[self.hook_points[0]])
-            whole = n - n % batch_size
-            for start in range(0, whole, batch_size):
-                yield {name: x[start : start + batch_size].to(device).float() for name, x in taken.items()}
-            rest = {name: x[whole:] for name, x in taken.items()}
+
+
+def cut(blocks: Iterable[dict[str, Tensor]], size: int) -> Iterator[dict[str, Float[Tensor, "size d"]]]:
+    """Batches of ``size`` of the activations of all blocks laid end to end."""
+    rest, missing = [], size  # of the batch that is begun: its pieces, and how many activations it lacks
+    for block in blocks:
+        n = len(next(iter(block.values())))
+        start = 0
+        while n - start >= missing:
+            pieces = [*rest, {name: x[start : start + missing] for name, x in block.items()}]
+            yield {name: torch.cat([piece[name] for piece in pieces]) for name in block} if rest else pieces[0]
+            start += missing
+            rest, missing = [], size
+        if start < n:
+            rest.append({name: x[start:].clone() for name, x in block.items()})
+            missing -= n - start
 
 
 class TensorSource(ActivationSource):
@@ -143,7 +167,10 @@ class ActivationStream(ActivationSource):
     """Activations that a language model computes as they are asked for, for what no disk holds.
 
     ``rows`` [n_rows, context] are token ids. Left out of the batches: the first position of each row and, unless
-    ``exclude_end_of_text`` is False, end-of-text tokens.
+    ``exclude_end_of_text`` is False, end-of-text tokens. Batches come from a shuffle buffer of ``block_rows`` rows on
+    the device that they are asked for on, in ``dtype`` (None: as the model gives them; bfloat16 halves float32). With
+    ``fill_ahead`` there are two, and a thread fills one while the other is read; None: on CUDA alone, since on the CPU
+    both would want the same cores. Neither changes the order of the batches, nor does ``fill_ahead`` any bit.
     """
 
     def __init__(
@@ -153,26 +180,55 @@ class ActivationStream(ActivationSource):
         hook_points: Sequence[str],
         block_rows: int = BLOCK_ROWS,
         exclude_end_of_text: bool = True,
+        dtype: torch.dtype | str | None = None,
+        fill_ahead: bool | None = None,
     ):
         check_rows(model, rows)
         self.hook_points = tuple(hook_points)
-        self.d_in = widths(model, rows, hook_points)
+        found = probe(model, rows, hook_points)
+        self.d_in = {name: x.shape[-1] for name, x in found.items()}
+        self.dtypes = {name: x.dtype if dtype is None else check_dtype(dtype) for name, x in found.items()}
         end = model.tokenizer.eos_token_id if exclude_end_of_text else None
         self.order = Order(kept_positions(rows, end), block_rows)
-        self._model, self._rows = model, rows
+        self._model, self._rows, self._fill_ahead = model, rows, fill_ahead
 
     @cached_property
     def content(self) -> str:
-        """A hash of the model's weights, the tokens, and which of them take part."""
-        about = f"{self._model.fingerprint} {self.hook_points} {self.order.block_rows} {self._rows.shape}"
+        """A hash of the model's weights, the tokens, which of them take part, and the dtype they are kept in."""
+        about = f"{self._model.fingerprint} {self.hook_points} {self.dtypes} {self.order.block_rows} {self._rows.shape}"
         sha = hashlib.sha256(about.encode() + np.ascontiguousarray(self._rows).tobytes())
         sha.update(self.order.keep.tobytes())
         return sha.hexdigest()
 
+    @property
+    def capacity(self) -> int:
+        """The most activations that a buffer can be asked to hold."""
+        return min(self.order.block_rows, len(self._rows)) * self._rows.shape[1]
+
+    def fills_ahead(self, device: str | torch.device) -> bool:
+        """Whether batches on ``device`` come from two buffers."""
+        return torch.device(device).type == "cuda" if self._fill_ahead is None else self._fill_ahead
+
+    def memory(self, device):
+        """The model, where it is there, and the buffers."""
+        device = torch.device(device)
+        model = weights_bytes(self._model) if self._model.device.type == device.type else 0
+        n_buffers = 2 if self.fills_ahead(device) else 1
+        sizes = [buffer_bytes(self.capacity, self.d_in[name], t, n_buffers) for name, t in self.dtypes.items()]
+        return MemoryPlan(model=model, buffer=sum(sizes))
+
     def read(self, rows):
         """Forward passes over the rows."""
-        parts = list(forward(self._model, self._rows[rows], self.hook_points))
+        parts = list(self._parts(rows))
         return {name: torch.cat([part[name] for part in parts]) for name in self.hook_points}
+
+    def _parts(self, rows):
+        return forward(self._model, self._rows[rows], self.hook_points)
+
+    def _blocks(self, data_seed, position, device):
+        like = {name: (self.d_in[name], self.dtypes[name]) for name in self.hook_points}
+        buffer = ShuffleBuffer(self._parts, like, self.capacity, device, self.fills_ahead(device))
+        return buffer.blocks(self.order.blocks(data_seed, position))
 
 
 def forward(
@@ -188,15 +244,18 @@ def forward(
         part = rows[start : start + size].astype(np.int64)
         n = len(part)
         filled = np.concatenate([part, np.repeat(part[:1], size - n, axis=0)])
-        yield {name: x[:n] for name, x in model.activations(torch.from_numpy(filled), hook_points).items()}
+        with _ONE_AT_A_TIME:
+            found = model.activations(torch.from_numpy(filled), hook_points)
+        yield {name: x[:n] for name, x in found.items()}
 
 
-def widths(model: LanguageModel, rows: Int[np.ndarray, "n_rows context"], hook_points: Sequence[str]) -> dict[str, int]:
-    """Width of each hook point, from one short row; raises InputError for unknown, repeated or no hook points."""
+def probe(
+    model: LanguageModel, rows: Int[np.ndarray, "n_rows context"], hook_points: Sequence[str]
+) -> dict[str, Float[Tensor, "one two d"]]:
+    """Activations of a short row; raises InputError for unknown, repeated or no hook points."""
     if not hook_points or len(set(hook_points)) < len(hook_points):
         raise InputError(f"hook_points={list(hook_points)} must be one or more different names")
-    row = torch.from_numpy(rows[:1, :2].astype(np.int64))
-    return {name: x.shape[-1] for name, x in model.activations(row, hook_points).items()}
+    return model.activations(torch.from_numpy(rows[:1, :2].astype(np.int64)), hook_points)
 
 
 def check_whole(name: str, value: int, least: int) -> None:

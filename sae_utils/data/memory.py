@@ -1,8 +1,8 @@
 """How many bytes an experiment needs: arithmetic alone, without torch, so that a plan costs nothing to make.
 
 Weights of dictionaries, gradients and Adam's moments are float32. The temporary tensors of a training step are counted
-from measured peaks (tests/test_memory.py: a step takes half of the estimate to all of it); what CUDA itself takes, and what
-its allocator leaves unused, is not in any number here: HEADROOM stands for it.
+from measured peaks (tests/test_memory.py: a step takes half of the estimate to all of it). What CUDA itself takes, and
+what its allocator leaves unused, is not in any number here: HEADROOM stands for it.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,9 @@ from sae_utils.data.errors import InputError
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 ADAM = ("gradient", "first moment", "second moment")
+BLOCK_ROWS = 256  # of a shuffle buffer: 65,536 activations of 128 float16 are 17 MB
+LARGE_CORPUS = 2**25  # tokens; beyond, buffers hold BUFFER_TOKENS, so that a batch of thousands has few of one row
+BUFFER_TOKENS = 2**19  # 0.8 GB of 768 bfloat16
 HEADROOM = 0.9  # share of a device's free memory that a plan may take
 CPU_CHUNK = 256  # tokens whose pre-activations kernels.encode_top_k holds at once on the CPU
 # Tensors [batch, S, n_latents] alive at once in a step whose code is dense, at its peak.
@@ -44,6 +47,11 @@ def model_bytes(n_parameters: int, dtype: str = "float32") -> int:
 def buffer_bytes(n_activations: int, d_in: int, dtype: str = "float32", n_buffers: int = 1) -> int:
     """Shuffle buffers of ``n_activations`` each; ``d_in`` is the sum over the hook points; 2 where filled ahead."""
     return n_buffers * n_activations * d_in * item_bytes(dtype)
+
+
+def buffer_rows(n_rows: int, context: int) -> int:
+    """Rows of a shuffle buffer, unless asked for otherwise: the same for a cache and a stream of the same rows."""
+    return BLOCK_ROWS if n_rows * context <= LARGE_CORPUS else max(BLOCK_ROWS, BUFFER_TOKENS // context)
 
 
 def cache_bytes(n_tokens: int, d_in: int, dtype: str = "float16") -> int:

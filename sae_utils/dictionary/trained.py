@@ -17,12 +17,13 @@ import torch
 from sae_utils.data.activations import ActivationSource
 from sae_utils.data.paths import PACKAGE
 from sae_utils.dictionary.checkpoints import load_sae, save_sae
+from sae_utils.dictionary.memory_check import check_memory
 from sae_utils.dictionary.sae import SAE
 from sae_utils.dictionary.training import Snapshots, TrainingConfig, frozen, train
 
 # The code that weights depend on, given the activations.
 CODE = (
-    *("data/activations.py", "data/order.py"),
+    *("data/activations.py", "data/order.py", "data/shuffle_buffer.py"),
     *(f"dictionary/{name}.py" for name in ("kernels", "losses", "optimisation", "sae", "training")),
 )
 
@@ -33,7 +34,7 @@ def train_or_load(
     """The trained form of each of the new ``stacks``; those that ``folder`` does not hold are trained, in one pass.
 
     The stacks that are trained are those passed in; each is on the device it was on. A killed call goes on where it
-    was. Raises InputError as ``train`` does, and for a damaged file in ``folder``.
+    was. Raises InputError as ``train`` does, for what memory does not hold, and for a damaged file in ``folder``.
     """
     histories = train_or_load_history(stacks, source, config, folder, [()] * len(stacks), progress)
     return [history[config.n_tokens] for history in histories]
@@ -80,6 +81,7 @@ def _train_missing(stacks, paths, source, config: TrainingConfig, folder: Path, 
     between = sorted({n for files in paths for n in files} - {config.n_tokens})
     files = " ".join(file.name for by_tokens in paths for file in by_tokens.values())
     checkpoint = folder / f"training-{hashlib.sha256(files.encode()).hexdigest()[:16]}.safetensors"
+    check_memory(stacks, source, config)
     train(stacks, source, config, checkpoint, progress, Snapshots(tuple(between), keep))
     for i, sae in enumerate(stacks):
         keep(i, config.n_tokens, sae)

@@ -1,6 +1,7 @@
 """Train stacks of SAEs in lockstep: each batch is read once and every stack takes one step on it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -252,9 +253,10 @@ def train(
     trainers = [StackTrainer(sae, config) for sae in stacks]
     fingerprint = _fingerprint(stacks, source, config)
     first = _restore(checkpoint, trainers, fingerprint) if checkpoint else 0
-    batches = source.batches(config.batch_size, config.data_seed, first_batch=first, device=device)
-    with tqdm(total=config.n_tokens, initial=first * config.batch_size, unit="tok", unit_scale=True,
-              disable=not progress, mininterval=1.0, desc="SAEs") as bar:  # fmt: skip
+    bar = tqdm(total=config.n_tokens, initial=first * config.batch_size, unit="tok", unit_scale=True,
+               disable=not progress, mininterval=1.0, desc="SAEs")  # fmt: skip
+    # Closed however the run ends: a source may be computing ahead.
+    with closing(source.batches(config.batch_size, config.data_seed, first_batch=first, device=device)) as batches, bar:
         for step in range(first, config.n_steps):
             batch = next(batches)
             for trainer in trainers:
