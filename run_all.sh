@@ -119,7 +119,7 @@ make_interop() {  # whether .interop holds what tests/test_interop.py needs; in 
     rm -rf "$interop"
     mkdir "$interop"
     # shellcheck disable=SC2086 # one argument per pin
-    if said=$(phase "$name" install "$python" --no-deps --target "$interop" $pins); then
+    if said=$(phase "$name" install "$python" --no-deps --no-compile --target "$interop" $pins); then
         echo "$said"
         write_stamp "$interop/sae_utils.stamp" "$pins"
     elif [[ -n ${CI:-} ]]; then

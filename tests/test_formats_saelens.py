@@ -87,9 +87,9 @@ def test_jumprelu_with_thresholds_of_any_sign(tmp_path, subtract):
     assert sae.config.architecture == "jump_relu" and torch.isfinite(sae.log_threshold).all()
 
 
-@pytest.mark.parametrize("details", [None, {"k": float(K)}])
+@pytest.mark.parametrize("details", [None, {"k": float(K)}, {"k": K + 0.5}])
 def test_batchtopk_saved_as_jumprelu(tmp_path, details):
-    """One threshold for all; with the k of its training it is BatchTopK again, without it a JumpReLU."""
+    """One threshold for all; with the k of its training it is BatchTopK again, without a whole one a JumpReLU."""
     w, x = weights() | {"threshold": torch.full((N_LATENTS,), 0.7)}, activations()
     metadata = {"training_architecture": "batchtopk", "training_architecture_details": details}
     write(tmp_path, FILE, w, settings("jumprelu", metadata=metadata))
@@ -97,7 +97,8 @@ def test_batchtopk_saved_as_jumprelu(tmp_path, details):
     code = pre * (pre > 0.7)
     sae = read_sae(tmp_path)
     check_against(sae, code, code @ w["W_dec"] + w["b_dec"])
-    assert (sae.config.architecture, sae.config.k) == (("batch_topk", K) if details else ("jump_relu", None))
+    whole = details == {"k": K}
+    assert (sae.config.architecture, sae.config.k) == (("batch_topk", K) if whole else ("jump_relu", None))
 
 
 def test_batchtopk_of_a_training_run(tmp_path):
@@ -120,6 +121,29 @@ def test_centred_residual_streams(tmp_path):
     code = ((centred - w["b_dec"]) @ w["W_enc"] + w["b_enc"]).relu()
     for same in (x, centred):
         check_against(read_sae(tmp_path), code, code @ w["W_dec"] + w["b_dec"], same)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "models--jbloom--GPT2-Small-Feature-Splitting-Experiment-Layer-8/snapshots/0a1b/blocks.8.hook_resid_pre_768",
+        "GPT2-Small-SAEs-Reformatted/blocks.8.hook_resid_pre",
+        "someone/copies/blocks.8.hook_resid_pre_768",
+    ],
+)
+def test_repositories_known_to_be_trained_on_centred_streams(tmp_path, folder):
+    """Their files do not say so; a copy elsewhere is what its files say."""
+    w, x = weights(), activations()
+    write(tmp_path / folder, FILE, w, FLAT)
+    seen = x if folder.startswith("someone") else x - x.mean(-1, keepdim=True)
+    code = ((seen - w["b_dec"]) @ w["W_enc"] + w["b_enc"]).relu()
+    check_against(read_sae(tmp_path / folder), code, code @ w["W_dec"] + w["b_dec"])
+
+
+def test_a_repository_known_to_scale_each_token_is_refused(tmp_path):
+    folder = tmp_path / "Mistral-7B-Residual-Stream-SAEs" / "mistral_7b_layer_8"
+    write(folder, FILE, weights(), FLAT | {"normalize_activations": "none"})
+    assert "normalize_activations='constant_norm_rescale'" in refused(folder)
 
 
 FLAT = {"hook_point": "blocks.8.hook_resid_pre", "d_in": D_IN, "d_sae": N_LATENTS, "hook_point_head_index": None}

@@ -19,12 +19,12 @@ case $* in
     - | "-c import sys, ensurepip"*) exit "${TEST_PYTHON_FITS:-0}" ;;
     "-m pip "*)
         if [[ -e $TEST_ROOT/offline ]]; then printf "Retrying\nno index reached\n"; exit 1; fi
-        [[ $7 != --target || -d $8 ]] ;;
+        [[ $8 != --target || -d $9 ]] ;;
 esac
 """
 PIP = "-m pip --disable-pip-version-check install -q"
 LINT = ["check -q .", "format -q --check .", "--no-cache --no-logo"]
-INTEROP = f"{PIP} --no-deps --target ROOT/a folder/.interop sae-lens==6 plotly==7"
+INTEROP = f"{PIP} --no-deps --no-compile --target ROOT/a folder/.interop sae-lens==6 plotly==7"
 INTEROP_TESTS = "PYTHONPATH=ROOT/a folder/.interop -m pytest -q tests/test_interop.py"
 OTHER_TESTS = "-m pytest --nbval --ignore=tests/test_interop.py tests notebooks"
 ALL_TESTS = "-m pytest --nbval tests notebooks"

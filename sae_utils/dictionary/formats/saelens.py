@@ -22,6 +22,14 @@ OURS = {
     "jumprelu": "jump_relu",
     "batchtopk": "batch_topk",  # only before it was saved for inference: then it is a jumprelu
 }
+CENTRED = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}
+# What the list of SAEs that SAELens ships says of repositories on the hub, and their own cfg.json does not.
+LISTED = {
+    "jbloom/GPT2-Small-SAEs-Reformatted": CENTRED,
+    "jbloom/GPT2-Small-Feature-Splitting-Experiment-Layer-8": CENTRED,
+    "tommmcgrath/gpt2-small-mlp-out-saes": CENTRED,
+    "JoshEngels/Mistral-7B-Residual-Stream-SAEs": {"normalize_activations": "constant_norm_rescale"},
+}
 MATRICES = {"W_enc": "df", "W_dec": "fd", "b_dec": "d"}
 BIASES = {
     "relu": {"b_enc": "f"},
@@ -37,11 +45,12 @@ def read_saelens(folder: Path) -> SAE:
 
     Handled: an encoder that does not subtract b_dec (``apply_b_dec_to_input``), top k chosen by value times
     decoder norm, BatchTopK saved as JumpReLU, centred residual streams (``center_writing_weights``), any dtype.
+    Some SAEs on the hub were trained on centred streams and their files do not say so: they are known by the name of
+    their repository, in the hub's cache or as a folder; a copy elsewhere needs the entry in its cfg.json.
     Raises InputError for other architectures and for inputs that are normalised token by token.
     """
     path = folder / "cfg.json"
-    cfg = read_json(path)
-    about = {**cfg, **(cfg.get("metadata") or {})}
+    cfg, about = _read_settings(folder)
     architecture = _architecture(cfg, path)
     scale = _scale(cfg, about, folder)
     optional = {"scaling_factor": "f", "finetuning_scaling_factor": "f"}
@@ -61,7 +70,23 @@ def read_saelens(folder: Path) -> SAE:
     hook_point = about.get("hook_name") or about.get("hook_point") or ""
     seed = about.get("seed")
     sae = plain.as_sae(seed if isinstance(seed, int) else 0, hook_point, scale)
-    return centred(sae) if (about.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights") else sae
+    return centred(sae) if is_centred(folder) else sae
+
+
+def is_centred(folder: Path) -> bool:
+    """Whether the SAE in a folder of SAELens was trained on centred residual streams (``center_writing_weights``)."""
+    about = _read_settings(folder)[1]
+    return bool((about.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"))
+
+
+def _read_settings(folder: Path) -> tuple[dict, dict]:
+    """``cfg.json`` with what ``LISTED`` says of its repository, and the same with its metadata beside them."""
+    cfg = read_json(folder / "cfg.json")
+    names = folder.absolute().parts  # not resolved: a file of the hub's cache is a link to a nameless one
+    for repository, settings in LISTED.items():
+        if {repository.rpartition("/")[2], f"models--{repository.replace('/', '--')}"} & set(names):
+            cfg |= settings
+    return cfg, {**cfg, **(cfg.get("metadata") or {})}
 
 
 def _architecture(cfg: dict, path: Path) -> str:
@@ -110,7 +135,9 @@ def _plain(architecture: str, tensors: dict, cfg: dict, about: dict, path: Path)
         threshold = tensors["threshold"]
         k = (about.get("training_architecture_details") or {}).get("k")
         constant = bool((threshold == threshold[0]).all())
-        if about.get("training_architecture") == "batchtopk" and k is not None and constant:
+        # Theirs may be a fraction, which ours cannot: it stays the JumpReLU as which it was saved.
+        fraction = isinstance(k, float) and not k.is_integer()
+        if about.get("training_architecture") == "batchtopk" and k is not None and constant and not fraction:
             return Plain("batch_topk", **weights, k=whole(k, "k", path), threshold=threshold)
         return Plain("jump_relu", **weights, threshold=threshold)
     return Plain("relu", **weights)
