@@ -1,5 +1,6 @@
 """Packed rows: what is in them, in which order, on which side of the split, and what is refused."""
 
+import copy
 import hashlib
 import json
 
@@ -8,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from tiny_language_model import TEXTS
+from tokenizers.processors import TemplateProcessing
 
 from sae_utils.data import corpus as corpus_module
-from sae_utils.data import installed_python
+from sae_utils.data import installed_python, packing, txt_documents
 from sae_utils.data.corpus import documents, installed_files, manifest, token_rows
 from sae_utils.data.errors import InputError
 from sae_utils.data.installed_python import SourceFile
@@ -27,6 +29,13 @@ def jsonl(tmp_path):
     path = tmp_path / "texts.jsonl"
     path.write_text("\n".join(json.dumps({"text": text}) for text in TEXTS))
     return str(path)
+
+
+def with_first_token(tokenizer):
+    """A copy that puts "def" in front of each text, as Llama's tokenizer does with its own first token."""
+    copied, first = copy.deepcopy(tokenizer), ("def", tokenizer.convert_tokens_to_ids("def"))
+    copied.backend_tokenizer.post_processor = TemplateProcessing(single="def $A", special_tokens=[first])
+    return copied
 
 
 def unpacked(rows, tokenizer):
@@ -49,7 +58,7 @@ def test_fewer_rows_are_the_first_of_more_rows(jsonl, tokenizer):
 def test_split_is_by_the_text_alone_and_has_every_document_once(jsonl, tmp_path):
     train, held_out = list(documents(jsonl, "train")), list(documents(jsonl, "held_out"))
     assert sorted(train + held_out) == sorted(TEXTS) and held_out
-    assert held_out == [text for text in held_out if hashlib.sha256(text.encode()).digest()[0] % 10 == 0]
+    assert held_out == [text for text in held_out if is_held_out(text)]
     assert train != [text for text in TEXTS if text in train], "the order of the file is not the order of the rows"
     parquet = tmp_path / "texts.parquet"
     pd.DataFrame({"text": TEXTS[::-1]}).to_parquet(parquet)
@@ -60,7 +69,7 @@ def test_txt_is_cut_at_separators_or_else_at_blank_lines(tmp_path, monkeypatch):
     path = tmp_path / "texts.txt"
     path.write_text("<|endoftext|>".join(TEXTS))
     assert sorted([*documents(str(path), "train"), *documents(str(path), "held_out")]) == sorted(TEXTS)
-    monkeypatch.setattr(corpus_module, "TXT_DOCUMENT", 30)
+    monkeypatch.setattr(txt_documents, "SHORTEST", 30)
     path.write_text("".join(TEXTS))
     pieces = [*documents(str(path), "train"), *documents(str(path), "held_out")]
     assert len(pieces) > 20
@@ -98,25 +107,58 @@ def test_manifest_lists_held_out_files_that_are_installed():
 def test_rows_are_kept_and_taken_up_again(jsonl, tokenizer, tmp_path, monkeypatch):
     kept = tmp_path / "cache"
     rows = token_rows(jsonl, tokenizer, "train", 10, 16, kept)
-    assert len(list(kept.iterdir())) == 1
-    monkeypatch.setattr(corpus_module, "_pack", lambda *_: pytest.fail("tokenised again"))
+    assert sorted(path.suffix for path in kept.iterdir()) == [".bin", ".json"]
+    monkeypatch.setattr(corpus_module, "_blocks", lambda *_: pytest.fail("read again"))
     assert np.array_equal(token_rows(jsonl, tokenizer, "train", 10, 16, kept), rows)
 
 
-@pytest.mark.parametrize("change", ["split", "n_rows", "context", "tokenizer", "text"])
+@pytest.mark.parametrize("change", ["split", "context", "tokenizer", "first token", "text"])
 def test_kept_rows_are_not_taken_for_others(jsonl, tokenizer, tmp_path, change):
     kept = tmp_path / "cache"
     arguments = {"split": "train", "n_rows": 4, "context": 16}
     token_rows(jsonl, tokenizer, cache_dir=kept, **arguments)
     if change == "tokenizer":
         tokenizer = train_tokenizer(TEXTS, 290)
+    elif change == "first token":
+        tokenizer = with_first_token(tokenizer)
     elif change == "text":
         with open(jsonl, "a") as file:
             file.write("\n" + json.dumps({"text": "another text"}))
     else:
         arguments |= {"split": "held_out"} if change == "split" else {change: 5}
     token_rows(jsonl, tokenizer, cache_dir=kept, **arguments)
-    assert len(list(kept.iterdir())) == 2
+    assert len(list(kept.glob("*.bin"))) == 2
+
+
+def test_rows_start_with_what_the_tokenizer_puts_in_front(jsonl, tokenizer):
+    plain = token_rows(jsonl, tokenizer, "train", 40, 16, None)
+    rows = token_rows(jsonl, with_first_token(tokenizer), "train", 40, 17, None)
+    assert (rows[:, 0] == tokenizer.convert_tokens_to_ids("def")).all()
+    assert np.array_equal(rows[:, 1:], plain)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "txt", "parquet"])
+def test_rows_of_many_blocks_are_the_same_when_packing_was_ended_anywhere(tmp_path, tokenizer, monkeypatch, kind):
+    monkeypatch.setattr(corpus_module, "SHUFFLE_BLOCK", 9)
+    monkeypatch.setattr(packing, "FEWEST", 2)
+    monkeypatch.setattr(packing, "MOST", 2)
+    path = tmp_path / f"texts.{kind}"
+    if kind == "parquet":
+        pd.DataFrame({"raw_content": TEXTS, "n": range(len(TEXTS))}).to_parquet(path, row_group_size=7)
+    else:
+        path.write_text({"txt": "<|endoftext|>".join(TEXTS), "jsonl": "\n".join(map(as_json, TEXTS))}[kind])
+    expected = token_rows(str(path), tokenizer, "train", 60, 16, None)
+    for n_rows in range(1, 61, 4):  # each call goes on where the one before it ended
+        assert np.array_equal(token_rows(str(path), tokenizer, "train", n_rows, 16, tmp_path), expected[:n_rows])
+    assert sorted(documents(str(path), "train")) == sorted(text for text in TEXTS if not is_held_out(text))
+
+
+def as_json(text):
+    return json.dumps({"text": text})
+
+
+def is_held_out(text):
+    return hashlib.sha256(text.encode()).digest()[0] % 10 == 0
 
 
 def test_large_vocabularies_get_int32(jsonl, tokenizer, monkeypatch):
@@ -134,17 +176,37 @@ def test_wrong_corpora_are_refused_in_one_line(tmp_path, tokenizer, monkeypatch)
         raise ConnectionError
 
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", unreachable)
-    other = tmp_path / "other.jsonl"
-    other.write_text(json.dumps({"code": "x", "n": 1}))
-    broken = tmp_path / "broken.jsonl"
-    broken.write_text("{nope")
+    files = {
+        "other.jsonl": json.dumps({"code": "x", "n": 1}),
+        "numbers.jsonl": json.dumps({"text": 3}),
+        "broken.jsonl": "{nope",
+        "empty.jsonl": "",
+        "empty.txt": "",
+        "broken.parquet": "PAR",
+        "latin.txt": "caf\xe9 " * 10,
+        "latin.jsonl": json.dumps({"text": "caf\xe9"}, ensure_ascii=False),
+        "blank.jsonl": json.dumps({"text": " "}),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="latin-1")
     cases = {
-        str(tmp_path / "none.txt"): "there is no such file",
-        str(tmp_path): "is not 'installed-python', a .txt, .jsonl, .parquet file or a dataset's name",
+        "none.txt": "there is no such file",
+        "": "is not 'installed-python', a .txt, .jsonl, .parquet file or a dataset's name",
+        "other.jsonl": "has no column 'text', 'raw_content', 'content'; its columns are code, n",
+        "numbers.jsonl": "its column 'text' holds int, not text",
+        "broken.jsonl": "cannot be read as JSON lines: ",
+        "empty.jsonl": "is an empty file",
+        "empty.txt": "is an empty file",
+        "broken.parquet": "cannot be read as Parquet: ",
+        "latin.txt": "cannot be read as UTF-8 text: UnicodeDecodeError",
+        "latin.jsonl": "cannot be read as JSON lines: UnicodeDecodeError",
+        "blank.jsonl": "has 0 tokens, 0 rows of 16; asked for n_rows=1",
+    }
+    cases = {str(tmp_path / name): said for name, said in cases.items()} | {
         __file__: "is a .py file; allowed: .txt, .jsonl, .parquet",
-        str(other): "has no column 'text'; its columns are code, n",
-        str(broken): "cannot be read as a dataset",
-        "some/dataset": "hub was not reached",
+        "https://example.org/text.csv?a=b.txt": "is a URL of a .csv file; allowed: .txt, .jsonl, .parquet",
+        "some/dataset": "the Hugging Face hub was not reached",
+        "some/dataset:sample": "the Hugging Face hub was not reached",
     }
     for corpus, said in cases.items():
         with pytest.raises(InputError, match=said) as error:

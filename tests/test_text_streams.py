@@ -1,0 +1,128 @@
+"""Texts from a server that fails: each comes once, and in order, or one line says how far it went."""
+
+import itertools
+import json
+
+import pandas as pd
+import pytest
+from failing_server import Handler, serving
+
+from sae_utils.data import text_streams
+from sae_utils.data.corpus import token_rows
+from sae_utils.data.errors import InputError
+from sae_utils.data.pretraining import train_tokenizer
+from sae_utils.data.text_streams import Dropped, TextStream
+
+LINE = "a line of a text, and not a short one " * 8 + "\n"
+TEXTS = [f"text {i} " + LINE * (1000 if i % 2 else 2) for i in range(150)]  # 23 MB, of which datasets reads 10 at once
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "texts.jsonl").write_text("\n".join(json.dumps({"text": text, "n": 1}) for text in TEXTS))
+    (folder / "texts.txt").write_text("<|endoftext|>".join(TEXTS))
+    pd.DataFrame({"content": TEXTS, "n": 1}).to_parquet(folder / "texts.parquet", row_group_size=40, compression=None)
+    return folder
+
+
+@pytest.fixture
+def server(folder):
+    with serving(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """What was waited for, in place of waiting."""
+    waited = []
+    monkeypatch.setattr(text_streams.time, "sleep", waited.append)
+    return waited
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "txt"])
+def test_each_text_comes_once_whatever_fails(server, kind, waits):
+    server.failures = ["503", "", "drop", "", "503", "drop", "", "", "drop"]
+    assert list(TextStream(f"{server.address}/texts.{kind}?download=true")) == TEXTS
+    assert not server.failures and len(waits) == 5
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "txt"])
+def test_stream_goes_on_at_its_position(folder, kind):
+    name = str(folder / f"texts.{kind}")
+    stream, found = TextStream(name), []
+    for n in (0, 1, 66, 67, 80):  # texts until the stream is left
+        position = json.loads(json.dumps(stream.position))
+        stream = TextStream(name, position)
+        found += itertools.islice(stream, n - len(found))
+    assert found + list(stream) == TEXTS
+
+
+def test_position_of_another_version_of_datasets_is_counted_out(folder):
+    stream = TextStream(str(folder / "texts.jsonl"))
+    first = list(itertools.islice(stream, 70))
+    position = stream.position | {"datasets": "0.1", "state": {"another": "meaning"}}
+    assert first + list(TextStream(stream.corpus, position)) == TEXTS
+
+
+def test_waits_grow_and_start_again_after_a_text(server, waits, caplog):
+    server.failures = ["503"] * 7
+    texts = TextStream(f"{server.address}/texts.jsonl")
+    first = next(texts)
+    server.failures = ["503"] * 2
+    assert [first, *texts] == TEXTS
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 1, 2]
+    assert "the connection dropped (HTTPError: HTTP Error 503: Service Unavailable); next try in 1 s" in caplog.text
+
+
+@pytest.mark.parametrize("failure", ["503", "drop"])
+def test_server_that_never_works_ends_in_one_line(server, waits, failure):
+    server.always = failure
+    with pytest.raises(Dropped, match=r"dropped after 0 documents, and 8 tries over 127 s failed \(") as error:
+        next(TextStream(f"{server.address}/texts.jsonl"))
+    assert "\n" not in str(error.value) and sum(waits) == 127
+
+
+def test_rows_go_on_where_a_drop_for_good_ended_them(server, waits, tmp_path, monkeypatch):
+    monkeypatch.setattr("sae_utils.data.corpus.SHUFFLE_BLOCK", 20)
+    few = "\n".join(json.dumps({"text": text[:100]}) for text in TEXTS)
+    (server.folder / "few.jsonl").write_text("\n".join(few + " " * 200_000 for few in few.split("\n")))
+    corpus, tokenizer = f"{server.address}/few.jsonl", train_tokenizer(TEXTS[:1], 300)
+    expected = token_rows(corpus, tokenizer, "train", 100, 32, None)
+    read = server.gets
+    server.gets, server.failures = 0, [""] * (read // 2) + ["503"] * 100
+    with pytest.raises(Dropped, match=r"8 tries over 127 s failed \(.*\); [1-9]\d* rows are kept, and the same call"):
+        token_rows(corpus, tokenizer, "train", 100, 32, tmp_path)
+    server.failures = []
+    assert (token_rows(corpus, tokenizer, "train", 100, 32, tmp_path) == expected).all()
+
+
+def test_what_no_further_try_would_change_is_refused_at_once(server, waits):
+    (server.folder / "bad.jsonl").write_text(json.dumps({"title": "x"}))
+    for name, said in {
+        "none.jsonl": "cannot be read as JSON lines: HTTPError: HTTP Error 404: Not Found",
+        "bad.jsonl": "has no column 'text', 'raw_content', 'content'; its columns are title",
+    }.items():
+        with pytest.raises(InputError, match=said):
+            next(TextStream(f"{server.address}/{name}"))
+    assert not waits
+
+
+def test_server_without_ranges_is_refused_in_one_line(folder):
+    class Whole(Handler):
+        def answer(self, body):
+            del self.headers["Range"]
+            super().answer(body)
+
+    with serving(folder, Whole) as server, pytest.raises(InputError, match="does not give parts of a file: download"):
+        next(TextStream(f"{server.address}/texts.txt"))
+
+
+def test_library_has_its_own_settings_again(folder):
+    from datasets import config
+    from datasets.utils import logging
+
+    before = config.STREAMING_READ_MAX_RETRIES, config.STREAMING_OPEN_RETRY_INTERVAL, logging.get_verbosity()
+    next(TextStream(str(folder / "texts.jsonl")))
+    after = config.STREAMING_READ_MAX_RETRIES, config.STREAMING_OPEN_RETRY_INTERVAL, logging.get_verbosity()
+    assert after == before == (20, 5, logging.WARNING)
