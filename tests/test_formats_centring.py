@@ -24,3 +24,24 @@ def test_streams_with_their_mean_get_the_code_of_those_without(architecture):
         assert (stack(x) - stack(without)).abs().max() > 0.1
     assert (folded.config, folded.seeds, folded.hook_point) == (stack.config, stack.seeds, stack.hook_point)
     assert all(torch.equal(t, before[name]) for name, t in stack.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore:HookedTransformer is deprecated")
+@torch.no_grad()
+def test_transformer_lens_centres_each_residual_stream():
+    """What the SAEs saw that were trained with its default of the time: each stream less its mean over dimensions."""
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+    cfg = HookedTransformerConfig(
+        n_layers=2, d_model=8, n_ctx=6, d_head=4, n_heads=2, d_vocab=11, act_fn="gelu", normalization_type="LN", seed=0
+    )
+    model, tokens = HookedTransformer(cfg), torch.arange(12).reshape(2, 6) % 11
+    for parameter in model.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())))
+    hooks = [f"blocks.{layer}.hook_resid_{site}" for layer in range(2) for site in ("pre", "mid", "post")]
+    raw = model.run_with_cache(tokens, names_filter=hooks)[1]
+    model.process_weights_(fold_ln=False, center_writing_weights=True, center_unembed=False)
+    processed = model.run_with_cache(tokens, names_filter=hooks)[1]
+    for hook in hooks:
+        assert raw[hook].mean(-1).abs().max() > 0.1
+        assert_same(processed[hook], raw[hook] - raw[hook].mean(-1, keepdim=True))
