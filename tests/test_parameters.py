@@ -69,6 +69,8 @@ BAD = [
     ({"model": ""}, "model = '' must be a bundled model's name, a folder, or a Hugging Face name"),
     ({"corpus": "no such text"}, "corpus = 'no such text' must be installed-python"),
     ({"corpus": "missing.jsonl"}, "corpus = 'missing.jsonl': there is no such file"),
+    ({"corpus": "https://a.org/b.csv?c=d.txt"}, "or a .txt, .jsonl or .parquet file or URL"),
+    ({"corpus": "some/name:"}, "a Hugging Face dataset (name or name:configuration)"),
     ({"preset": "../up"}, "preset = '../up' must be letters"),
     ({"device": "gpu"}, "device = 'gpu' must be cpu, cuda or cuda:<number>"),
     ({"device": "cuda:99"}, "device = 'cuda:99': this machine has"),
@@ -165,6 +167,11 @@ def test_home_folder_is_known_as_the_loaders_know_it(tmp_path, monkeypatch):
     assert check("01_seed_divergence", GOOD | local).corpus == check_corpus(local["corpus"])
     with pytest.raises(InputError, match="layer = 3 must be 0 to 2"):
         check("01_seed_divergence", GOOD | local | {"layer": 3})
+
+
+@pytest.mark.parametrize("corpus", ["HuggingFaceFW/fineweb-edu:sample-10BT", "openwebtext", "https://a.org/b.txt?c=d"])
+def test_datasets_and_urls_may_be_a_corpus(corpus):
+    assert check("01_seed_divergence", GOOD | {"corpus": corpus}).corpus == check_corpus(corpus)
 
 
 def test_folder_or_other_file_is_no_corpus(tmp_path, monkeypatch):

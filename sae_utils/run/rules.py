@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,9 @@ class Rule:
 RULES = {
     "model": Rule(pattern=r"\S.*", allowed="a bundled model's name, a folder, or a Hugging Face name"),
     "corpus": Rule(
-        pattern=r"\S.*", allowed="installed-python, a Hugging Face dataset, or a .txt, .jsonl or .parquet file"
+        pattern=r"\S.*",
+        allowed="installed-python, a Hugging Face dataset (name or name:configuration), "
+        "or a .txt, .jsonl or .parquet file or URL",
     ),
     "layer": Rule(low=0),
     "site": Rule(choices=SITES),
@@ -137,12 +140,15 @@ def local_path(name: str) -> Path:
 
 
 def check_corpus(corpus: str) -> None:
-    """A text file must exist; anything else must look like a name, and not be a folder or another file."""
+    """A text file must exist; anything else must look like a URL or a name, and not be a folder or another file."""
     path = local_path(corpus)
-    if path.suffix in TEXT_FILES:
+    if re.match(r"https?://", corpus):
+        if Path(urllib.parse.urlparse(corpus).path).suffix not in TEXT_FILES:
+            raise InputError(f"parameter corpus = {corpus!r} must be {RULES['corpus'].allowed}")
+    elif path.suffix in TEXT_FILES:
         if not path.is_file():
             raise InputError(f"parameter corpus = {corpus!r}: there is no such file")
-    elif path.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", corpus):
+    elif path.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", corpus):
         raise InputError(f"parameter corpus = {corpus!r} must be {RULES['corpus'].allowed}")
 
 
