@@ -1,6 +1,5 @@
 """Packed rows: what is in them, in which order, on which side of the split, and what is refused."""
 
-import copy
 import hashlib
 import json
 
@@ -8,8 +7,8 @@ import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
+from first_token import with_first_token
 from tiny_language_model import TEXTS
-from tokenizers.processors import TemplateProcessing
 
 from sae_utils.data import corpus as corpus_module
 from sae_utils.data import installed_python, packing, txt_documents
@@ -29,13 +28,6 @@ def jsonl(tmp_path):
     path = tmp_path / "texts.jsonl"
     path.write_text("\n".join(json.dumps({"text": text}) for text in TEXTS))
     return str(path)
-
-
-def with_first_token(tokenizer):
-    """A copy that puts "def" in front of each text, as Llama's tokenizer does with its own first token."""
-    copied, first = copy.deepcopy(tokenizer), ("def", tokenizer.convert_tokens_to_ids("def"))
-    copied.backend_tokenizer.post_processor = TemplateProcessing(single="def $A", special_tokens=[first])
-    return copied
 
 
 def unpacked(rows, tokenizer):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from first_token import with_first_token
 from tiny_language_model import TEXTS
 
 from sae_utils.data.corpus import documents, token_rows
@@ -129,6 +130,15 @@ def test_text_that_is_not_python_is_known_by_its_separators_alone(tmp_path):
     rows = token_rows(str(path), tokenizer, "train", 20, 16, cache_dir=None)
     roles = row_roles(str(path), tokenizer, "train", rows)
     np.testing.assert_array_equal(roles == UNKNOWN, rows != tokenizer.eos_token_id)
+
+
+def test_the_token_in_front_of_a_row_has_no_role(corpus):
+    path, tokenizer = corpus
+    plain = row_roles(path, tokenizer, "train", token_rows(path, tokenizer, "train", 20, 16, cache_dir=None))
+    first = with_first_token(tokenizer)
+    roles = row_roles(path, first, "train", token_rows(path, first, "train", 20, 17, cache_dir=None))
+    np.testing.assert_array_equal(roles[:, 1:], plain)
+    assert (roles[:, 0] == UNKNOWN).all()
 
 
 def test_rows_of_other_text_are_refused(corpus):

@@ -16,6 +16,7 @@ from jaxtyping import Int
 
 from sae_utils.data.corpus import documents
 from sae_utils.data.errors import InputError
+from sae_utils.data.row_start import row_start
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,12 +45,15 @@ def row_roles(
 ) -> Int[np.ndarray, "n_rows context"]:
     """The role, an index into ROLES or UNKNOWN, of each token of ``rows``: the first rows of ``corpus.token_rows``.
 
-    All unknown where the tokenizer does not say which characters a token covers. Raises InputError where ``rows`` are
-    not made of that corpus and split.
+    Unknown for the token that stands in front of each row, where there is one, and for all where the tokenizer does
+    not say which characters a token covers. Raises InputError where ``rows`` are not made of that corpus and split.
     """
-    ids, roles, at = rows.reshape(-1), np.full(rows.size, UNKNOWN, dtype=np.int8), 0
+    packed = np.full(rows.shape, UNKNOWN, dtype=np.int8)
     if not tokenizer.is_fast:
-        return roles.reshape(rows.shape)
+        return packed
+    body = slice(0 if row_start(tokenizer) is None else 1, None)
+    ids, at = rows[:, body].reshape(-1), 0
+    roles = np.full(ids.shape, UNKNOWN, dtype=np.int8)
     for text in documents(corpus, split):
         if at >= len(ids):
             break
@@ -62,7 +66,8 @@ def row_roles(
         known = np.append(token_roles(text, ends), _CODE["end of text"])
         roles[part] = known[: len(ids) - at]
         at += len(own)
-    return roles.reshape(rows.shape)
+    packed[:, body] = roles.reshape(len(rows), -1)
+    return packed
 
 
 def token_roles(text: str, ends: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
