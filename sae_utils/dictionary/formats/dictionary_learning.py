@@ -31,9 +31,10 @@ CLASSES = {
 def read_dictionary_learning(path: Path) -> SAE:
     """The dictionary in a ``.pt`` file, or in the ``ae.pt`` of a folder, a stack of one on raw activations.
 
-    Latents come in the units of the library's ``encode``, so those of JumpReLU and gated ones have decoder rows of
-    norm 1. The pickle is opened with ``weights_only=True``: what holds anything but tensors is refused, and no code
-    in it runs. Raises InputError for that and for tensors of no known class.
+    Latents come in the units of the library's ``encode``: not multiplied by decoder norms, which its versions before
+    2025 did for gated and JumpReLU ones, to the same reconstructions. The pickle is opened with
+    ``weights_only=True``: what holds anything but tensors is refused, and no code in it runs. Raises InputError for
+    that and for tensors of no known class.
     """
     path = path / "ae.pt" if path.is_dir() else path
     state = _load(path)
@@ -85,10 +86,10 @@ def _plain(kind: str, state: dict[str, Tensor], path: Path) -> Plain:
         matrices = {"W_enc": w["encoder.weight"].T, "W_dec": w["decoder.weight"].T}
     match kind:
         case "JumpReluAutoEncoder":
-            return Plain("jump_relu", **matrices, threshold=w["threshold"]).reading_x().unit_rows()
+            return Plain("jump_relu", **matrices, threshold=w["threshold"]).reading_x()
         case "GatedAutoEncoder":
             own = {"b_enc": w["gate_bias"], "b_dec": w["decoder_bias"], "r_mag": w["r_mag"], "b_mag": w["mag_bias"]}
-            return Plain("gated", **matrices, **own).unit_rows()
+            return Plain("gated", **matrices, **own)
         case "MatryoshkaBatchTopKSAE":
             return Plain("batch_topk", **matrices, k=k, threshold=w["threshold"].expand(len(w["b_enc"])))
     matrices["b_enc"] = w["encoder.bias"]

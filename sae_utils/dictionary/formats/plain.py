@@ -32,25 +32,14 @@ class Plain:
         b_mag = None if self.b_mag is None else self.b_mag + shift * self.r_mag.exp()
         return replace(self, b_enc=self.b_enc + shift, b_mag=b_mag)
 
-    def unit_rows(self) -> "Plain":
-        """The same function of x with decoder rows of norm 1; latents, biases and thresholds take up the norms.
+    def by_value_times_norm(self) -> "Plain":
+        """The same function with decoder rows of norm 1, where the file chooses latents by value times decoder norm.
 
-        For topk that is the file's function only where it chooses the k latents by value times norm.
+        Latents and their biases take up the norms; a threshold is of that product already.
         """
         norms = self.W_dec.norm(dim=1)
         norms = torch.where(norms > 0, norms, 1.0)
-
-        def times(x):
-            return None if x is None else x * norms
-
-        return replace(
-            self,
-            W_enc=self.W_enc * norms,
-            W_dec=self.W_dec / norms[:, None],
-            b_enc=self.b_enc * norms,
-            threshold=times(self.threshold),
-            b_mag=times(self.b_mag),
-        )
+        return replace(self, W_enc=self.W_enc * norms, W_dec=self.W_dec / norms[:, None], b_enc=self.b_enc * norms)
 
     @torch.no_grad()
     def as_sae(self, seed: int = 0, hook_point: str = "", scale: float = 1.0) -> SAE:

@@ -1,7 +1,6 @@
 """SAELens: ``cfg.json`` and ``sae_weights.safetensors``, of version 6 and, with flat settings, of those before it."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -65,8 +64,7 @@ def read_saelens(folder: Path) -> SAE:
     if not cfg.get("apply_b_dec_to_input", True):
         plain = plain.reading_x()
     if cfg.get("rescale_acts_by_decoder_norm", False):
-        # A threshold there is of value times norm already.
-        plain = replace(plain.unit_rows(), threshold=plain.threshold)
+        plain = plain.by_value_times_norm()
     hook_point = about.get("hook_name") or about.get("hook_point") or ""
     seed = about.get("seed")
     sae = plain.as_sae(seed if isinstance(seed, int) else 0, hook_point, scale)
