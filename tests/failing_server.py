@@ -26,6 +26,7 @@ class FailingServer(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    sent: dict = {}  # further headers of what is found
 
     def do_GET(self):
         self.answer(body=True)
@@ -43,30 +44,33 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body):
         path = self.server.folder / unquote(urlparse(self.path).path).lstrip("/")
-        if not path.is_file():
-            return self.empty(404)
-        data, status = path.read_bytes(), 200
-        self.whole = len(data)
+        return self.send(path.read_bytes(), body) if path.is_file() else self.empty(404)
+
+    def send(self, data, body, failing=True):
+        """The part of ``data`` that is asked for, if it does not fail."""
+        status, whole = 200, len(data)
         if "Range" in self.headers:
             first, last = self.headers["Range"].removeprefix("bytes=").split("-")
-            first, last = int(first), min(int(last or self.whole - 1), self.whole - 1)
+            first, last = int(first), min(int(last or whole - 1), whole - 1)
             data, status = data[first : last + 1], 206
-        failure = self.failure(len(data))
+        failure = self.failure(len(data)) if failing else ""
         if failure == "503":
             return self.empty(503)
         self.send_response(status)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", len(data))
+        for key, value in {"Accept-Ranges": "bytes", "Content-Length": len(data), **self.sent}.items():
+            self.send_header(key, value)
         if status == 206:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{self.whole}")
+            self.send_header("Content-Range", f"bytes {first}-{last}/{whole}")
         self.end_headers()
         if body:
             self.wfile.write(data[: len(data) // 2] if failure == "drop" else data)
         if failure == "drop":
             self.close_connection = True
+        return None
 
-    def empty(self, status):
+    def empty(self, status, error=""):
         self.send_response(status)
+        self.send_header("X-Error-Code", error)
         self.send_header("Content-Length", 0)
         self.end_headers()
 

@@ -132,7 +132,7 @@ def _blocks(corpus: str, split: str, position: dict | None = None) -> Iterator[B
         if not (texts := _take(stream)):
             return
         chosen = [text for text in texts if text.strip() and (_hash(text)[0] % 10 == 0) == held_out]
-        yield Block(position | {"revision": stream.revision}, sorted(chosen, key=_hash))
+        yield Block(position | {"source": stream.source}, sorted(chosen, key=_hash))
 
 
 def _take(texts: Iterator[str]) -> list[str]:

@@ -14,13 +14,12 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
-from sae_utils.data import hub, url_files
+from sae_utils.data import hub, hub_datasets, url_files
 from sae_utils.data.errors import InputError
 from sae_utils.data.txt_documents import cut
 
 SUFFIXES = {".txt": "text", ".jsonl": "json", ".parquet": "parquet"}  # with the builder of datasets that reads them
 TEXT_COLUMNS = ("text", "raw_content", "content")  # the first one there is taken: RedPajama-V2, The Stack
-CONVERTED = "refs/convert/parquet"  # the hub's own copy of data sets whose main branch is a loading script
 WAITS = (1, 2, 4, 8, 16, 32, 64)  # seconds between the tries after a drop; so there are eight
 NETWORK = {"aiohttp", "http", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"}  # their errors
 LINES = 10_000  # of a .txt, read together
@@ -54,7 +53,7 @@ class TextStream(Iterator[str]):
         self.corpus = corpus
         self._start = position or {"documents": 0}
         self._documents = self._start["documents"]
-        self.revision: str | None = self._start.get("revision")
+        self.source: dict = self._start.get("source", {})  # of the hub: which revision
         self._dataset = self._texts = None
         self._failed = 0  # tries since the last text
 
@@ -65,7 +64,7 @@ class TextStream(Iterator[str]):
             return self._start
         import datasets
 
-        position = {"documents": self._documents, "revision": self.revision}
+        position = {"documents": self._documents, "source": self.source}
         if self._dataset is not None:
             position |= {"state": self._dataset.state_dict(), "datasets": datasets.__version__}
         return position
@@ -93,7 +92,7 @@ class TextStream(Iterator[str]):
         if self._failed == len(WAITS):
             raise Dropped(
                 f"corpus={self.corpus!r}: the connection dropped after {self._documents:,} documents, and "
-                f"{len(WAITS) + 1} tries over {sum(WAITS):g} s failed ({said})"
+                f"{len(WAITS) + 1} tries failed ({said})"
             ) from error
         wait = WAITS[self._failed]
         logger.warning("corpus %r: the connection dropped (%s); next try in %g s", self.corpus, said, wait)
@@ -130,7 +129,8 @@ class TextStream(Iterator[str]):
 
         path = Path(self.corpus).expanduser()
         if not is_url(self.corpus) and not path.is_file():
-            return self._load_from_hub()
+            dataset, self.source = hub_datasets.stream(self.corpus, self.source)
+            return dataset
         if is_url(self.corpus):
             name = url_files.PREFIX + self.corpus
         elif not path.stat().st_size:
@@ -140,31 +140,6 @@ class TextStream(Iterator[str]):
         kind = SUFFIXES[suffix(self.corpus)]
         lines = {"sample_by": "line", "keep_linebreaks": True} if kind == "text" else {}
         return datasets.load_dataset(kind, data_files=name, split="train", streaming=True, **lines)
-
-    def _load_from_hub(self):
-        """The data set at the revision that was first read; from the hub's Parquet copy where it is a script."""
-        import datasets
-
-        name, _, configuration = self.corpus.partition(":")
-        if reason := hub.why_not("dataset", name):
-            raise InputError(f"corpus={self.corpus!r} is not installed-python, not an existing file, and {reason}")
-        try:
-            try:
-                builder = datasets.load_dataset_builder(name, configuration or None, revision=self.revision)
-            except RuntimeError as error:
-                if "scripts are no longer supported" not in str(error):
-                    raise
-                builder = datasets.load_dataset_builder(name, data_dir=configuration or None, revision=CONVERTED)
-        except ValueError as error:
-            names = datasets.get_dataset_config_names(name, revision=self.revision)
-            if (configuration or "default") in names or (not configuration and len(names) == 1):
-                raise
-            told = f"has no configuration {configuration!r}" if configuration else "needs a configuration"
-            raise InputError(
-                f"corpus={self.corpus!r}: the dataset {told}; write {name}:<one of {', '.join(names)}>"
-            ) from error
-        self.revision = builder.hash
-        return builder.as_streaming_dataset(split="train")
 
 
 def _text_column(corpus: str, dataset) -> str:

@@ -1,0 +1,124 @@
+"""Data sets from a stand-in of the hub: configurations, revisions, drops, and what is refused."""
+
+import shutil
+
+import pandas as pd
+import pytest
+from dataset_hub import dataset_hub
+
+from sae_utils.data import text_streams
+from sae_utils.data.corpus import token_rows
+from sae_utils.data.errors import InputError
+from sae_utils.data.pretraining import train_tokenizer
+from sae_utils.data.text_streams import Dropped, TextStream
+
+TEXTS = [f"text {i} of one" for i in range(90)]
+CARD = """---
+configs:
+- config_name: one
+  data_files: [{split: train, path: "one/*"}]
+- config_name: two
+  data_files: [{split: train, path: "two/*"}]
+---
+"""
+
+
+def shards(folder, column, texts):
+    """Three files of a third of the texts."""
+    folder.mkdir(parents=True)
+    for i in range(3):
+        part = texts[30 * i : 30 * i + 30]
+        pd.DataFrame({"id": range(30), column: part}).to_parquet(folder / f"train-{i}.parquet", row_group_size=7)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    main = tmp_path / "hub" / "org" / "named" / "main"
+    shards(main / "one", "raw_content", TEXTS)
+    shards(main / "two", "text", [text.replace("one", "two") for text in TEXTS])
+    (main / "README.md").write_text(CARD)
+    shards(tmp_path / "hub" / "org" / "plain" / "main" / "data", "content", TEXTS)
+    shards(tmp_path / "hub" / "org" / "other" / "main" / "data", "title", TEXTS)
+    shards(tmp_path / "hub" / "org" / "tests" / "main" / "test", "text", TEXTS)
+    for name in ("script", "copyless"):
+        shards(tmp_path / "hub" / "org" / name / "main" / "data", "text", TEXTS)
+        (tmp_path / "hub" / "org" / name / "main" / f"{name}.py").write_text("raise SystemExit")
+    for name in ("sample", "default"):
+        shards(tmp_path / "hub" / "org" / "script" / "refs-convert-parquet" / name / "train", "text", TEXTS)
+    shutil.copytree(main, tmp_path / "hub" / "org" / "gated" / "main")
+    waited = []
+    monkeypatch.setattr(text_streams.time, "sleep", waited.append)
+    with dataset_hub(tmp_path / "hub", tmp_path / "cache", monkeypatch) as server:
+        server.waited = waited
+        yield server
+
+
+def test_datasets_are_streamed_by_name_and_configuration(hub):
+    assert list(TextStream("org/named:one")) == list(TextStream("org/plain")) == TEXTS
+    assert list(TextStream("org/named:two"))[-1] == "text 89 of two"
+    assert not hub.waited
+
+
+def test_scripts_are_read_from_the_hubs_parquet_copy(hub):
+    stream = TextStream("org/script:sample")
+    first = [next(stream) for _ in range(40)]
+    assert first + list(TextStream("org/script:sample", stream.position)) == TEXTS
+
+
+@pytest.mark.parametrize("n", [0, 1, 29, 30, 77])
+def test_position_keeps_the_revision_though_the_hub_goes_on(hub, n):
+    stream = TextStream("org/named:one")
+    first, old = [next(stream) for _ in range(n)], hub.folder / "org" / "named" / "main"
+    position = stream.position | {"source": stream.source}
+    if n:
+        newer = hub.folder / "org" / "named" / "newer"
+        shutil.copytree(old, newer)
+        shards(newer / "three", "raw_content", TEXTS[::-1])
+        (newer / "README.md").write_text(CARD.replace("one/*", "three/*"))
+        old.rename(old.with_name("older"))
+        newer.rename(old)
+    assert first + list(TextStream("org/named:one", position)) == TEXTS
+
+
+@pytest.mark.parametrize("before", range(4))  # it is read in four requests
+@pytest.mark.parametrize("failure", ["503", "drop"])
+def test_no_text_is_lost_or_doubled_by_drops(hub, before, failure):
+    hub.failures = [""] * before + [failure] * 8  # the hub's client itself tries six times
+    assert list(TextStream("org/named:one")) == TEXTS
+    assert not hub.failures and hub.waited
+
+
+def test_rows_are_kept_when_the_hub_goes_away(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("sae_utils.data.corpus.SHUFFLE_BLOCK", 20)
+    tokenizer = train_tokenizer(TEXTS, 270)
+    expected = token_rows("org/named:one", tokenizer, "train", 60, 8, None)
+    hub.failures = ["", ""] + ["503"] * 200
+    with pytest.raises(
+        Dropped, match=r"dropped after [1-9]\d documents, and 8 tries failed \(.*; [1-9]\d* rows are kept"
+    ):
+        token_rows("org/named:one", tokenizer, "train", 60, 8, tmp_path / "kept")
+    hub.failures = []
+    assert (token_rows("org/named:one", tokenizer, "train", 60, 8, tmp_path / "kept") == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("corpus", "said"),
+    [
+        ("org/none", "and not on the Hugging Face hub"),
+        ("org/named", "the dataset needs a configuration; write org/named:<one of one, two>$"),
+        ("org/named:three", "the dataset has no configuration 'three'; write org/named:<one of one, two>$"),
+        ("org/script:three", "the dataset has no configuration 'three'; write org/script:<one of default, sample>$"),
+        ("org/script", "the dataset needs a configuration; write org/script:<one of default, sample>$"),
+        ("org/copyless", "is a loading script, and the hub has no Parquet copy of it$"),
+        ("org/other", "has no column 'text', 'raw_content', 'content'; its columns are id, title$"),
+        ("org/tests", "cannot be read as a dataset: .*train.*test"),
+        (
+            "org/gated:one",
+            "the dataset is gated: accept its terms at .*/org/gated and set HF_TOKEN in the environment$",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_line(hub, corpus, said):
+    with pytest.raises(InputError, match=said) as error:
+        next(TextStream(corpus))
+    assert "\n" not in str(error.value) and not hub.waited
