@@ -1,5 +1,6 @@
 """What ``--dry-run`` prints: what would run, with which parameters, and what it would need. Loads nothing."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ BASIS = (
     "text, language model and training; evaluation and analysis come on top."
 )
 
+WRAP = textwrap.TextWrapper(116, subsequent_indent=8 * " ", break_long_words=False, break_on_hyphens=False)
+
 
 def describe(jobs: Sequence["Job"], fresh: bool) -> list[str]:
     """A line for each notebook, and, for those on a GPU, what all of them need."""
@@ -27,7 +30,8 @@ def describe(jobs: Sequence["Job"], fresh: bool) -> list[str]:
         state = "unchanged" if not fresh and job.is_done() else "to run"
         values = " ".join(f"{key}={value}" for key, value in job.parameters.items())
         lines.append(f"[{position}/{len(jobs)}] {job.name}  {state}, {expected(job, estimates)}: {values}")
-    return lines + (totals(list(estimates.values())) if estimates else [])
+    lines += totals(list(estimates.values())) if estimates else []
+    return [part for line in lines for part in WRAP.wrap(line)]
 
 
 def estimates_of(jobs: Sequence["Job"]) -> dict[str, Estimate]:

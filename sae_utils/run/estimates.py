@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sae_utils.data.memory import (
     MemoryPlan,
     buffer_bytes,
+    buffer_rows,
     cache_bytes,
     dictionary_bytes,
     item_bytes,
@@ -24,7 +25,6 @@ from sae_utils.run.workload import Activations, Pass, Stack, Work
 
 LARGEST_CACHE_GB = 32.0  # data.sources.LARGEST_GB: activations beyond are streamed
 FORWARD_TOKENS = 4096  # data.activations.FORWARD_TOKENS
-BLOCK_ROWS = 256  # data.activations.BLOCK_ROWS
 UTILISATION = 0.5  # of the vendor's peaks, both arithmetic and memory: assumed
 # Measured 2026-11-21 on one core of an AMD EPYC (Zen 5) virtual machine, torch 2.13: seconds of Python of a forward
 # pass through TransformerBridge by layer (2 and 12 layers of width 16) and of a training step (16 latents); encoder
@@ -109,7 +109,6 @@ class Estimator:
         self._trained |= {(one.reads, stack) for stack in missing}
         if not missing:
             return
-        hooks = one.reads.hooks if len(one.reads.hooks) > 1 else one.reads.hooks * len(missing)
         if not (one.held or self._is_cached(one.reads)):
             tokens = max(stack.n_tokens for stack in missing)
             found.add("seconds", "language model", self._forward_seconds(tokens, one.reads, context))
@@ -122,13 +121,16 @@ class Estimator:
         found.add("disk", "dictionaries", sum(dictionary_bytes(*size) for size in sizes))
         checkpoint = sum(dictionary_bytes(*size) + optimiser_bytes(*size) for size in sizes)
         found.disk["checkpoint"] = max(found.disk.get("checkpoint", 0), checkpoint)
-        plan = self._memory(missing, len(set(hooks)), one, context)
+        plan = self._memory(missing, one, context)
         found.memory = max(found.memory, plan, key=lambda memory: memory.total)
 
-    def _memory(self, stacks: Sequence[Stack], n_hooks: int, one: Pass, context: int) -> MemoryPlan:
+    def _memory(self, stacks: Sequence[Stack], one: Pass, context: int) -> MemoryPlan:
         d, item = self.facts.d_model, self.dtype
-        blocks = 0 if one.held else buffer_bytes(BLOCK_ROWS * context, n_hooks * d, item)
-        plan = MemoryPlan(model=model_bytes(self.facts.n_parameters, item), buffer=blocks)
+        n_rows = -(-one.reads.n_tokens // context)
+        buffered = context * min(n_rows, buffer_rows(n_rows, context))
+        # Two buffers: on CUDA the language model fills one while the other is read.
+        buffers = 0 if one.held else buffer_bytes(buffered, self._width(one.reads), item, 2)
+        plan = MemoryPlan(model=model_bytes(self.facts.n_parameters, item), buffer=buffers)
         for stack in stacks:
             size = stack.n_dictionaries, d, stack.n_latents
             plan += training_plan(*size, stack.batch_size, stack.architecture, stack.k)
