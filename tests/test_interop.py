@@ -1,4 +1,4 @@
-"""The real sae-lens and sparsify, where they are installed: saved there and read here, and back.
+"""The real sae-lens and sparsify: saved there and read here, and back; and other files as SAELens reads them.
 
 They are no requirement of this project: ``./run_all.sh test`` puts them beside it and runs this file by itself.
 """
@@ -265,8 +265,10 @@ def test_saved_by_sparsify(sparsify, tmp_path, dtype):
     theirs = shaken(sparsify.SparseCoder(D_IN, cfg)).to(dtype)
     theirs.save_to_disk(tmp_path / "layers.1.mlp")
     sae, x = read_sae(tmp_path / "layers.1.mlp"), activations()
-    with torch.no_grad():
-        assert_same(sae(x)[:, 0], sparsify_reconstruction(theirs.float(), x))
+    write_sparsify(sae, tmp_path / "back" / "layers.1.mlp")
+    for same in (theirs.float(), sparsify.SparseCoder.load_many(tmp_path / "back", local=True)["layers.1.mlp"]):
+        with torch.no_grad():
+            assert_same(sae(x)[:, 0], sparsify_reconstruction(same, x))
     assert (sae.hook_point, sae.config.k) == ("blocks.1.hook_mlp_out", K)
 
 
