@@ -7,19 +7,17 @@ pairs, triples or single dictionaries; dead latents are left out by the comparis
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from sae_utils.analysis.intervals import Interval, jackknife
-from sae_utils.analysis.matching import SeedOverlap
+from sae_utils.analysis.intervals import BOOTSTRAP, CONFIDENCE, Interval, jackknife
+from sae_utils.analysis.matching import Matching, SeedOverlap
 from sae_utils.analysis.seeds import Pairs, latent_values
 from sae_utils.data.errors import InputError
-
-MIN_SEEDS = 4  # leaving one out must leave a triple
 
 Values = Mapping[tuple[int, ...], float]  # a criterion's value by the dictionaries that it was computed from
 
@@ -30,6 +28,7 @@ class Criterion:
 
     values: Callable[[Pairs, Sequence[int]], Values]
     bounds: tuple[float, float] = (0.0, 1.0)
+    together: int = 2  # dictionaries that one value takes
 
 
 def of_pairs(name: str, pairs: Pairs, seeds: Sequence[int]) -> Values:
@@ -103,9 +102,9 @@ CRITERIA: dict[str, Criterion] = {
     "decoder_cosine": Criterion(partial(of_pairs, "decoder_cosine"), COSINE),
     "stability": Criterion(relaxed_stability, COSINE),
     "agree": Criterion(partial(of_pairs, "agree")),
-    "cycle_decoder": Criterion(partial(cycles, "decoder")),
-    "cycle_encoder": Criterion(partial(cycles, "encoder")),
-    "cycle_agreeing": Criterion(cycles_where_agreeing),
+    "cycle_decoder": Criterion(partial(cycles, "decoder"), together=3),
+    "cycle_encoder": Criterion(partial(cycles, "encoder"), together=3),
+    "cycle_agreeing": Criterion(cycles_where_agreeing, together=3),
 }
 # What the claims ask for beside the criteria.
 CONTRASTS: dict[str, Criterion] = {
@@ -116,15 +115,17 @@ CONTRASTS: dict[str, Criterion] = {
 
 
 def measure(pairs: Pairs, criteria: Mapping[str, Criterion] = CRITERIA) -> dict[str, Interval]:
-    """Each criterion on a whole stack, with the jackknife over its seeds; ``pairs`` from both sides.
+    """Each criterion on a whole stack, with the interval that its number of seeds allows; ``pairs`` from both sides.
 
-    Raises InputError with fewer than ``MIN_SEEDS`` dictionaries or where a pair is missing.
+    The jackknife over seeds, for the criteria of which leaving one seed out leaves a value: with three seeds those of
+    pairs. Two seeds tell nothing about others: then the latents are resampled. Raises InputError for one seed, or
+    where a pair is missing.
     """
     seeds = sorted({seed for pair in pairs for seed in pair})
-    if len(seeds) < MIN_SEEDS or len(pairs) != len(seeds) * (len(seeds) - 1):
-        raise InputError(
-            f"the criteria need every ordered pair of at least {MIN_SEEDS} seeds, not {len(pairs)} of {len(seeds)}"
-        )
+    if len(seeds) < 2 or len(pairs) != len(seeds) * (len(seeds) - 1):
+        raise InputError(f"the criteria need every ordered pair of at least 2 seeds, not {len(pairs)} of {len(seeds)}")
+    if len(seeds) == 2:
+        return _over_latents(pairs, {name: c for name, c in criteria.items() if c.together == 2})
 
     def estimate(criterion: Criterion, some: Sequence[int]) -> float:
         return _mean(criterion.values(pairs, some).values())
@@ -136,7 +137,44 @@ def measure(pairs: Pairs, criteria: Mapping[str, Criterion] = CRITERIA) -> dict[
             criterion.bounds,
         )
         for name, criterion in criteria.items()
+        if criterion.together < len(seeds)
     }
+
+
+def _over_latents(
+    pairs: Pairs, criteria: Mapping[str, Criterion], n_resamples: int = 500, seed: int = 0
+) -> dict[str, Interval]:
+    """Criteria of one pair of dictionaries, percentile bootstrap over latents of each side.
+
+    Both sides show the same matching: they are taken as wholly dependent, so that the ends of the interval are the
+    means of theirs.
+    """
+    rng = np.random.default_rng(seed)
+    seeds, tails = sorted(next(iter(pairs))), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    draws: dict[str, list] = {name: [] for name in criteria}
+    for _ in range(n_resamples):
+        drawn = {pair: _resampled(overlap, rng) for pair, overlap in pairs.items()}
+        for name, criterion in criteria.items():
+            draws[name].append(list(criterion.values(drawn, seeds).values()))
+    found = {}
+    for name, criterion in criteria.items():
+        middle = _mean(criterion.values(pairs, seeds).values())
+        low, high = np.nanquantile(draws[name], tails, axis=0).mean(-1)
+        found[name] = Interval(middle, min(float(low), middle), max(float(high), middle), BOOTSTRAP)
+    return found
+
+
+def _resampled(overlap: SeedOverlap, rng: np.random.Generator) -> SeedOverlap:
+    """As many of the counted latents, drawn with replacement; partners keep their numbers."""
+    chosen = rng.choice(np.flatnonzero(overlap.counted), int(overlap.counted.sum()))
+
+    def of(m: Matching) -> Matching:
+        return Matching(m.partner[chosen], m.cosine[chosen], m.gap)
+
+    matchings = {
+        name: of(getattr(overlap, name)) for name in ("decoder", "encoder", "decoder_nearest", "encoder_nearest")
+    }
+    return replace(overlap, **matchings, counted=np.ones(len(chosen), dtype=bool))
 
 
 def means(pairs: Pairs, criteria: Mapping[str, Criterion] = CRITERIA) -> dict[str, float]:

@@ -5,15 +5,16 @@ dictionaries, and found in one only if in no other. Every number is a mean over 
 all bases.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import curve_fit
+from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.special import comb
 
-from sae_utils.analysis.intervals import Interval, jackknife
+from sae_utils.analysis.intervals import BOOTSTRAP, Interval, bootstrap_over_latents, jackknife
 from sae_utils.analysis.seeds import Pairs
 from sae_utils.data.errors import InputError
 
@@ -84,8 +85,11 @@ def histogram_intervals(m: Membership) -> list[Interval]:
     """``histogram`` with the jackknife over seeds.
 
     Leaving out a seed leaves a bin fewer: a bin is compared with the one as far from the nearer end. The jackknife
-    reads only how these differ among the seeds left out, not how far they are from the whole's.
+    reads only how these differ among the seeds left out, not how far they are from the whole's. Two seeds have the
+    bootstrap over latents.
     """
+    if m.n_seeds == 2:
+        return [_over_latents(m, count) for count in (1, 2)]
     without = np.stack([histogram(m.without(seed)) for seed in range(m.n_seeds)])
     return [
         jackknife(share, without[:, i if i < m.n_seeds / 2 else i - 1], (0.0, 1.0))
@@ -94,10 +98,30 @@ def histogram_intervals(m: Membership) -> list[Interval]:
 
 
 def only_in_one_intervals(m: Membership) -> list[Interval]:
-    """``only_in_one`` with the jackknife over seeds; the last point, of all S, by that of all but one."""
+    """``only_in_one`` with the jackknife over seeds; the last point, of all S, by that of all but one.
+
+    Two seeds have the bootstrap over latents.
+    """
+    if m.n_seeds == 2:
+        return [_over_latents(m, 1)]
     without = np.stack([only_in_one(m.without(seed)) for seed in range(m.n_seeds)])
     last = without.shape[1] - 1
     return [jackknife(share, without[:, min(i, last)], (0.0, 1.0)) for i, share in enumerate(only_in_one(m))]
+
+
+def _over_latents(m: Membership, count: int) -> Interval:
+    """Share of latents that are in ``count`` of two dictionaries; both show one matching, so that ends are averaged."""
+    sides = [bootstrap_over_latents(row[alive] == count).ends for row, alive in zip(m.counts, m.alive, strict=True)]
+    return Interval(*(float(end) for end in np.mean(sides, axis=0)), BOOTSTRAP)
+
+
+def of_claims(m: Membership) -> dict[str, Interval]:
+    """What the claims ask for beside the fit; nothing with fewer than four seeds.
+
+    Leaving one out must leave a bin between the ends, and more than the one point that independence passes through.
+    """
+    statistics = {"u_shape": u_shape, "only_in_one_above_independence": above_independence}
+    return {name: interval(m, of) for name, of in statistics.items()} if m.n_seeds >= 4 else {}
 
 
 def interval(m: Membership, statistic: Callable[[Membership], float], bounds=(-1.0, 1.0)) -> Interval:
@@ -146,9 +170,11 @@ def fit_power_law(n: Float[np.ndarray, " n"], share: Float[np.ndarray, " n"], of
     first = [max(2 * (share[0] - floor), 1e-6), 1.0, *([floor] if offset else [])]
     upper = [np.inf, np.inf, *([1.0] if offset else [])]
     # Tolerances near the machine's: where the floor is hardly determined, a looser fit stops short of it.
-    found, _ = curve_fit(
-        law, n, share, p0=first, bounds=(0.0, upper), x_scale="jac", ftol=1e-14, xtol=1e-14, gtol=1e-14, max_nfev=20_000
-    )
+    tight = {"ftol": 1e-14, "xtol": 1e-14, "gtol": 1e-14, "max_nfev": 20_000}
+    with warnings.catch_warnings():
+        # That a parameter is not determined is what the seeds are asked, not the covariance of one fit.
+        warnings.simplefilter("ignore", OptimizeWarning)
+        found, _ = curve_fit(law, n, share, p0=first, bounds=(0.0, upper), x_scale="jac", **tight)
     residual = float(np.sqrt(np.mean((law(n, *found) - share) ** 2)))
     return PowerLaw(float(found[2]) if offset else 0.0, float(found[0]), float(found[1]), residual)
 

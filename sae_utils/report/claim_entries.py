@@ -53,6 +53,18 @@ def papers_number(number: float | None, known: str) -> str:
     return f"{'no number' if number is None else format(number, 'g')} [{known}]"
 
 
+def number_here(verdict: Mapping[str, float | None]) -> str:
+    """A run's number with its interval, for a table; empty where the run has none."""
+    if verdict["estimate"] is None:
+        return ""
+    return f"{verdict['estimate']:.3f} ({verdict['low']:.3f} to {verdict['high']:.3f})"
+
+
+def in_words(rule: Mapping[str, float | str]) -> str:
+    """``above random and below 0.9``: a claim's rule without a run's numbers."""
+    return " and ".join(f"{side} {bound if bound == RANDOM else format(bound, 'g')}" for side, bound in rule.items())
+
+
 def load_claims(path: Path = CLAIMS) -> dict[str, Claim]:
     """Every claim by its id. Raises InputError for an unknown or missing field, an unknown tag, or an id used twice."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))

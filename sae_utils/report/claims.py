@@ -3,7 +3,7 @@
 A claim holds if the whole interval lies within every bound of its rule (``claim_entries``).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import isnan
 
@@ -11,9 +11,10 @@ import pandas as pd
 
 from sae_utils.analysis.intervals import Interval
 from sae_utils.data.errors import InputError
-from sae_utils.report.claim_entries import RANDOM, Claim, load_claims, papers_number
+from sae_utils.report.claim_entries import RANDOM, Claim, in_words, load_claims, number_here, papers_number
 
 HOLDS, UNDECIDED, FAILS = "holds", "undecided at this scale", "does not hold at this scale"
+NOT_JUDGED = "not judged here"
 
 
 @dataclass(frozen=True)
@@ -25,20 +26,24 @@ class Verdict:
     paper_number: float | None
     known: str
     metric: str
-    estimate: float
-    low: float
-    high: float
+    estimate: float | None  # these three None where the run has no such number
+    low: float | None
+    high: float | None
     interval: str  # how the interval was found
     needed: str  # the rule, in words and numbers
     verdict: str
 
 
-def verdict(claim: Claim, interval: Interval, null: float | None = None) -> Verdict:
+def verdict(claim: Claim, interval: Interval | None, null: float | None = None) -> Verdict:
     """Whether the claim holds: the interval wholly within the rule's bounds, astride one (undecided), or outside one.
 
-    ``null`` is the largest value of the metric between random dictionaries, for rules that name it. Raises InputError
-    where it is missing, or where the interval has no value.
+    ``null`` is the largest value of the metric between random dictionaries, for rules that name it. ``interval`` is
+    None where the run left out what the claim is about: then it is not judged. Raises InputError where a null is
+    missing, or where the interval has no value.
     """
+    about = claim.id, claim.text, claim.number, claim.known, claim.metric
+    if interval is None:
+        return Verdict(*about, None, None, None, "", in_words(claim.rule), NOT_JUDGED)
     if isnan(interval.estimate):
         raise InputError(f"claim {claim.id}: {claim.metric} has no value in this run")
     if null is None and RANDOM in claim.rule.values():
@@ -51,24 +56,20 @@ def verdict(claim: Claim, interval: Interval, null: float | None = None) -> Verd
         answer = HOLDS if interval.low > above and interval.high < below else UNDECIDED
     names = {side: " (the null)" if bound == RANDOM else "" for side, bound in claim.rule.items()}
     needed = " and ".join(f"{side} {bound:.3f}{names[side]}" for side, bound in bounds.items())
-    return Verdict(
-        claim.id,
-        claim.text,
-        claim.number,
-        claim.known,
-        claim.metric,
-        interval.estimate,
-        interval.low,
-        interval.high,
-        interval.method,
-        needed,
-        answer,
-    )
+    return Verdict(*about, *interval.ends, interval.method, needed, answer)
 
 
-def judge(ids: Iterable[str], intervals: Mapping[str, Interval], nulls: Mapping[str, float]) -> list[Verdict]:
-    """Verdicts on the claims with these ids, from a notebook's statistics and their nulls by name."""
+def judge(
+    ids: Collection[str], intervals: Mapping[str, Interval], nulls: Mapping[str, float], partial: bool = False
+) -> list[Verdict]:
+    """Verdicts on the claims with these ids, from a notebook's statistics and their nulls by name.
+
+    Of a ``partial`` run, claims are not judged whose statistic is missing or has no value.
+    """
     known = load_claims()
+    if partial:
+        missing = {known[name].metric for name in ids} - {n for n, i in intervals.items() if not isnan(i.estimate)}
+        intervals = {**intervals, **dict.fromkeys(missing)}
     return [verdict(known[name], intervals[known[name].metric], nulls.get(known[name].metric)) for name in ids]
 
 
@@ -78,7 +79,7 @@ def verdict_table(verdicts: Iterable[Verdict | Mapping]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "paper": [papers_number(row["paper_number"], row["known"]) for row in rows],
-            "here": [f"{row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})" for row in rows],
+            "here": [number_here(row) for row in rows],
             "needed": [row["needed"] for row in rows],
             "verdict": [row["verdict"] for row in rows],
         },

@@ -5,7 +5,7 @@ The batch writes it at its end; so that a batch loads nothing heavy, this module
 
 from collections.abc import Iterable, Mapping
 
-from sae_utils.report.claim_entries import RANDOM, Claim, papers_number
+from sae_utils.report.claim_entries import Claim, in_words, number_here, papers_number
 
 PAPERS = {
     "A": "Paulo & Belrose 2025, *Sparse Autoencoders Trained on the Same Data Learn Different Features*"
@@ -52,11 +52,6 @@ def claims_page(claims: Iterable[Claim], answers: Mapping[str, Iterable[Mapping]
     return "\n\n".join(parts) + "\n"
 
 
-def in_words(rule: Mapping[str, float | str]) -> str:
-    """``above random and below 0.9``: a claim's rule without a run's numbers."""
-    return " and ".join(f"{side} {bound if bound == RANDOM else format(bound, 'g')}" for side, bound in rule.items())
-
-
 def _rows(claim: Claim, answers: list[tuple[str, Mapping]]) -> list[str]:
     """The claim's lines of the table."""
     text, number = f"{claim.text} ({claim.section})", papers_number(claim.number, claim.known)
@@ -67,7 +62,7 @@ def _rows(claim: Claim, answers: list[tuple[str, Mapping]]) -> list[str]:
             claim.id,
             text,
             number,
-            f"{verdict['estimate']:.3f} ({verdict['low']:.3f} to {verdict['high']:.3f})",
+            number_here(verdict),
             verdict["needed"],
             verdict["verdict"],
             notebook,

@@ -28,26 +28,30 @@ def only_in_one(
     ax: Axes,
     shares: Float[np.ndarray, "points 3"],
     null: Float[np.ndarray, " points"],
-    curve: Float[np.ndarray, "3 x"],
-    floor: Float[np.ndarray, " 3"],
+    curve: Float[np.ndarray, "3 x"] | None = None,
+    floor: Float[np.ndarray, " 3"] | None = None,
 ) -> Axes:
     """Share found in one dictionary only against their number, n = 2 and up, with both fitted laws and the floor.
 
     The dotted line is what the first share would fall to if every dictionary found latents independently.
-    ``curve`` holds x, the law with an offset and the law without; ``floor`` is the offset's estimate, low and high.
+    ``curve`` holds x, the law with an offset and the law without; ``floor`` is the offset's estimate, low and high;
+    both None where no law was fitted.
     """
     n = np.arange(2, 2 + len(shares))
     middle, error = estimates_and_errors(shares)
-    x, law, plain = curve
-    ax.axhspan(floor[1], floor[2], color=ORANGE, alpha=0.15, linewidth=0)
-    ax.axhline(floor[0], color=ORANGE, linewidth=1, label="floor, 95 % interval")
-    ax.plot(x, law, color=BLUE, label="power law with a floor")
-    ax.plot(x, plain, color=BLUE, linestyle="--", label="power law without")
+    end = n[-1] + 0.4
+    if curve is not None and floor is not None:
+        x, law, plain = curve
+        end = x[-1]
+        ax.axhspan(floor[1], floor[2], color=ORANGE, alpha=0.15, linewidth=0)
+        ax.axhline(floor[0], color=ORANGE, linewidth=1, label="floor, 95 % interval")
+        ax.plot(x, law, color=BLUE, label="power law with a floor")
+        ax.plot(x, plain, color=BLUE, linestyle="--", label="power law without")
     ax.errorbar(n, middle, yerr=error, fmt="o", color="black", capsize=3, label="measured")
     ax.plot(n, middle[0] ** (n - 1), ":", color="black", label="if each found independently")
     ax.plot(n, null, "s", color=GREY, markersize=4, label="random directions")
-    ax.set(xlim=(1.6, x[-1]), ylim=(0, 1.05), xlabel="number of dictionaries", ylabel="share found in one only")
-    ax.set_xticks(np.arange(2, int(x[-1]) + 1, 2))
+    ax.set(xlim=(1.6, end), ylim=(0, 1.05), xlabel="number of dictionaries", ylabel="share found in one only")
+    ax.set_xticks(np.arange(2, int(end) + 1, 2))
     legend_above(ax)
     return ax
 
