@@ -21,6 +21,7 @@ GOOD = {
     "corpus": "installed-python",
     "layer": 2,
     "site": "mlp_out",
+    "saes": [],
     "architecture": "topk",
     "n_latents": 64,
     "k": 8,
@@ -74,6 +75,9 @@ BAD = [
     ({"preset": "../up"}, "preset = '../up' must be letters"),
     ({"device": "gpu"}, "device = 'gpu' must be cpu, cuda or cuda:<number>"),
     ({"device": "cuda:99"}, "device = 'cuda:99': this machine has"),
+    ({"saes": "folder"}, "saes = 'folder' must be a list of str"),
+    ({"saes": ["folder", ""]}, "saes = '' must be a folder, a file, or owner/repository/folder on the hub"),
+    ({"saes": ["folder", "folder"]}, "holds 'folder' twice"),
     ({"results_dir": None}, "results_dir = None must be str, not NoneType"),
     ({"In": ["", "# Parameters\nlayer = 1\nlayr = 3\n"]}, "no parameter 'layr' (did you mean layer?)"),
 ]

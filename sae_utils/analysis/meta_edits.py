@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from sae_utils.analysis.meta_nulls import OFFSET
 from sae_utils.analysis.meta_sae import unit_rows
@@ -78,15 +78,18 @@ class EditedLatent:
 def firings(model: LanguageModel, sae: SAE, rows: Int[np.ndarray, "n_rows context"]) -> Firings:
     """The code of one dictionary on the rows; nothing fires at the first position and at ends of texts."""
     keep = torch.from_numpy(kept_positions(rows, model.tokenizer.eos_token_id))
-    strengths, latents = [], []
+    codes = []
     for start in range(0, len(rows), ROWS_AT_ONCE):
         tokens = torch.from_numpy(rows[start : start + ROWS_AT_ONCE].astype(np.int64))
         x = model.activations(tokens, [sae.hook_point])[sae.hook_point]
         code = sae.encode(x.flatten(0, 1).float())
         shape = (*tokens.shape, -1)
-        strengths.append(code.values[:, 0].cpu().view(shape) * keep[start : start + ROWS_AT_ONCE, :, None])
-        latents.append(code.indices[:, 0].cpu().view(shape))
-    return Firings(rows, torch.cat(strengths), torch.cat(latents))
+        strengths = code.values[:, 0].cpu().view(shape) * keep[start : start + ROWS_AT_ONCE, :, None]
+        codes.append((strengths, code.indices[:, 0].cpu().view(shape)))
+    k = max(strengths.shape[-1] for strengths, _ in codes)  # it differs between batches where it is not fixed
+    return Firings(
+        rows, *(torch.cat([pad(x, (0, k - x.shape[-1])) for x in part]) for part in zip(*codes, strict=True))
+    )
 
 
 def strongest(found: Firings, latent: int, n: int) -> Places:

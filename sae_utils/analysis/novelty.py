@@ -6,7 +6,7 @@ to a decoder row of the smaller SAE is at most a threshold (0.7 for GPT-2, 0.4 f
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -18,6 +18,7 @@ from sae_utils.data.errors import InputError
 
 PAPER_THRESHOLDS = {"GPT-2": 0.7, "Gemma Scope": 0.4}
 STUDENT = "Student's t over seeds"
+OVER_WIDTHS = "Student's t over pairs of widths that share dictionaries; not over seeds"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,18 @@ def over_seeds(values: Sequence[float], bounds: tuple[float, float] = (-np.inf, 
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     estimate = float(np.clip(values.mean(), *bounds))
     return Interval(estimate, max(estimate - half, bounds[0]), min(estimate + half, bounds[1]), STUDENT)
+
+
+def over_chains(values: Sequence[Sequence[float]], bounds: tuple[float, float] = (-np.inf, np.inf)) -> Interval | None:
+    """Mean over chains of seeds of each one's mean over pairs of widths; of one chain alone, ``over_widths``."""
+    if len(values) == 1:
+        return over_widths(values[0], bounds)
+    return over_seeds([np.mean(chain) for chain in values], bounds) if values else None
+
+
+def over_widths(values: Sequence[float], bounds: tuple[float, float] = (-np.inf, np.inf)) -> Interval | None:
+    """Mean of one value per pair of widths, as if independent; None for fewer than two."""
+    return replace(over_seeds(values, bounds), method=OVER_WIDTHS) if len(values) > 1 else None
 
 
 def over_ordered_pairs(

@@ -28,9 +28,11 @@ from sae_utils.analysis.novelty import (
     Separation,
     accuracy_at,
     associate,
+    over_chains,
     over_latents,
     over_ordered_pairs,
     over_seeds,
+    over_widths,
     separation,
 )
 from sae_utils.analysis.stitched import Part, Stitched, check_pair, whole
@@ -58,9 +60,11 @@ __all__ = [
     "fvu_at",
     "insert",
     "insert_competing",
+    "over_chains",
     "over_latents",
     "over_ordered_pairs",
     "over_seeds",
+    "over_widths",
     "pair_error",
     "relate",
     "separation",

@@ -13,6 +13,8 @@ ARCHITECTURES = {
     "topk": (BLUE, "o", "TopK"),
     "batch_topk": (GREEN, "s", "BatchTopK"),
     "relu": (ORANGE, "^", "ReLU, L1"),
+    "jump_relu": (PINK, "D", "JumpReLU"),
+    "gated": (GREY, "v", "gated"),
 }
 KINDS = {
     "identical": (BLUE, "one for one"),
@@ -172,14 +174,17 @@ def plane(
 ) -> Axes:
     """L0 against FVU. Rows are (latents, L0, FVU): trained family, Frankenstein stages by chain, controls.
 
-    Stages and controls by the threshold that made them; a control was trained with the latents and the L0 of one.
+    Stages and controls by the threshold that made them; a control was trained with the latents and the L0 of one, and
+    there may be none.
     """
     ax.plot(trained[:, 1], trained[:, 2], "o", color=BLUE, label="trained, widths of the family")
     for (name, chains), colour in zip(stages.items(), (ORANGE, PINK), strict=False):
         for i, stage in enumerate(chains):
             ax.plot(stage[:, 1], stage[:, 2], "-^", color=colour, markersize=5, linewidth=1,
                     alpha=0.4 if i else 0.9, label=None if i else f"Frankenstein, {name}")  # fmt: skip
-        ax.plot(controls[name][:, 1], controls[name][:, 2], "s", color=colour, label="trained at its latents and L0")
+        if len(controls[name]):
+            l0, fvu = controls[name][:, 1:].T
+            ax.plot(l0, fvu, "s", color=colour, label="trained at its latents and L0")
     for rows, shift in ((trained, (-6, 0)), *((chains[0][1:], (5, 4)) for chains in stages.values())):
         for n, l0, fvu in rows:
             ax.annotate(f"{int(n)}", (l0, fvu), xytext=shift, textcoords="offset points", fontsize=7,

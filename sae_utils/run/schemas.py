@@ -71,8 +71,12 @@ class SeedParameters(LayerParameters):
 
 @dataclass(frozen=True, kw_only=True)
 class SeedDivergenceParameters(SeedParameters):
-    """Parameters of ``01_seed_divergence``, whose fitted law needs five dictionaries (``membership.MIN_SEEDS``)."""
+    """Parameters of ``01_seed_divergence``, whose fitted law needs five dictionaries (``membership.MIN_SEEDS``).
 
+    With ``saes``, here and in families of widths, nothing is trained, and what only training needs is ignored.
+    """
+
+    saes: list[str]
     architecture: str
     n_latents: int
 
@@ -222,6 +226,7 @@ class SweepParameters(SeedParameters):
 class FamilyParameters(SeedParameters):
     """A family of dictionaries of several widths, from narrow to wide, on the first tokens of a source."""
 
+    saes: list[str]
     widths: list[int]
     n_source_tokens: int
 
@@ -286,15 +291,20 @@ class MetaSaeParameters(FamilyParameters):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.n_meta > self.widths[-2]:
+        if not self.saes:
+            self.check_sizes(self.widths)
+
+    def check_sizes(self, widths: list[int]) -> None:
+        """Refuse meta-SAEs that are too large for dictionaries of these widths, which ``saes`` tell once read."""
+        if self.n_meta > widths[-2]:
             raise InputError(
-                f"parameter n_meta = {self.n_meta} must be at most {self.widths[-2]}, the widest but one of widths: "
+                f"parameter n_meta = {self.n_meta} must be at most {widths[-2]}, the widest but one of widths: "
                 "meta-latents are compared with the latents of a smaller dictionary"
             )
         sizes = [self.n_meta, *self.meta_widths]
-        if max(sizes) >= self.widths[-1]:
+        if max(sizes) >= widths[-1]:
             raise InputError(
-                f"parameter meta_widths = {self.meta_widths} must be below {self.widths[-1]}, the widest of widths"
+                f"parameter meta_widths = {self.meta_widths} must be below {widths[-1]}, the widest of widths"
             )
         if max(self.meta_k, *self.meta_ks) > min(sizes):
             raise InputError(f"parameters meta_k and meta_ks must be at most {min(sizes)}, the fewest meta-latents")

@@ -39,8 +39,8 @@ def read_sae(path: str | Path, format: Format | None = None, hook_point: str | N
     """
     if format is not None and format not in READERS:
         raise InputError(f"format={format!r} is unknown; allowed: {', '.join(get_args(Format))}")
-    path = _local(path)
-    format = format or _recognise(path)
+    path = local(path)
+    format = format or recognise(path)
     folder = path.parent if path.is_file() and format in ("saelens", "sparsify") else path
     sae = READERS[format](folder)
     if hook_point is not None:
@@ -48,8 +48,8 @@ def read_sae(path: str | Path, format: Format | None = None, hook_point: str | N
     return sae
 
 
-def _local(path: str | Path) -> Path:
-    """The path itself where it exists, else the folder that the hub has by that name."""
+def local(path: str | Path) -> Path:
+    """The path itself where it exists, else the folder that the hub has by that name. Raises InputError for neither."""
     if Path(path).exists():
         return Path(path).absolute()
     if Path(path).is_absolute() or str(path).startswith((".", "~")) or len(Path(path).parts) < 2:
@@ -57,7 +57,8 @@ def _local(path: str | Path) -> Path:
     return download_sae(Path(path).as_posix())
 
 
-def _recognise(path: Path) -> str:
+def recognise(path: Path) -> Format:
+    """The format of what lies at a path on this machine, by names alone. Raises InputError, saying what was found."""
     if path.is_file():
         found = FILES.get(path.name) or SUFFIXES.get(path.suffix)
         if found:
