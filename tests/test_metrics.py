@@ -92,8 +92,9 @@ def test_a_perfect_dictionary_recovers_all_and_an_empty_one_what_the_mean_does(m
         sae.encoder.copy_(sae.W_dec)
         sae.W_dec[1] = 0
         sae.b_dec[1] = -sae.mean * sae.scale
-    perfect = cross_entropy_recovered(model, sae, rows, 0, rows_per_batch=4)
-    zeros = cross_entropy_recovered(model, sae, rows, 1, rows_per_batch=3)
+    perfect, zeros = cross_entropy_recovered(model, [sae], rows, rows_per_batch=4)
+    again = cross_entropy_recovered(model, [sae.member(1), sae.member(0)], rows, rows_per_batch=3)
+    assert [c.replaced for c in again] == pytest.approx([zeros.replaced, perfect.replaced], rel=1e-6)
     tokens = torch.from_numpy(rows.astype(np.int64))
     assert perfect.clean == pytest.approx(model.loss(tokens).double().mean().item(), rel=1e-6)
     assert perfect.replaced == pytest.approx(perfect.clean, rel=1e-5)
@@ -105,11 +106,12 @@ def test_a_perfect_dictionary_recovers_all_and_an_empty_one_what_the_mean_does(m
 
 def test_the_first_position_is_left_alone(model, rows, activations):
     """Rows of two tokens: the only loss is at position 0, which no replacement may touch."""
-    found = cross_entropy_recovered(model, make(x=activations), rows[:, :2])
-    assert found.clean == found.replaced == found.ablated
+    for found in cross_entropy_recovered(model, [make(x=activations)], rows[:, :2]):
+        assert found.clean == found.replaced == found.ablated
 
 
-def test_a_member_that_is_not_there_is_refused(model, rows, activations):
-    for member in (-1, 2):
-        with pytest.raises(InputError, match=f"^member={member} is not in the stack; allowed: 0 to 1$"):
-            cross_entropy_recovered(model, make(x=activations), rows, member)
+def test_dictionaries_of_two_hook_points_or_none_are_refused(model, rows, activations):
+    both = [make(x=activations), make(x=activations, hook="blocks.0.hook_mlp_out")]
+    for stacks, named in ((both, "blocks.0.hook_mlp_out, blocks.1.hook_mlp_out"), ([], "none")):
+        with pytest.raises(InputError, match=f"^dictionaries of one hook point are needed, not of {named}$"):
+            cross_entropy_recovered(model, stacks, rows)

@@ -1,6 +1,6 @@
 """How good a dictionary is on held-out activations: FVU, L0, dead latents, cross-entropy recovered."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -90,34 +90,39 @@ class CrossEntropy:
 
 @torch.no_grad()
 def cross_entropy_recovered(
-    model: LanguageModel, sae: SAE, rows: Int[np.ndarray, "n_rows context"], member: int = 0, rows_per_batch: int = 16
-) -> CrossEntropy:
-    """Put one member's reconstruction back into the model, at the positions that SAEs are trained on.
+    model: LanguageModel, stacks: Sequence[SAE], rows: Int[np.ndarray, "n_rows context"], rows_per_batch: int = 16
+) -> list[CrossEntropy]:
+    """Put reconstructions back into the model, at the positions that SAEs are trained on: one result per member.
 
-    The first position of each row and end-of-text tokens keep their activations, in the ablation too.
+    The members of all ``stacks`` in turn. The first position of each row and end-of-text tokens keep their
+    activations, in the ablation too. What needs no dictionary is computed once for all.
 
-    Raises InputError for a member that the stack lacks.
+    Raises InputError for stacks of different hook points, for none, and where there is no text.
     """
-    if not 0 <= member < sae.n_members:
-        raise InputError(f"member={member} is not in the stack; allowed: 0 to {sae.n_members - 1}")
+    hook_points = sorted({sae.hook_point for sae in stacks})
+    if len(hook_points) != 1:
+        raise InputError(f"dictionaries of one hook point are needed, not of {', '.join(hook_points) or 'none'}")
     if not len(rows):
         raise InputError("there are no rows of text to put the reconstruction into")
-    one = sae.member(member)
-
-    def reconstruct(activation, keep):
-        x_hat = one(activation.flatten(0, 1).float())[:, 0].to(activation.dtype)
-        return torch.where(keep, x_hat.view_as(activation), activation)
 
     def zero(activation, keep):
         return activation.masked_fill(keep, 0.0)
 
-    sums, n = [0.0, 0.0, 0.0], 0
+    states = [partial(_reconstruct, sae.member(s)) for sae in stacks for s in range(sae.n_members)]
+    states = [None, zero, *states]
+    sums, n = [0.0] * len(states), 0
     for start in range(0, len(rows), rows_per_batch):
         part = rows[start : start + rows_per_batch]
         tokens = torch.from_numpy(part.astype(np.int64)).to(model.device)
         keep = torch.from_numpy(kept_positions(part, model.tokenizer.eos_token_id))[..., None].to(model.device)
-        for i, state in enumerate((None, reconstruct, zero)):
-            replace = state and {sae.hook_point: partial(state, keep=keep)}
+        for i, state in enumerate(states):
+            replace = state and {hook_points[0]: partial(state, keep=keep)}
             sums[i] += model.loss(tokens, replace).double().sum().item()
         n += tokens.shape[0] * (tokens.shape[1] - 1)
-    return CrossEntropy(*(value / n for value in sums))
+    clean, ablated, *replaced = (value / n for value in sums)
+    return [CrossEntropy(clean, of_one, ablated) for of_one in replaced]
+
+
+def _reconstruct(one: SAE, activation, keep):
+    x_hat = one(activation.flatten(0, 1).float())[:, 0].to(activation.dtype)
+    return torch.where(keep, x_hat.view_as(activation), activation)
