@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sae_utils.data.activations import FORWARD_TOKENS
 from sae_utils.data.errors import InputError
 from sae_utils.data.language_model import LanguageModel
 from sae_utils.data.order import kept_positions
@@ -90,7 +91,10 @@ class CrossEntropy:
 
 @torch.no_grad()
 def cross_entropy_recovered(
-    model: LanguageModel, stacks: Sequence[SAE], rows: Int[np.ndarray, "n_rows context"], rows_per_batch: int = 16
+    model: LanguageModel,
+    stacks: Sequence[SAE],
+    rows: Int[np.ndarray, "n_rows context"],
+    batch_tokens: int = FORWARD_TOKENS,
 ) -> list[CrossEntropy]:
     """Put reconstructions back into the model, at the positions that SAEs are trained on: one result per member.
 
@@ -111,8 +115,9 @@ def cross_entropy_recovered(
     states = [partial(_reconstruct, sae.member(s)) for sae in stacks for s in range(sae.n_members)]
     states = [None, zero, *states]
     sums, n = [0.0] * len(states), 0
-    for start in range(0, len(rows), rows_per_batch):
-        part = rows[start : start + rows_per_batch]
+    size = max(1, batch_tokens // rows.shape[1])
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
         tokens = torch.from_numpy(part.astype(np.int64)).to(model.device)
         keep = torch.from_numpy(kept_positions(part, model.tokenizer.eos_token_id))[..., None].to(model.device)
         for i, state in enumerate(states):
