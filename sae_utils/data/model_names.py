@@ -105,4 +105,4 @@ def check_context(name: str, config: dict, context: int) -> None:
 
 def _folder(name: str) -> Path | None:
     path = BUNDLED.get(name, Path(os.path.expanduser(name)))  # Path.expanduser raises for a user who is not there
-    return path if path.is_dir() else None
+    return path if name and path.is_dir() else None  # Path("") is the folder one stands in
