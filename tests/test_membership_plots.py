@@ -1,4 +1,5 @@
 import numpy as np
+from matplotlib.colors import to_rgb
 
 from sae_utils.report import membership_plots
 
@@ -38,8 +39,9 @@ def test_only_in_one_draws_points_both_laws_and_the_floor(ax):
 def test_pairwise_writes_every_share_but_the_diagonal(ax):
     shares = np.array([[np.nan, 0.25], [0.75, np.nan]])
     membership_plots.pairwise(ax, shares, "shared")
-    texts = {text.get_position(): text.get_text() for text in ax.texts}
-    assert texts == {(1, 0): "0.25", (0, 1): "0.75"}
-    assert {text.get_text(): text.get_color() for text in ax.texts} == {"0.25": "white", "0.75": "black"}
-    np.testing.assert_array_equal(ax.images[0].get_array().filled(np.nan), shares)
+    shown = {tuple(text.get_position()): text for text in ax.texts if text.get_text()}
+    assert {at: text.get_text() for at, text in shown.items()} == {(1.5, 0.5): "0.25", (0.5, 1.5): "0.75"}
+    brightness = {text.get_text(): np.mean(to_rgb(text.get_color())) for text in shown.values()}
+    assert brightness["0.25"] > 0.8 > 0.3 > brightness["0.75"]
+    np.testing.assert_array_equal(ax.collections[0].get_array().filled(np.nan), shares)
     assert ax.figure.axes[1].get_ylabel() == "shared"

@@ -1,6 +1,7 @@
 """Figures A4 to A6: in how many dictionaries a latent is found, alone against how many, and every pair of seeds."""
 
 import numpy as np
+import seaborn
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
@@ -58,14 +59,9 @@ def only_in_one(
 
 def pairwise(ax: Axes, shares: Float[np.ndarray, "S S"], what: str) -> Axes:
     """A share for each pair of dictionaries, row by row as seen from the row's; the diagonal stays empty."""
-    image = ax.imshow(shares, cmap="cividis", vmin=np.nanmin(shares), vmax=np.nanmax(shares))
-    middle = (np.nanmin(shares) + np.nanmax(shares)) / 2
-    for i, j in np.argwhere(~np.isnan(shares)):
-        colour = "black" if shares[i, j] > middle else "white"
-        ax.text(j, i, f"{shares[i, j]:.2f}", ha="center", va="center", fontsize=8, color=colour)
+    bar = {"label": what, "format": PercentFormatter(1, decimals=0), "shrink": 0.85}
+    seaborn.heatmap(
+        shares, ax=ax, cmap="cividis", annot=True, fmt=".2f", annot_kws={"fontsize": 8}, square=True, cbar_kws=bar
+    )
     ax.set(xlabel="seed", ylabel="seed (whose latents are counted)")
-    ax.set_xticks(range(len(shares)))
-    ax.set_yticks(range(len(shares)))
-    ax.spines[:].set_visible(False)
-    ax.figure.colorbar(image, ax=ax, label=what, format=PercentFormatter(1, decimals=0), shrink=0.85)
     return ax
