@@ -65,7 +65,8 @@ class HubHandler(Handler):
 
 
 def commit(folder):
-    return hashlib.sha1(str(folder).encode()).hexdigest()
+    """By what is in it, so that it stays when a folder gets another name."""
+    return hashlib.sha1(str(sorted(path.relative_to(folder) for path in folder.rglob("*"))).encode()).hexdigest()
 
 
 def entry(folder, path):

@@ -31,24 +31,29 @@ def shards(folder, column, texts):
         pd.DataFrame({"id": range(30), column: part}).to_parquet(folder / f"train-{i}.parquet", row_group_size=7)
 
 
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    main = tmp_path / "hub" / "org" / "named" / "main"
-    shards(main / "one", "raw_content", TEXTS)
-    shards(main / "two", "text", [text.replace("one", "two") for text in TEXTS])
-    (main / "README.md").write_text(CARD)
-    shards(tmp_path / "hub" / "org" / "plain" / "main" / "data", "content", TEXTS)
-    shards(tmp_path / "hub" / "org" / "other" / "main" / "data", "title", TEXTS)
-    shards(tmp_path / "hub" / "org" / "tests" / "main" / "test", "text", TEXTS)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hub")
+    org = folder / "org"
+    shards(org / "named" / "main" / "one", "raw_content", TEXTS)
+    shards(org / "named" / "main" / "two", "text", [text.replace("one", "two") for text in TEXTS])
+    (org / "named" / "main" / "README.md").write_text(CARD)
+    for name, column in {"plain": "content", "other": "title", "script": "text", "copyless": "text"}.items():
+        shards(org / name / "main" / "data", column, TEXTS)
+    shards(org / "tests" / "main" / "test", "text", TEXTS)
     for name in ("script", "copyless"):
-        shards(tmp_path / "hub" / "org" / name / "main" / "data", "text", TEXTS)
-        (tmp_path / "hub" / "org" / name / "main" / f"{name}.py").write_text("raise SystemExit")
+        (org / name / "main" / f"{name}.py").write_text("raise SystemExit")
     for name in ("sample", "default"):
-        shards(tmp_path / "hub" / "org" / "script" / "refs-convert-parquet" / name / "train", "text", TEXTS)
-    shutil.copytree(main, tmp_path / "hub" / "org" / "gated" / "main")
+        shards(org / "script" / "refs-convert-parquet" / name / "train", "text", TEXTS)
+    (org / "gated" / "main").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def hub(folder, tmp_path, monkeypatch):
     waited = []
     monkeypatch.setattr(text_streams.time, "sleep", waited.append)
-    with dataset_hub(tmp_path / "hub", tmp_path / "cache", monkeypatch) as server:
+    with dataset_hub(folder, tmp_path / "cache", monkeypatch) as server:
         server.waited = waited
         yield server
 
@@ -66,17 +71,17 @@ def test_scripts_are_read_from_the_hubs_parquet_copy(hub):
 
 
 @pytest.mark.parametrize("n", [0, 1, 29, 30, 77])
-def test_position_keeps_the_revision_though_the_hub_goes_on(hub, n):
+def test_position_keeps_the_revision_though_the_hub_goes_on(hub, n, tmp_path):
+    hub.folder = shutil.copytree(hub.folder, tmp_path / "hub")
+    old = hub.folder / "org" / "named" / "main"
     stream = TextStream("org/named:one")
-    first, old = [next(stream) for _ in range(n)], hub.folder / "org" / "named" / "main"
-    position = stream.position | {"source": stream.source}
+    first = [next(stream) for _ in range(n)]
+    position = stream.position
     if n:
-        newer = hub.folder / "org" / "named" / "newer"
-        shutil.copytree(old, newer)
-        shards(newer / "three", "raw_content", TEXTS[::-1])
-        (newer / "README.md").write_text(CARD.replace("one/*", "three/*"))
         old.rename(old.with_name("older"))
-        newer.rename(old)
+        shards(old / "three", "raw_content", TEXTS[::-1])
+        (old / "README.md").write_text(CARD.replace("one/*", "three/*"))
+        assert next(TextStream("org/named:one")) == TEXTS[-1]
     assert first + list(TextStream("org/named:one", position)) == TEXTS
 
 

@@ -5,16 +5,25 @@ import json
 
 import pandas as pd
 import pytest
+from datasets.packaged_modules.json.json import JsonConfig
+from datasets.packaged_modules.text.text import TextConfig
 from failing_server import Handler, serving
 
-from sae_utils.data import text_streams
+from sae_utils.data import text_streams, url_files
 from sae_utils.data.corpus import token_rows
 from sae_utils.data.errors import InputError
 from sae_utils.data.pretraining import train_tokenizer
 from sae_utils.data.text_streams import Dropped, TextStream
 
-LINE = "a line of a text, and not a short one " * 8 + "\n"
-TEXTS = [f"text {i} " + LINE * (1000 if i % 2 else 2) for i in range(150)]  # 23 MB, of which datasets reads 10 at once
+TEXTS = [f"text {i} " + f"line {i} of a text\n" * (100 if i % 2 else 2) for i in range(150)]  # 150 kB
+
+
+@pytest.fixture(autouse=True)
+def small_reads(monkeypatch):
+    """datasets reads 10 MB at once, and fsspec 5: less here, so that texts come before the file is read."""
+    for config in (JsonConfig, TextConfig):
+        monkeypatch.setattr(config, "__post_init__", lambda self: setattr(self, "chunksize", 40_000))
+    monkeypatch.setattr(url_files.RangesFile, "DEFAULT_BLOCK_SIZE", 20_000)
 
 
 @pytest.fixture(scope="module")
@@ -85,16 +94,14 @@ def test_server_that_never_works_ends_in_one_line(server, waits, failure):
 
 def test_rows_go_on_where_a_drop_for_good_ended_them(server, waits, tmp_path, monkeypatch):
     monkeypatch.setattr("sae_utils.data.corpus.SHUFFLE_BLOCK", 20)
-    few = "\n".join(json.dumps({"text": text[:100]}) for text in TEXTS)
-    (server.folder / "few.jsonl").write_text("\n".join(few + " " * 200_000 for few in few.split("\n")))
-    corpus, tokenizer = f"{server.address}/few.jsonl", train_tokenizer(TEXTS[:1], 300)
-    expected = token_rows(corpus, tokenizer, "train", 100, 32, None)
+    corpus, tokenizer = f"{server.address}/texts.jsonl", train_tokenizer(TEXTS[:3], 300)
+    expected = token_rows(corpus, tokenizer, "train", 1000, 32, None)
     read = server.gets
     server.gets, server.failures = 0, [""] * (read // 2) + ["503"] * 100
     with pytest.raises(Dropped, match=r"8 tries failed \(.*\); [1-9]\d* rows are kept, and the same call"):
-        token_rows(corpus, tokenizer, "train", 100, 32, tmp_path)
+        token_rows(corpus, tokenizer, "train", 1000, 32, tmp_path)
     server.failures = []
-    assert (token_rows(corpus, tokenizer, "train", 100, 32, tmp_path) == expected).all()
+    assert (token_rows(corpus, tokenizer, "train", 1000, 32, tmp_path) == expected).all()
 
 
 def test_what_no_further_try_would_change_is_refused_at_once(server, waits):
