@@ -211,6 +211,9 @@ def check_language_model(device: str) -> Iterator[Check]:
     expected = _first(stream, hook, "cpu")
     batch = _first(ActivationStream(ours, rows, [hook], block_rows=8), hook, device)
     yield Check("activation stream: a batch", difference(batch, expected), GRADIENT)
+    for where, model in (("", ours), (", model on the CPU", reference)):
+        found = [_run(ActivationStream(model, rows, [hook], 8, fill_ahead=a), hook, device) for a in (False, True)]
+        yield Check(f"activation stream: filled ahead{where}, the same bits", difference(*found), EXACT)
     with tempfile.TemporaryDirectory() as folder:
         cache = build_cache(folder, ours, rows, [hook], block_rows=8, progress=False)
         yield Check("activation cache (float16): a batch", difference(_first(cache, hook, device), expected), 1e-3)
@@ -220,9 +223,15 @@ def check_language_model(device: str) -> Iterator[Check]:
     moved = copy.deepcopy(sae).to(device)
     fvu, fvu_cpu = evaluate(moved, [batch]).fvu, evaluate(sae, [expected]).fvu
     yield Check("evaluate: FVU", difference(fvu, fvu_cpu), 1e-3)
-    scores = [cross_entropy_recovered(m, s, rows[:4]) for m, s in ((ours, moved), (reference, sae))]
+    scores = [cross_entropy_recovered(m, [s], rows[:4])[0] for m, s in ((ours, moved), (reference, sae))]
     apart = abs(scores[0].replaced - scores[1].replaced) / scores[1].replaced
     yield Check("cross_entropy_recovered: loss when replaced", apart, 1e-3)
+
+
+def _run(source: ActivationStream, hook: str, device: str) -> Tensor:
+    """Batches of two fillings of each buffer, with work in between that the second must wait for."""
+    batches = source.batches(BATCH, data_seed=0, device=device)
+    return torch.stack([(x := next(batches)[hook]) @ x.T @ x for _ in range(2 * source.n_tokens // BATCH)])
 
 
 def _sorted(values: Tensor) -> Tensor:
