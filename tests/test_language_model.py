@@ -1,5 +1,9 @@
 """Losses, replacements and what a model is known by; wrong names end in one line (activations: test_model_families)."""
 
+import json
+import shutil
+from pathlib import Path
+
 import huggingface_hub
 import pytest
 import torch
@@ -106,23 +110,48 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch):
         load_language_model("pycode-2m", device="cuda")
 
 
+@pytest.fixture
+def copy(folder, tmp_path):
+    """The folder of the model again, to spoil."""
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_folder_with_a_file_missing_is_refused(folder, tmp_path, missing):
-    for file in folder.iterdir():
-        if file.name != missing:
-            (tmp_path / file.name).write_bytes(file.read_bytes())
+def test_folder_with_a_file_missing_is_refused(copy, missing):
+    (copy / missing).unlink()
     with pytest.raises(InputError, match=f"holds no .*{missing}"):
-        load_language_model(tmp_path)
+        load_language_model(copy)
 
 
-def test_truncated_weights_are_refused_in_one_line(folder, tmp_path):
-    for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    weights = tmp_path / "model.safetensors"
+def test_truncated_weights_are_refused_in_one_line(copy):
+    weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(InputError, match="does not load") as error:
-        load_language_model(tmp_path)
+        load_language_model(copy)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "said"),
+    [
+        ("FooForCausalLM", "TransformerLens does not know its architecture, FooForCausalLM$"),
+        ("CTRLLMHeadModel", "TransformerLens does not know its architecture, CTRLLMHeadModel$"),
+        ("BertForMaskedLM", "is no causal language model: .* BertForMaskedLM, and none ends in ForCausalLM or"),
+    ],
+)
+def test_folder_of_another_architecture_is_refused_before_its_weights(copy, architecture, said):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"architectures": [architecture]}))
+    (copy / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=said):
+        load_language_model(copy)
+
+
+def test_layer_is_refused_before_the_weights(copy):
+    assert load_language_model(copy, layer=2).n_layers == 3
+    (copy / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="layer = 3 must be 0 to 2 for the model"):
+        load_language_model(copy, layer=3)
 
 
 @pytest.mark.parametrize(
