@@ -34,11 +34,13 @@ class ShuffleBuffer:
         device: torch.device,
         ahead: bool,
     ):
-        self._parts, self._device, self._ahead = parts, device, ahead
+        self._parts, self._ahead = parts, ahead
         self._buffers = [
             Buffer({name: torch.empty(capacity, d, dtype=dtype, device=device) for name, (d, dtype) in like.items()})
             for _ in range(2 if ahead else 1)
         ]
+        # With its number: "cuda" alone may mean another device in another thread.
+        self._device = next(iter(self._buffers[0].tensors.values())).device
 
     def blocks(self, blocks: Iterator[Block]) -> Iterator[dict[str, Float[Tensor, "taken d"]]]:
         """The activations of each block, shuffled; they are overwritten once the next block is asked for.
