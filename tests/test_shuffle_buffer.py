@@ -12,6 +12,8 @@ from tiny_language_model import TableModel
 
 from sae_utils.data.activations import ActivationStream
 from sae_utils.data.errors import InputError
+from sae_utils.dictionary.sae import SAE, SAEConfig
+from sae_utils.dictionary.training import StackTrainer, TrainingConfig, train
 
 HOOKS = ("a", "b")
 
@@ -172,6 +174,24 @@ def test_no_thread_outlives_the_batches(rows, how):
         batches.close()
     del batches
     gc.collect()
+    assert_no_thread()
+
+
+def trained(source, n_steps=30):
+    sae = SAE.create(SAEConfig(16, 32, "topk", 4), [0], "a", source.normalisation["a"])
+    train([sae], source, TrainingConfig(n_steps * 64, 64), progress=False)
+    return sae.state_dict().values()
+
+
+def test_training_on_what_is_filled_ahead_gives_the_same_weights(rows):
+    assert same(list(trained(stream(rows))), list(trained(stream(rows, fill_ahead=True))))
+
+
+def test_a_training_that_fails_leaves_no_thread_though_its_traceback_is_kept(rows, monkeypatch):
+    monkeypatch.setattr(StackTrainer, "step", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as kept:
+        trained(stream(rows, fill_ahead=True))
+    assert kept.tb is not None
     assert_no_thread()
 
 
