@@ -12,6 +12,16 @@ from failing_server import Handler, serving
 class HubHandler(Handler):
     """``folder/owner/name/revision`` has the files of a revision; ``failures`` are for the contents of data files."""
 
+    def parse_request(self):
+        """503, whatever is asked for, so many times as ``server.down`` says."""
+        parsed, down = super().parse_request(), getattr(self.server, "down", 0)
+        if parsed and down:
+            self.server.down = down - 1
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.empty(503)
+            return False
+        return parsed
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         words = self.words()

@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -138,6 +139,18 @@ def test_killed_process_is_gone_on_from(path):
     assert 0 < seen[0] < seen[1] < seen[2] < ALL, "each was killed at work, and the next went on from there"
     assert np.array_equal(pack_in_file(path, packer, blocks, ALL, "text"), expected)
     assert path.read_bytes()[: expected.size * 2] == expected.astype(np.uint16).tobytes()
+
+
+def test_two_processes_do_not_write_at_once(path, caplog):
+    packer, rows = Packer(LetterTokenizer(), CONTEXT), []
+    other = threading.Thread(target=lambda: rows.append(pack_in_file(path, packer, blocks, 70, "text")))
+    with packing.RowFile(path, CONTEXT, np.uint16).locked():
+        other.start()
+        while "another process is packing" not in caplog.text:
+            time.sleep(0.001)
+        assert not path.stat().st_size
+    other.join()
+    assert np.array_equal(rows[0], by_definition(LetterTokenizer())[:70])
 
 
 def test_full_disk_is_one_line_and_what_is_there_is_kept(path):

@@ -163,6 +163,8 @@ def _checked(corpus: str, column: str, text: object) -> str:
 def _dropped(error: BaseException | None) -> bool:
     """Whether it is worth another try: the network's or the server's fault, by the error or what caused it."""
     while error:
+        if type(error).__name__ == "OfflineModeIsEnabled":  # a ConnectionError, but asked for
+            return False
         response = getattr(error, "response", None)
         status = getattr(response, "status_code", None) or getattr(error, "status", None)
         if isinstance(status, int):
