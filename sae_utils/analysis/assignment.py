@@ -9,19 +9,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from torch import Tensor
 
-from sae_utils.analysis.assignment_duals import ROUNDING, AllPairs, pair_cosines, potentials, product, tiles
+from sae_utils.analysis.assignment_auction import rough_potentials
+from sae_utils.analysis.assignment_candidates import Candidates, find_candidates
+from sae_utils.analysis.assignment_duals import AllPairs, potentials
+from sae_utils.analysis.assignment_products import pair_cosines, screen
 from sae_utils.data.errors import InputError
 
 TOLERANCE = 1e-11  # a pair may exceed its potentials by this much; it enters the gap once per row
+PASSES = 100  # over the edges, in looking for potentials that also satisfy added pairs
 FEW = 8  # violated pairs of a row that are added at once
-BFLOAT16_ERROR = 3.1 * 2.0**-9  # of a cosine from bfloat16: two roundings of the rows, one of the product
-MARGIN = 0.05  # candidates this near to the first problem's potentials enter the second; it moves time, not the result
-SAMPLE = 3  # the rank, in a sample of columns, from which a row's candidates are judged
+MARGIN = 0.04  # candidates this near to the rough potentials enter the first problem; it moves time, not the result
+LEFT_OVER = 0.05  # by how much the rough potentials of what is left over are lowered; the same
 
 
 @dataclass(frozen=True)
@@ -73,28 +76,24 @@ def assign(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], candidates: int = 6
 def _solve(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], candidates: int, block: int) -> Assignment:
     """``assign`` for n <= m and no zero rows in ``a``.
 
-    The first sparse problem holds a quarter of the candidates. Its potentials tell which of all of them matter: the
-    second problem holds those alone, and is some ten times smaller than the candidates.
+    Rough potentials tell which of the candidates matter; the sparse problem holds those alone.
     """
     n, m = len(a), len(b)
-    pool = _candidates(a, b, candidates, block)
-    check = AllPairs(a, b, pool.row_bound, pool.column_bound, block)
-    # One pair for each row besides, all different, so that an assignment exists.
-    edges = _distinct(pool.pairs[pool.best], np.arange(n) * (m + 1))
-    rounds, u = 0, None
+    cheap = screen(a, b)
+    pool = find_candidates(cheap, candidates, block)
+    check = AllPairs(a, b, cheap, pool.row_bound, pool.column_bound, block)
+    edges, u = _first_problem(pool)
+    rounds, partner = 0, None
     while True:
-        rounds += 1
         rows, columns = np.divmod(edges, m)
         cosine = pair_cosines(a, b, rows, columns)
-        first = np.searchsorted(rows, np.arange(n + 1))
-        # 2 - cosine: a stored weight of 0 would be no edge at all
-        graph = csr_array((2 - cosine, columns.astype(np.int32), first.astype(np.int32)), shape=(n, m))
-        partner = min_weight_full_bipartite_matching(graph)[1].astype(np.int64)
-        u, v = potentials(rows, columns, cosine, partner, m, u)
-        if rounds == 1 and not pool.best.all():
-            edges = _distinct(pool.near(u, v, MARGIN, m), np.arange(n) * m + partner)
-            continue
-        more = pool.violated(a, b, u, v)
+        if partner is not None:  # which may be optimal among more edges too
+            u, v = potentials(rows, columns, cosine, partner, m, u, PASSES)
+        if partner is None or (cosine - u[rows] - v[columns]).max() > TOLERANCE:
+            rounds += 1
+            partner = _solve_sparse(rows, columns, cosine, n, m)
+            u, v = potentials(rows, columns, cosine, partner, m, u)
+        more = pool.violated(a, b, u, v, TOLERANCE)
         if not more.size:
             more_rows, more_columns = check.violated(u, v, TOLERANCE, FEW)
             more = more_rows * m + more_columns
@@ -108,75 +107,32 @@ def _solve(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], candidates: int, bl
     return Assignment(partner, best, u, v, float(best.sum()), gap, rounds, len(edges))
 
 
+def _solve_sparse(rows: np.ndarray, columns: np.ndarray, cosine: np.ndarray, n: int, m: int) -> np.ndarray:
+    """The partner of each row in the best assignment among some edges."""
+    first = np.searchsorted(rows, np.arange(n + 1))
+    # 2 - cosine: a stored weight of 0 would be no edge at all
+    graph = csr_array((2 - cosine, columns.astype(np.int32), first.astype(np.int32)), shape=(n, m))
+    return min_weight_full_bipartite_matching(graph)[1].astype(np.int64)
+
+
+def _first_problem(pool: Candidates) -> tuple[Int[np.ndarray, " e"], Float[np.ndarray, " n"]]:
+    """The candidates near to rough potentials, with one pair for each row that make up an assignment."""
+    n, m = len(pool.row_bound), len(pool.column_bound)
+    outside = np.maximum(pool.row_bound - pool.error, -1)
+    best = (x[pool.best] for x in (pool.rows, pool.columns, pool.cosine))
+    u, v, partner = rough_potentials(*best, outside, m)
+    # Rows without a partner must take what is left over, below the bounds: those potentials are too high.
+    left_rows, left_columns = np.flatnonzero(partner < 0), np.setdiff1d(np.arange(m), partner)
+    partner[left_rows] = left_columns[: len(left_rows)]
+    u[left_rows] -= LEFT_OVER
+    v[left_columns] -= LEFT_OVER
+    return _distinct(pool.near(u, v, MARGIN), np.arange(n) * m + partner), u
+
+
 def _distinct(*pairs: Int[np.ndarray, " e"]) -> Int[np.ndarray, " e"]:
     """All pairs in ascending order, each once. Sorting: np.unique hashes, which took five times as long."""
     pairs = np.sort(np.concatenate(pairs))
     return pairs[np.diff(pairs, prepend=-1) > 0]
-
-
-@dataclass(frozen=True)
-class _Candidates:
-    """Pairs row * m + column, ascending, with the most that their cosine can be; ``best``: those above tighter bounds.
-
-    The cosine of every other pair is at most the smaller of its row's and its column's bound.
-    """
-
-    pairs: Int[np.ndarray, " e"]
-    highest: Float[np.ndarray, " e"]
-    best: Bool[np.ndarray, " e"]
-    row_bound: Float[np.ndarray, " n"]
-    column_bound: Float[np.ndarray, " m"]
-
-    def near(self, u: Float[np.ndarray, " n"], v: Float[np.ndarray, " m"], margin: float, m: int) -> np.ndarray:
-        """Pairs whose cosine may exceed their potentials less ``margin``."""
-        rows, columns = np.divmod(self.pairs, m)
-        return self.pairs[self.highest > u[rows] + v[columns] - margin]
-
-    def violated(self, a: Tensor, b: Tensor, u: np.ndarray, v: np.ndarray) -> Int[np.ndarray, " e"]:
-        """Pairs whose cosine, in float64, exceeds their potentials by more than the tolerance."""
-        near = self.near(u, v, 0.0, len(b))
-        rows, columns = np.divmod(near, len(b))
-        return near[pair_cosines(a, b, rows, columns) > u[rows] + v[columns] + TOLERANCE]
-
-
-def _candidates(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], candidates: int, block: int) -> _Candidates:
-    """Pairs above the smaller of their row's and their column's bound, in one pass."""
-    dtype = _screening_dtype()
-    error = BFLOAT16_ERROR if dtype == torch.bfloat16 else ROUNDING * (a.shape[1] + 8)
-    a, b = a.to(dtype), b.to(dtype)
-    row_bounds, column_bounds = (_bounds(*x, candidates, block) for x in ((a, b), (b, a)))
-    pairs, value = [], []
-    for part, other in tiles(len(a), len(b), block):
-        cosine = product(a[part], b[other])
-        above = cosine > torch.minimum(row_bounds[0, part, None], column_bounds[0, other])
-        found = np.flatnonzero(above.numpy())
-        i, j = np.divmod(found, above.shape[1])
-        pairs.append((i + part.start) * len(b) + j + other.start)
-        value.append(cosine.view(-1)[torch.from_numpy(found)].float().numpy())
-    pairs, value = np.concatenate(pairs), np.concatenate(value)
-    order = np.argsort(pairs, kind="stable")
-    pairs, value = pairs[order], value[order]
-    rows, columns = np.divmod(pairs, len(b))
-    row_bounds, column_bounds = row_bounds.float().numpy(), column_bounds.float().numpy()
-    best = value > np.minimum(row_bounds[1][rows], column_bounds[1][columns])
-    return _Candidates(pairs, value + error, best, row_bounds[0] + error, column_bounds[0] + error)
-
-
-def _screening_dtype() -> torch.dtype:
-    """Candidates need no precision, only a known error; where the processor multiplies bfloat16 it is much faster."""
-    return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
-
-
-def _bounds(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], candidates: int, block: int) -> Float[Tensor, "2 n"]:
-    """For each row of ``a`` the cosines that about ``candidates``, and a quarter of them, exceed: from a sample."""
-    size = min(len(b), max(1024, len(b) * SAMPLE // candidates), block)
-    ranks = [max(1, round(share * candidates * size / len(b))) + 1 for share in (1, 1 / 4)]
-    if ranks[0] > size:
-        return a.new_full((2, len(a)), -torch.inf)
-    sample = b[torch.randperm(len(b), generator=torch.Generator().manual_seed(0))[:size]]
-    height = max(1, block // size)
-    best = torch.cat([product(part, sample).topk(ranks[0], dim=1).values for part in a.split(height)])
-    return torch.stack([best[:, rank - 1] for rank in ranks])
 
 
 def _nothing(b: Float[Tensor, "m d"]) -> Assignment:

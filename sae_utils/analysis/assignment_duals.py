@@ -5,8 +5,6 @@ every assignment from above, by their sum; where the bound is met the assignment
 duality). With fewer rows than columns, v >= 0 and v = 0 for columns without a partner.
 """
 
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,40 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sae_utils.analysis.assignment_products import ROUNDING, Screen, pair_cosines, product, tiles
+
 STEP = 1e-13  # potentials are moved by no less: around a cycle of exact ties rounding alone would move them for ever
-TILE = 2048  # columns of a block
-ROUNDING = 2.0**-24  # relative error of one float32 operation
-
-
-def pair_cosines(
-    a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], rows: Int[np.ndarray, " e"], columns: Int[np.ndarray, " e"]
-) -> Float[np.ndarray, " e"]:
-    """The float64 products of chosen rows of ``a`` and ``b``; ``rows`` must ascend."""
-    first = torch.from_numpy(np.searchsorted(rows, np.arange(len(a) + 1)))
-    zeros = torch.zeros(len(rows), dtype=torch.float64)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        pattern = torch.sparse_csr_tensor(
-            first, torch.from_numpy(columns), zeros, (len(a), len(b)), check_invariants=False
-        )
-        return torch.sparse.sampled_addmm(pattern, a, b.T, beta=0.0).values().numpy()
-
-
-def product(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-    """One block of cosines, the only place where a part of the matrix exists."""
-    return a @ b.T
-
-
-def tiles(n_rows: int, n_columns: int, block: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of rows and columns whose products have at most ``block`` entries.
-
-    Tiles of this width stay in the processor's cache; on whole rows the product takes twice as long.
-    """
-    width = max(1, min(n_columns, TILE, block))
-    height = max(1, block // width)
-    for i in range(0, n_rows, height):
-        for j in range(0, n_columns, width):
-            yield slice(i, min(i + height, n_rows)), slice(j, min(j + width, n_columns))
 
 
 def potentials(
@@ -57,6 +24,7 @@ def potentials(
     partner: Int[np.ndarray, " n"],
     n_columns: int,
     start: Float[np.ndarray, " n"] | None = None,
+    passes: int | None = None,
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " m"]]:
     """Potentials that prove ``partner`` optimal among the edges; every row has a partner.
 
@@ -65,6 +33,8 @@ def potentials(
     which has cosine 0 with every column, so that one rule covers rectangular problems too. Of all solutions this
     is the mean of the nearest ones above and below u = v = cos / 2: ties apart, no condition is met with equality.
     ``start`` takes the place of u = cos / 2: potentials of a problem with other edges, which may satisfy those too.
+    After ``passes`` over the edges the search ends, with some conditions unmet; where ``partner`` is not optimal, some
+    always are.
     """
     n = len(partner)
     owner = np.full(n_columns, n)
@@ -78,7 +48,8 @@ def potentials(
         tail, head = np.append(tail, np.arange(n)), np.append(head, np.full(n, n))
         gain = np.append(gain, -matched[:n])
     near = matched / 2 if start is None else np.append(start, 0.0)
-    above, below = _least_above(near, tail, head, gain), -_least_above(-near, head, tail, gain)
+    passes = n + 2 if passes is None else passes  # a path has no more edges
+    above, below = _least_above(near, tail, head, gain, passes), -_least_above(-near, head, tail, gain, passes)
     x = (above + below) / 2
     if n < n_columns:
         x -= x[n]
@@ -88,14 +59,18 @@ def potentials(
 
 
 def _least_above(
-    start: Float[np.ndarray, " n"], tail: Int[np.ndarray, " e"], head: Int[np.ndarray, " e"], gain: np.ndarray
+    start: Float[np.ndarray, " n"],
+    tail: Int[np.ndarray, " e"],
+    head: Int[np.ndarray, " e"],
+    gain: Float[np.ndarray, " e"],
+    passes: int,
 ) -> Float[np.ndarray, " n"]:
     """The least x >= start with x[head] >= x[tail] + gain on every edge (Bellman-Ford from the nodes just raised)."""
     order = np.argsort(tail, kind="stable")
     head, gain = head[order], gain[order]
     first = np.searchsorted(tail[order], np.arange(len(start) + 1))
     x, raised = start.copy(), np.arange(len(start))
-    for _ in range(len(start) + 1):  # a path has no more edges
+    for _ in range(passes):
         count = first[raised + 1] - first[raised]
         edges = np.repeat(first[raised + 1] - count.cumsum(), count) + np.arange(count.sum())
         value, to = np.repeat(x[raised], count) + gain[edges], head[edges]
@@ -114,11 +89,12 @@ class AllPairs:
     """Checks potentials against every pair of ``a`` (no zero rows) and ``b``, block by block.
 
     ``row_bound`` and ``column_bound``: a pair that is not among the candidates has a cosine of at most the smaller of
-    its two bounds, up to the rounding of float32, so that most pairs need no product.
+    its two bounds, so that most pairs need no product.
     """
 
     a: Float[Tensor, "n d"]
     b: Float[Tensor, "m d"]
+    screen: Screen
     row_bound: Float[np.ndarray, " n"]
     column_bound: Float[np.ndarray, " m"]
     block: int
@@ -128,19 +104,19 @@ class AllPairs:
     ) -> tuple[Int[np.ndarray, " e"], Int[np.ndarray, " e"]]:
         """Pairs outside the candidates with cos > u + v + tolerance, in float64: up to ``few`` + 1 of each row.
 
-        None are returned only if there are none. A float32 product serves to find the pairs that come near; the
-        margin is the bound on its rounding error, (d + 8) 2^-24, and the exact cosine decides.
+        None are returned only if there are none. The cheap products serve to find the pairs that come near; the
+        margin bounds their error and that of comparing in float32, and the exact cosine decides.
         """
-        margin = ROUNDING * (self.a.shape[1] + 8 + 8 * (np.abs(u).max() + np.abs(v).max()))
+        scale, margin = self.screen.scale, self.screen.error + 8 * ROUNDING * (1 + np.abs(u).max() + np.abs(v).max())
         zero = ~(self.b != 0).any(dim=1).numpy()
-        rows = np.flatnonzero(_unsafe(u, v, self.row_bound + margin, self.column_bound + margin))
-        columns = np.flatnonzero(_unsafe(v, u, self.column_bound + margin, self.row_bound + margin) & ~zero)
+        rows = np.flatnonzero(_unsafe(u, v, self.row_bound, self.column_bound))
+        columns = np.flatnonzero(_unsafe(v, u, self.column_bound, self.row_bound) & ~zero)
         near_zero = _zero_columns(u, v, np.flatnonzero(zero), tolerance, few)
         near, rng = [], np.random.default_rng(0)
-        a32, b32 = self.a[rows].float(), self.b[columns].float()
-        u32, v32 = torch.from_numpy(u[rows]).float(), torch.from_numpy(v[columns] - margin).float()
+        small_a, small_b = self.screen.a[rows], self.screen.b[columns]
+        u32, v32 = ((torch.from_numpy(x) / scale).float() for x in (u[rows], v[columns] - margin))
         for part, other in tiles(len(rows), len(columns), self.block):
-            above = product(a32[part], b32[other]) > u32[part, None] + v32[other]
+            above = product(small_a[part], small_b[other]).float() > u32[part, None] + v32[other]
             i, j = np.divmod(np.flatnonzero(above.numpy()), above.shape[1])
             if not i.size:
                 continue
