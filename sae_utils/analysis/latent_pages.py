@@ -121,7 +121,7 @@ def direct_logits(model: LanguageModel) -> Logits:
     @torch.no_grad()
     def logits(v):
         bridge = model.bridge
-        v = v.to(model.device, next(bridge.original_model.parameters()).dtype)[:, None]
+        v = v.to(model.device, model.dtype)[:, None]
         both = [bridge.unembed(bridge.ln_final(sign * v))[:, 0].float() for sign in (1, -1)]
         return (both[0] - both[1]) / 2
 

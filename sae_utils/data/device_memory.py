@@ -30,4 +30,4 @@ def free_disk(folder: Path) -> int:
 
 def weights_bytes(model: "LanguageModel") -> int:
     """Of a loaded model."""
-    return sum(p.numel() * p.element_size() for p in model.bridge.original_model.parameters())
+    return sum(p.numel() * p.element_size() for p in model.weights.parameters())
