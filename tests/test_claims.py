@@ -7,7 +7,7 @@ from sae_utils.analysis.criteria import CONTRASTS, CRITERIA
 from sae_utils.analysis.intervals import JACKKNIFE, Interval
 from sae_utils.data.errors import InputError
 from sae_utils.report.claim_entries import Claim, load_claims
-from sae_utils.report.claims import FAILS, HOLDS, UNDECIDED, judge, verdict, verdict_table
+from sae_utils.report.claims import FAILS, HOLDS, NOT_JUDGED, UNDECIDED, judge, verdict, verdict_table
 
 ENTRY = {
     "id": "A-9",
@@ -115,3 +115,14 @@ def test_judge_takes_each_claims_metric():
     intervals = {"shared_notebook": interval(0.2, 0.3), "agree": interval(0.1, 0.2)}
     found = judge(["A-2", "A-1"], intervals, {"shared_notebook": 0.0, "agree": 1.0})
     assert [(v.id, v.metric, v.verdict) for v in found] == [("A-2", "agree", FAILS), ("A-1", "shared_notebook", HOLDS)]
+
+
+def test_a_partial_run_says_what_it_does_not_judge():
+    nothing = Interval(float("nan"), float("nan"), float("nan"), "none")
+    nulls = {"shared_notebook": 0.0}
+    found = judge(["A-1", "A-2", "A-3"], {"shared_notebook": interval(0.2, 0.3), "agree": nothing}, nulls, partial=True)
+    assert [v.verdict for v in found] == [HOLDS, NOT_JUDGED, NOT_JUDGED]
+    assert (found[1].estimate, found[1].low, found[1].high, found[1].needed) == (None, None, None, "above 0.5")
+    assert verdict_table(found)["here"].tolist() == ["0.250 (0.200 to 0.300)", "", ""]
+    with pytest.raises(KeyError):
+        judge(["A-3"], {}, nulls)

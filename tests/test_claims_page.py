@@ -97,3 +97,8 @@ def test_page_of_the_published_preset_is_with_the_figures(tmp_path, monkeypatch)
     places = {"results/laptop": "figures", "results/tiny": "results/tiny", "elsewhere/laptop": "elsewhere/laptop"}
     for folder, place in places.items():
         assert write_claims_page(tmp_path, tmp_path / folder, []).parent == tmp_path / place
+
+
+def test_a_claim_that_a_run_left_out_says_so():
+    page = claims_page(CLAIMS[1:2], {"01_seeds": [asdict(verdict(CLAIMS[1], None))]}, "laptop")
+    assert cells(page)[0][3:] == ["", "above random and below 0.9", "not judged here", "01_seeds"]

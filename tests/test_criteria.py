@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from sae_utils.analysis import criteria, seeds
 from sae_utils.analysis.criteria import CONTRASTS, CRITERIA, means, measure
-from sae_utils.analysis.intervals import JACKKNIFE
+from sae_utils.analysis.intervals import BOOTSTRAP, JACKKNIFE, jackknife_over_seeds
 from sae_utils.analysis.nulls import null_stacks
 from sae_utils.analysis.seeds import from_both_sides
 from sae_utils.data.errors import InputError
@@ -186,3 +186,24 @@ def test_too_few_dictionaries_are_refused():
     encoders, decoders = noisy(4, 10, 8)
     with pytest.raises(InputError, match="every ordered pair"):
         measure(seeds.overlap_of_pairs(encoders, decoders))
+
+
+def test_three_dictionaries_have_a_jackknife_but_of_cycles():
+    pairs = from_both_sides(*noisy(3, 40, 14, noise=1.3))
+    found = measure(pairs)
+    assert set(CRITERIA) - set(found) == {"cycle_decoder", "cycle_encoder", "cycle_agreeing"}
+    by_pair = {pair: overlap.fraction(overlap.agree) for pair, overlap in pairs.items()}
+    expected = jackknife_over_seeds(by_pair, (0.0, 1.0))
+    assert found["agree"].ends == pytest.approx(expected.ends) and found["agree"].method == JACKKNIFE
+
+
+def test_two_dictionaries_resample_latents_and_do_not_take_both_sides_for_two_pairs():
+    pairs = from_both_sides(*noisy(2, 200, 14, noise=1.3))
+    found = measure(pairs, CRITERIA | CONTRASTS)
+    assert set(found) == {n for n in CRITERIA | CONTRASTS if not n.startswith("cycle")}
+    for name in ("agree", "shared_decoder_only"):  # both sides show one matching
+        values = seeds.latent_values(pairs[0, 1], name)
+        half = 1.96 * values.std() / np.sqrt(200)
+        assert found[name].estimate == pytest.approx(values.mean()) and found[name].method == BOOTSTRAP
+        assert found[name].high - found[name].low == pytest.approx(2 * half, rel=0.15)
+    assert found["stability"].low < found["stability"].estimate < found["stability"].high

@@ -6,7 +6,7 @@ import torch
 from planted_stacks import noisy, planted
 
 from sae_utils.analysis import membership, seeds
-from sae_utils.analysis.intervals import JACKKNIFE
+from sae_utils.analysis.intervals import BOOTSTRAP, JACKKNIFE
 from sae_utils.analysis.matching import compare
 from sae_utils.analysis.membership import Membership
 from sae_utils.data.errors import InputError
@@ -167,3 +167,20 @@ def test_too_few_dictionaries_are_refused():
         membership.fit_only_in_one(some_membership(4))
     with pytest.raises(InputError, match="3 parameters cannot be fitted to 2 points"):
         membership.fit_power_law(np.arange(2, 4), np.array([0.5, 0.4]))
+
+
+def test_two_dictionaries_have_the_bootstrap_over_latents():
+    m = some_membership(2, 300)
+    shares, alone = membership.histogram_intervals(m), membership.only_in_one_intervals(m)
+    assert [i.estimate for i in shares] == pytest.approx(membership.histogram(m))
+    assert len(alone) == 1 and alone[0] == shares[0] and alone[0].method == BOOTSTRAP
+    assert 0 < shares[0].low < shares[0].estimate < shares[0].high < 1
+
+
+def test_what_claims_ask_takes_four_dictionaries():
+    assert membership.of_claims(some_membership(3)) == {}
+    m = some_membership(4)
+    assert membership.of_claims(m) == {
+        "u_shape": membership.interval(m, membership.u_shape),
+        "only_in_one_above_independence": membership.interval(m, membership.above_independence),
+    }

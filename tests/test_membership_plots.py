@@ -45,3 +45,9 @@ def test_pairwise_writes_every_share_but_the_diagonal(ax):
     assert brightness["0.25"] > 0.8 > 0.3 > brightness["0.75"]
     np.testing.assert_array_equal(ax.collections[0].get_array().filled(np.nan), shares)
     assert ax.figure.axes[1].get_ylabel() == "shared"
+
+
+def test_only_in_one_without_laws(ax):
+    membership_plots.only_in_one(ax, np.array([[0.6, 0.5, 0.7]]), np.ones(1))
+    assert len(ax.get_legend().texts) == 3 and not ax.patches
+    assert ax.get_xlim()[1] < 3 and ax.get_xticks().tolist() == [2]

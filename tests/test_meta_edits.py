@@ -59,6 +59,22 @@ def test_firings_are_the_code_at_each_position_but_the_first_and_ends_of_texts(l
     assert counts.tolist() == (dense > 0).any(1).sum(0).tolist()
 
 
+def test_firings_of_dictionaries_without_a_fixed_k(lm, rows, sae):
+    """The most latents on a token differ from batch to batch."""
+    relu = SAE(SAEConfig(16, 24, "relu", sparsity=0.0), [0], HOOK, sae.normalisation)
+    relu.load_state_dict({**sae.state_dict(), "b_enc": torch.full((1, 24), -1.5)})
+    found = meta_edits.firings(lm, relu, rows)
+    counts = [relu.encode(lm.activations(torch.from_numpy(part), [HOOK])[HOOK].flatten(0, 1)).values.shape[-1]
+              for part in (rows[:16], rows[16:32], rows[32:])]  # fmt: skip
+    assert len(set(counts)) > 1 and found.latents.shape == (40, 32, max(counts))
+    for r in (0, 39):
+        dense = relu.encode(lm.activations(torch.from_numpy(rows[r : r + 1]), [HOOK])[HOOK][0]).dense(24)[:, 0]
+        mine = torch.zeros(32, 24).scatter_add(1, found.latents[r], found.strengths[r])
+        torch.testing.assert_close(
+            mine[1:], dense[1:] * torch.from_numpy(rows[r, 1:, None] != lm.tokenizer.eos_token_id), rtol=1e-4, atol=1e-5
+        )
+
+
 def test_strongest_places():
     strengths = torch.tensor([[[0.0, 1], [3, 2]], [[0, 0], [0, 0]], [[5, 1], [4, 6]], [[2, 0], [0, 0]]])
     latents = torch.tensor([[[7, 8], [7, 8]], [[7, 8], [7, 8]], [[8, 7], [8, 7]], [[8, 7], [8, 7]]])

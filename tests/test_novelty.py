@@ -10,9 +10,11 @@ from sae_utils.analysis.intervals import jackknife_over_seeds
 from sae_utils.analysis.novelty import (
     accuracy_at,
     associate,
+    over_chains,
     over_latents,
     over_ordered_pairs,
     over_seeds,
+    over_widths,
     separation,
 )
 from sae_utils.data.errors import InputError
@@ -65,6 +67,14 @@ def test_odds_ratio_is_haldane_s_and_its_interval_woolf_s():
     assert associate(second, first).log_odds_ratio == pytest.approx(found.log_odds_ratio)
     with pytest.raises(InputError, match="cannot be compared$"):
         associate(first, second[:-1])
+
+
+def test_intervals_over_chains_or_of_one_chain_over_widths():
+    chains = [[0.1, 0.3], [0.2, 0.6], [0.0, 0.2]]
+    assert over_chains(chains) == over_seeds([0.2, 0.4, 0.1])
+    alone = over_chains(chains[:1], (0, 1))
+    assert alone.ends == over_seeds([0.1, 0.3], (0, 1)).ends and alone.method.endswith("not over seeds")
+    assert over_chains([]) is over_chains([[0.1]]) is over_widths([0.1]) is None
 
 
 def test_intervals_over_seeds():

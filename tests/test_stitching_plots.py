@@ -100,3 +100,9 @@ def test_insertion_between_seeds():
     stitching_plots.insertion_curves(right, {"orphans": (grid, bases)}, (grid, -bases))
     np.testing.assert_array_equal(right.lines[0].get_ydata(), bases.mean(0))
     assert labels(right) == ["orphans", "base with a larger k"]
+
+
+def test_the_plane_without_controls(ax):
+    trained = np.array([[4, 2, 0.9], [8, 2, 0.8]])
+    stitching_plots.plane(ax, trained, {"t = 0.7": [trained]}, {"t = 0.7": np.zeros((0, 3))})
+    assert "trained at its latents and L0" not in labels(ax)

@@ -18,6 +18,7 @@ from sae_utils.analysis.intervals import Interval
 from sae_utils.analysis.novelty import over_ordered_pairs
 from sae_utils.analysis.seeds import Pairs, from_both_sides
 from sae_utils.analysis.width_pairs import RANDOM, random_rows
+from sae_utils.data.errors import InputError
 from sae_utils.dictionary.metrics import evaluate
 from sae_utils.dictionary.sae import SAE
 
@@ -75,8 +76,13 @@ def between_seeds(stack: SAE, batches: Batches, spread: Float[Tensor, "d_in d_in
 
 
 def larger_k(stack: SAE, batches: Batches) -> LargerK:
-    """Each base with an eighth, a quarter, a half of its k more, and with twice its k."""
+    """Each base with an eighth, a quarter, a half of its k more, and with twice its k.
+
+    Raises InputError for architectures other than TopK.
+    """
     k = stack.config.k
+    if k is None:
+        raise InputError(f"architecture={stack.config.architecture!r} has no k that could be larger; allowed: topk")
     extra = sorted({max(1, k // 8), max(1, k // 4), max(1, k // 2), k})
     base = evaluate(stack, batches())
     larger = [evaluate(orphan_insertion.with_k(stack, k + m), batches()) for m in extra]
