@@ -16,9 +16,10 @@ import pytest
 import yaml
 from papermill.cli import NoDatesSafeLoader
 
+from sae_utils.data.paths import NOTEBOOKS
 from sae_utils.run import batch, inputs
 from sae_utils.run.batch import locked, main, plan, select
-from sae_utils.run.presets import load_preset
+from sae_utils.run.presets import Preset, load_preset
 from sae_utils.run.results import read_results
 
 PARAMETERS = """\
@@ -156,6 +157,17 @@ def test_key_changes_with_the_bytes_of_a_local_model_and_corpus(tmp_path, monkey
     assert len(set(keys)) == 4
     os.utime(corpus)
     assert job_of(notebooks, tmp_path).key == keys[-1]
+
+
+def test_key_changes_with_the_bytes_of_saes_that_are_read(tmp_path):
+    path, weights = NOTEBOOKS / "01_seed_divergence.ipynb", tmp_path / "sae" / "params.npz"
+    weights.parent.mkdir()
+    keys = []
+    for content in (b"one", b"two"):
+        weights.write_bytes(content)
+        preset = Preset("quick", {path.stem: {"saes": [str(weights.parent), "owner/repository/folder"]}}, {})
+        keys.append(plan([path], preset, tmp_path)[0].key)
+    assert keys[0] != keys[1]
 
 
 def test_floats_reach_papermill_as_floats():

@@ -119,12 +119,12 @@ def plan(notebooks: Sequence[Path], preset: Preset, results: Path) -> list[Job]:
     """One job per notebook, with its key."""
     common = sources_digest(notebooks[0].parent)
     values = {path: default_parameters(path) | preset.overrides[path.stem] for path in notebooks}
-    inputs = {used[name] for used in values.values() for name in ("model", "corpus")}
-    contents = {name: digest(local_files(name)) for name in inputs}
+    inputs = {path: [v["model"], v["corpus"], *v.get("saes", ())] for path, v in values.items()}
+    contents = {name: digest(local_files(name)) for name in {name for names in inputs.values() for name in names}}
     jobs = []
     for path in notebooks:
         parameters = preset.overrides[path.stem]
-        read = [contents[values[path][name]] for name in ("model", "corpus")]
+        read = [contents[name] for name in inputs[path]]
         cells = [source(cell) for cell in read_cells(path)]
         text = json.dumps([common, path.stem, cells, parameters, read], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()
