@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from datasets.packaged_modules.json.json import JsonConfig
 from datasets.packaged_modules.text.text import TextConfig
-from failing_server import Handler, serving
+from failing_server import serving
 
 from sae_utils.data import text_streams, url_files
 from sae_utils.data.corpus import token_rows
@@ -115,14 +115,22 @@ def test_what_no_further_try_would_change_is_refused_at_once(server, waits):
     assert not waits
 
 
-def test_server_without_ranges_is_refused_in_one_line(folder):
-    class Whole(Handler):
-        def answer(self, body):
-            del self.headers["Range"]
-            super().answer(body)
+def test_file_that_changes_under_a_stream_is_refused(server):
+    (server.folder / "new.jsonl").write_text((server.folder / "texts.jsonl").read_text())
+    stream = TextStream(f"{server.address}/new.jsonl")
+    first = [next(stream) for _ in range(70)]
+    position = stream.position
+    assert first + list(TextStream(stream.corpus, position)) == TEXTS
+    (server.folder / "new.jsonl").write_text(json.dumps({"text": "another"}))
+    with pytest.raises(InputError, match=r"has changed since its first texts were read: [\d,]+ bytes then, 19 now$"):
+        next(TextStream(stream.corpus, position))
 
-    with serving(folder, Whole) as server, pytest.raises(InputError, match="does not give parts of a file: download"):
-        next(TextStream(f"{server.address}/texts.txt"))
+
+@pytest.mark.parametrize("name", ["a[1].jsonl", "a*.jsonl", "a?.jsonl", "a b%20.jsonl"])
+def test_names_of_files_are_no_patterns(tmp_path, name):
+    (tmp_path / name).write_text(json.dumps({"text": "this one"}))
+    (tmp_path / "a1.jsonl").write_text(json.dumps({"text": "not this one"}))
+    assert list(TextStream(str(tmp_path / name))) == ["this one"]
 
 
 def test_library_has_its_own_settings_again(folder):

@@ -5,6 +5,7 @@ a word, and has none while it opens a file.
 """
 
 import contextlib
+import glob
 import itertools
 import logging
 import re
@@ -22,6 +23,14 @@ SUFFIXES = {".txt": "text", ".jsonl": "json", ".parquet": "parquet"}  # with the
 TEXT_COLUMNS = ("text", "raw_content", "content")  # the first one there is taken: RedPajama-V2, The Stack
 WAITS = (1, 2, 4, 8, 16, 32, 64)  # seconds between the tries after a drop; so there are eight
 NETWORK = {"aiohttp", "http", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"}  # their errors
+ONE_TRY = {  # settings of datasets
+    "STREAMING_OPEN_MAX_RETRIES": 1,
+    "STREAMING_OPEN_RETRY_INTERVAL": 0,
+    "STREAMING_READ_MAX_RETRIES": 1,
+    "STREAMING_READ_RETRY_INTERVAL": 0,
+    "STREAMING_READ_SERVER_UNAVAILABLE_RETRY_INTERVAL": 0,
+    "STREAMING_READ_RATE_LIMIT_RETRY_INTERVAL": 0,
+}
 LINES = 10_000  # of a .txt, read together
 CONTENTS = {"text": "UTF-8 text", "json": "JSON lines", "parquet": "Parquet"}
 
@@ -53,7 +62,7 @@ class TextStream(Iterator[str]):
         self.corpus = corpus
         self._start = position or {"documents": 0}
         self._documents = self._start["documents"]
-        self.source: dict = self._start.get("source", {})  # of the hub: which revision
+        self.source: dict = self._start.get("source", {})  # which revision of the hub, how large a file
         self._dataset = self._texts = None
         self._failed = 0  # tries since the last text
 
@@ -133,13 +142,20 @@ class TextStream(Iterator[str]):
             return dataset
         if is_url(self.corpus):
             name = url_files.PREFIX + self.corpus
+            self.source = self._same_size(url_files.RangesFileSystem().info(name)["size"])
         elif not path.stat().st_size:
             raise InputError(f"corpus={self.corpus!r} is an empty file")
         else:
-            name = str(path)
+            name = glob.escape(str(path))
         kind = SUFFIXES[suffix(self.corpus)]
         lines = {"sample_by": "line", "keep_linebreaks": True} if kind == "text" else {}
         return datasets.load_dataset(kind, data_files=name, split="train", streaming=True, **lines)
+
+    def _same_size(self, size: int) -> dict:
+        if size != self.source.get("size", size):
+            then = f"{self.source['size']:,} bytes then, {size:,} now"
+            raise InputError(f"corpus={self.corpus!r} has changed since its first texts were read: {then}")
+        return {"size": size}
 
 
 def _text_column(corpus: str, dataset) -> str:
@@ -183,12 +199,10 @@ def _quick_to_fail() -> Iterator[None]:
     from datasets import config
     from datasets.utils import logging as log
 
-    ours = {"STREAMING_READ_MAX_RETRIES": 1, "STREAMING_OPEN_MAX_RETRIES": 1}
-    ours |= {name: 0 for name in vars(config) if name.startswith("STREAMING_") and name.endswith("_INTERVAL")}
-    theirs, verbosity = {name: getattr(config, name) for name in ours}, log.get_verbosity()
+    theirs, verbosity = {name: getattr(config, name) for name in ONE_TRY}, log.get_verbosity()
     try:
         log.set_verbosity(log.CRITICAL)
-        vars(config).update(ours)
+        vars(config).update(ONE_TRY)
         yield
     finally:
         vars(config).update(theirs)
