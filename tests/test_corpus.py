@@ -145,6 +145,14 @@ def test_rows_of_many_blocks_are_the_same_when_packing_was_ended_anywhere(tmp_pa
     assert sorted(documents(str(path), "train")) == sorted(text for text in TEXTS if not is_held_out(text))
 
 
+def test_long_documents_make_small_blocks(jsonl, monkeypatch):
+    whole = list(documents(jsonl, "train"))
+    monkeypatch.setattr(corpus_module, "SHUFFLE_CHARACTERS", 3 * len(TEXTS[-1]))
+    sizes = [len(block.texts) for block in corpus_module._blocks(jsonl, "train")]
+    assert max(sizes) <= 4 and len(sizes) >= len(TEXTS) // 4
+    assert sorted(documents(jsonl, "train")) == sorted(whole) != whole
+
+
 def as_json(text):
     return json.dumps({"text": text})
 
