@@ -31,7 +31,7 @@ def estimate(*works, dtype="float32", context=50):
 
 
 def test_constants_are_those_of_the_code():
-    assert estimates.FORWARD_TOKENS == activations.FORWARD_TOKENS
+    assert activations.FORWARD_TOKENS["cuda"] == estimates.FORWARD_TOKENS
     assert estimates.LARGEST_CACHE_GB == sources.LARGEST_GB
     assert workload.HELD_GB == boosting.LARGEST_GB
     assert set(workload.TUNED) == set(sparsity.FIRST_GUESSES)
@@ -77,7 +77,7 @@ def test_time_of_a_pass():
     moved = 4 * (6 * 1000 * 2000 + 20 * 2 * 2000 * 100 + 4 * 1000 * 2 * 10 * 100) / (0.5 * H100.bandwidth)
     assert found.seconds["training"] == pytest.approx(1000 * (products + moved + estimates.STEP_SECONDS))
     operations = 2 * (2 * (4 * 100**2 + 2 * 100 * 400) + 4 * 50 * 100)
-    per_token = operations / (0.5 * H100.float32) + 2 * estimates.LAYER_SECONDS / 4096
+    per_token = operations / (0.5 * H100.float32) + 2 * estimates.LAYER_SECONDS / 32_768
     assert found.seconds["language model"] == pytest.approx(10**6 * per_token)
     assert found.disk["dictionaries"] == dictionary_bytes(2, 100, 1000)
 

@@ -89,6 +89,7 @@ class TableModel:
     name: str = "table"
     context: int = 32
     n_vocab: int = 300
+    device: torch.device = torch.device("cpu")
 
     @property
     def tokenizer(self):

@@ -38,6 +38,7 @@ class MetaTraining:
     batch_size: int = 256
     lr: float = 1e-2
     data_seed: int = 0
+    device: str = "cpu"  # where they are trained; rows and trained meta-SAEs are on the CPU
 
     def config(self) -> TrainingConfig:
         """The same for ``dictionary.training``."""
@@ -98,10 +99,12 @@ def train_together(
     source = TensorSource({name: unit_rows(rows) for name, rows in conditions.items()})
     if source.n_tokens < training.batch_size:
         raise InputError(f"batch_size={training.batch_size} is more than the {source.n_tokens} decoder rows")
+    stacks = [stack.to(training.device) for stack in stacks]
     if folder is not None:
-        return train_or_load(stacks, source, training.config(), folder, progress)
-    train(stacks, source, training.config(), progress=progress)
-    return list(stacks)
+        stacks = train_or_load(stacks, source, training.config(), folder, progress)
+    else:
+        train(stacks, source, training.config(), progress=progress)
+    return [stack.cpu() for stack in stacks]
 
 
 def train_meta(

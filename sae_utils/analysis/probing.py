@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sae_utils.analysis.intervals import CONFIDENCE, Interval
-from sae_utils.data.activations import FORWARD_TOKENS, forward
+from sae_utils.data.activations import forward, rows_in_a_pass
 from sae_utils.data.errors import InputError
 from sae_utils.data.labelled_windows import Task
 from sae_utils.data.language_model import LanguageModel
@@ -57,7 +57,7 @@ def pool(
     if not keep.any(1).all():
         raise InputError(f"{int((~keep.any(1)).sum())} windows have no token but their first and the end-of-text token")
     raw, codes, start = [], {name: [] for name in dictionaries}, 0
-    total = -(-len(tokens) // max(1, FORWARD_TOKENS // tokens.shape[1]))
+    total = -(-len(tokens) // rows_in_a_pass(model, tokens.shape[1]))
     parts = forward(model, tokens, [hook_point])
     for part in tqdm(parts, desc="pooling", total=total, unit="batch", disable=not progress):
         x = part[hook_point]

@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_utils.data.activations import FORWARD_TOKENS
 from sae_utils.data.errors import InputError
 from sae_utils.data.language_model import LanguageModel
 from sae_utils.data.order import kept_positions
 from sae_utils.dictionary.sae import SAE
+
+LOGIT_TOKENS = 4096  # whose logits are held at once: 2 GB in float32 for a vocabulary of 128,256
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def cross_entropy_recovered(
     model: LanguageModel,
     stacks: Sequence[SAE],
     rows: Int[np.ndarray, "n_rows context"],
-    batch_tokens: int = FORWARD_TOKENS,
+    batch_tokens: int = LOGIT_TOKENS,
 ) -> list[CrossEntropy]:
     """Put reconstructions back into the model, at the positions that SAEs are trained on: one result per member.
 
