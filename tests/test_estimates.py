@@ -111,6 +111,12 @@ def test_totals_say_what_does_not_fit():
     assert "too much" not in totals(estimate(Work(passes=(Pass(READ, (STACK,)),))))[3]
 
 
+def test_meta_saes_are_dictionaries_that_need_no_language_model():
+    as_pass, as_meta = Work(passes=(Pass(READ, (STACK,), held=True),)), Work(meta=((3, STACK),))
+    one, three = estimate(as_pass, as_meta)
+    assert three.seconds["meta-SAEs"] == pytest.approx(3 * one.seconds["training"])
+
+
 @pytest.mark.parametrize(("seconds", "words"), [(30, "0 min"), (3540, "59 min"), (5400, "1.5 h"), (360_000, "100 h")])
 def test_hours_in_words(seconds, words):
     assert hours(seconds) == words

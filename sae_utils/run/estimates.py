@@ -27,11 +27,9 @@ LARGEST_CACHE_GB = 32.0  # data.sources.LARGEST_GB: activations beyond are strea
 FORWARD_TOKENS = 32_768  # data.activations.FORWARD_TOKENS["cuda"]
 UTILISATION = 0.5  # of the vendor's peaks, both arithmetic and memory: assumed
 # Measured 2026-11-21 on one core of an AMD EPYC (Zen 5) virtual machine, torch 2.13: seconds of Python of a forward
-# pass through TransformerBridge by layer (2 and 12 layers of width 16) and of a training step (16 latents); encoder
-# weights times rows that meta-SAEs train on in a second (768 dimensions, 2,304 meta-latents, batches of 1,024).
+# pass through TransformerBridge by layer (2 and 12 layers of width 16) and of a training step (16 latents).
 LAYER_SECONDS = 5e-3
 STEP_SECONDS = 1.5e-3
-META_RATE = 1.4e10
 TOKENISED = 7e5  # tokens in a second, two cores of the same kind (4,096-token BPE, one batch call)
 # Values moved to and from GPU memory. Of each pre-activation: TopK writes it and selects in five readings; dense codes
 # and their gradients are written and read by each step of the loss. Of each weight: gradient, clipping, projection,
@@ -101,7 +99,9 @@ class Estimator:
         for one in work.passes:
             self._add_pass(found, one, context)
         found.add("seconds", "language model", self._forward_seconds(work.forward_tokens, None, context))
-        found.add("seconds", "meta-SAEs on one CPU core", work.meta_latents * self.facts.d_model / META_RATE)
+        for n, stack in work.meta:
+            n_steps = stack.n_tokens // stack.batch_size
+            found.add("seconds", "meta-SAEs", n * n_steps * self._step_seconds(stack, 0))
         return found
 
     def _add_pass(self, found: Estimate, one: Pass, context: int) -> None:

@@ -56,7 +56,7 @@ class Work:
     passes: tuple[Pass, ...] = ()
     text: tuple[tuple[str, int], ...] = ()  # (split, tokens) beside those of ``opened``
     forward_tokens: float = 0
-    meta_latents: float = 0  # rows read times meta-latents, over all meta-SAEs
+    meta: tuple[tuple[int, Stack], ...] = ()  # meta-SAEs, whose tokens are decoder rows: (how many, of what form)
 
 
 def _hook(p) -> tuple[tuple[str, int], ...]:
@@ -156,12 +156,9 @@ def meta_saes(p, n_layers: int) -> Work:
     # one on two other nulls; planted rows at each k; the refits of each smaller width, of itself and of two nulls; and
     # one on the rows of all widths.
     n_main = 2 + (n_ks - 1) + n_ks + 2 + n_ks + (len(p.widths) + 2) + 1
-    latents = p.n_seeds * (n_main * p.n_meta + 2 * sum(sizes[1:]))
-    return Work(
-        (source, _held_out(p)),
-        (Pass(source, _family(p, with_others=False)),),
-        meta_latents=latents * p.n_meta_steps * p.meta_batch_size,
-    )
+    main = Stack(1, p.n_meta, p.meta_k, p.n_meta_steps * p.meta_batch_size, p.meta_batch_size, "batch_topk")
+    meta = (p.n_seeds * n_main, main), *((2 * p.n_seeds, replace(main, n_latents=n)) for n in sizes[1:])
+    return Work((source, _held_out(p)), (Pass(source, _family(p, with_others=False)),), meta=meta)
 
 
 def _rivals(source: Activations, member: Stack, n: int, n_ensembles: int, held: bool) -> tuple[Pass, ...]:
@@ -241,6 +238,6 @@ def work(notebook: str, parameters: dict[str, object], n_layers: int, context: i
     """Of a notebook with these parameters, on a model of these sizes."""
     p = SimpleNamespace(**parameters)
     p.context = p.context or context
-    if not hasattr(p, "member_tokens"):
-        return WORK[notebook](p, n_layers)
-    return WORK[notebook](p, n_layers, held=4e-9 * p.member_tokens * d_model <= HELD_GB)
+    held = {"held": 4e-9 * p.member_tokens * d_model <= HELD_GB} if hasattr(p, "member_tokens") else {}
+    found = WORK[notebook](p, n_layers, **held)
+    return replace(found, passes=()) if getattr(p, "saes", None) else found  # published SAEs: nothing is trained
