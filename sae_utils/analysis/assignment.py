@@ -107,11 +107,18 @@ def _solve(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], candidates: int, bl
     return Assignment(partner, best, u, v, float(best.sum()), gap, rounds, len(edges))
 
 
-def _solve_sparse(rows: np.ndarray, columns: np.ndarray, cosine: np.ndarray, n: int, m: int) -> np.ndarray:
-    """The partner of each row in the best assignment among some edges."""
+def _solve_sparse(
+    rows: Int[np.ndarray, " e"], columns: Int[np.ndarray, " e"], cosine: Float[np.ndarray, " e"], n: int, m: int
+) -> Int[np.ndarray, " n"]:
+    """The partner of each row in the best assignment among some edges, which hold one."""
     first = np.searchsorted(rows, np.arange(n + 1))
-    # 2 - cosine: a stored weight of 0 would be no edge at all
-    graph = csr_array((2 - cosine, columns.astype(np.int32), first.astype(np.int32)), shape=(n, m))
+    weight = 2 - cosine  # a stored weight of 0 would be no edge at all
+    if n == m:
+        # A column too dear for any row: on square problems scipy first lets rows outbid each other, which near-equal
+        # weights drag out for ever; where there are more columns than rows it does not.
+        columns, weight, m = np.append(columns, m), np.append(weight, 4 * n), m + 1
+        first[-1] += 1
+    graph = csr_array((weight, columns.astype(np.int32), first.astype(np.int32)), shape=(n, m))
     return min_weight_full_bipartite_matching(graph)[1].astype(np.int64)
 
 
