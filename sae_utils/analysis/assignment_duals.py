@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sae_utils.analysis.assignment_products import ROUNDING, Screen, pair_cosines, product, tiles
 
-STEP = 1e-13  # potentials are moved by no less: around a cycle of exact ties rounding alone would move them for ever
+STEP = 5e-12  # potentials are moved by no less: along near ties ever smaller steps would move them for ever
 
 
 def potentials(
