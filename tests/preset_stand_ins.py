@@ -37,7 +37,7 @@ LARGEST = {
     "member_latents": 24,
     "other_latents": 16,
     "member_tokens": 6144,
-    "member_batch_size": 48,
+    "member_batch_size": 96,
     "at_least": 2,
     "window": 32,
     "n_train": 60,
