@@ -1,7 +1,7 @@
 """Sizes of the language models that the presets name, so that a plan can be made without loading one.
 
-From their cards and config.json on the Hugging Face hub (gelu-1l: TransformerLens's table of models). Weights of the
-blocks are counted from these (``block_parameters``), as the test does once more from the models' own code.
+From their cards and config.json on the Hugging Face hub (gelu-1l: TransformerLens's table of models). The tests hold the
+numbers of weights to those that the cards give.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What a notebook trains, read off its parameters: stacks of dictionaries, the activations they read, and the passes.
 
 A twin, in numbers, of the notebooks' own cells, so that a plan can be printed without loading anything. Not in it:
-evaluation and analysis after training. tests/test_workload.py holds the stacks to those that the notebooks train.
+evaluation and analysis after training. tests/test_presets_end_to_end.py holds it to what the notebooks train.
 """
 
 from collections.abc import Callable
