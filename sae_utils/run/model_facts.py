@@ -1,7 +1,7 @@
 """Sizes of the language models that the presets name, so that a plan can be made without loading one.
 
-From their cards and config.json on the Hugging Face hub (gelu-1l: TransformerLens's table of models). The tests hold the
-numbers of weights to those that the cards give.
+From their cards and config.json on the Hugging Face hub (gelu-1l: TransformerLens's table of models). The tests hold
+the numbers of weights to those that the cards give.
 """
 
 import json
