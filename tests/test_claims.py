@@ -51,8 +51,11 @@ def test_verdict_says_what_was_needed():
     assert verdict(Claim(**ENTRY), interval(0.2, 0.3), null=0.1).needed == ("above 0.100 (the null) and below 0.900")
     with pytest.raises(InputError, match="needs the value of random directions"):
         verdict(Claim(**ENTRY), interval(0.2, 0.3))
-    with pytest.raises(InputError, match="shared_strict has no value in this run"):
-        verdict(Claim(**ENTRY), interval(float("nan"), float("nan")), null=0.1)
+
+
+def test_what_has_no_value_is_not_judged():
+    found = verdict(Claim(**ENTRY), interval(float("nan"), float("nan")), null=0.1)
+    assert found.verdict == NOT_JUDGED and found.estimate is found.low is found.high is None
 
 
 def test_claims_of_the_repository_load_and_name_statistics_that_exist():

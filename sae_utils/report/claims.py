@@ -38,14 +38,12 @@ def verdict(claim: Claim, interval: Interval | None, null: float | None = None) 
     """Whether the claim holds: the interval wholly within the rule's bounds, astride one (undecided), or outside one.
 
     ``null`` is the largest value of the metric between random dictionaries, for rules that name it. ``interval`` is
-    None where the run left out what the claim is about: then it is not judged. Raises InputError where a null is
-    missing, or where the interval has no value.
+    None where the run left out what the claim is about, and not a number where it found nothing to measure: then the
+    claim is not judged. Raises InputError where a null is missing.
     """
     about = claim.id, claim.text, claim.number, claim.known, claim.metric
-    if interval is None:
+    if interval is None or isnan(interval.estimate):
         return Verdict(*about, None, None, None, "", in_words(claim.rule), NOT_JUDGED)
-    if isnan(interval.estimate):
-        raise InputError(f"claim {claim.id}: {claim.metric} has no value in this run")
     if null is None and RANDOM in claim.rule.values():
         raise InputError(f"claim {claim.id}: its rule needs the value of random directions, and none is given")
     bounds = {side: null if bound == RANDOM else bound for side, bound in claim.rule.items()}
@@ -64,12 +62,11 @@ def judge(
 ) -> list[Verdict]:
     """Verdicts on the claims with these ids, from a notebook's statistics and their nulls by name.
 
-    Of a ``partial`` run, claims are not judged whose statistic is missing or has no value.
+    A claim whose statistic has no value is not judged; nor is, of a ``partial`` run, one whose statistic is missing.
     """
     known = load_claims()
     if partial:
-        missing = {known[name].metric for name in ids} - {n for n, i in intervals.items() if not isnan(i.estimate)}
-        intervals = {**intervals, **dict.fromkeys(missing)}
+        intervals = {**dict.fromkeys(known[name].metric for name in ids), **intervals}
     return [verdict(known[name], intervals[known[name].metric], nulls.get(known[name].metric)) for name in ids]
 
 
