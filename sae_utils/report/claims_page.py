@@ -42,7 +42,9 @@ def claims_page(claims: Iterable[Claim], answers: Mapping[str, Iterable[Mapping]
         f"Made by `./run_all.sh` with the preset `{preset}`; the verdicts are computed by the rules in "
         "`notebooks/claims.yaml`. *Here* is the estimate with its 95 % interval. A claim *holds* if the whole interval "
         "is within its rule, *does not hold at this scale* if the whole interval is outside, and is *undecided* if the "
-        "interval straddles a bound. *Random* is the largest value that random dictionaries or latents reached.",
+        "interval straddles a bound. *The null* is the largest value that random dictionaries or latents reached. "
+        "*Not run*: no notebook of this preset had a number for it, and the notebook says why. Whether a number is a "
+        "share, a ratio or a logarithm stands in the notes of `notebooks/claims.yaml`.",
         "How the paper's number is known: " + ", ".join(f"{tag} {words}" for tag, words in KNOWN.items()) + ".",
     ]
     for paper, title in PAPERS.items():

@@ -138,7 +138,7 @@ def gain_against_overlap(
     ends = np.array([min(v.min() for v in overlap.values()), max(v.max() for v in overlap.values())])
     ax.plot(ends, line[0] * ends + line[1], "--", color=GREY, linewidth=1, label="line through the kinds' means")
     ax.set(xlabel="share of latents shared (strict)", ylabel="MSE taken away by bagging two")
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
     return ax
 
 

@@ -150,7 +150,9 @@ def walks(
                 ax.plot(path["n_latents"][end], path[name][end], "o", color="black", markersize=4, zorder=3)
     for points in recovered:
         axes[2].plot(points["n_latents"], points["recovered"], color=GREY, linewidth=1, zorder=1)
-        axes[2].scatter(points["n_latents"], points["recovered"], s=14, color="black", zorder=2)
+        axes[2].plot(points["n_latents"], points["recovered"], "o", color=GREY, markersize=3, zorder=2)
+        for end in (0, -1):
+            axes[2].plot(points["n_latents"][end], points["recovered"][end], "o", color="black", markersize=4, zorder=3)
     for colour, label in PHASES.values():
         axes[0].plot([], [], color=colour, label=label)
     axes[0].plot([], [], "o", color="black", markersize=4, label="trained SAE")
@@ -222,6 +224,8 @@ def insertion_curves(
         ax.fill_between(l0, change.min(0), change.max(0), color=colour, alpha=0.2, linewidth=0)
         ax.plot(l0, change.mean(0), color=colour, label=name)
     ax.axhline(0, color="black", linewidth=0.8)
+    ax.set_yscale("symlog", linthresh=1)  # the best set of orphans changes less than 1 %, all shared latents over 100
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.set(xlabel="added L0", ylabel="change in MSE (%)")
     legend_above(ax, 1)
     return ax
