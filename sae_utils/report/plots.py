@@ -63,6 +63,7 @@ def log_axis(axis: Axis, decades: float | None = None) -> None:
         axis.axes.autoscale_view()
         low, high = np.log10(axis.get_view_interval())
         decades = high - low
-    axis.set_major_locator(LogLocator(subs=(1,) if decades > 2 else (1, 3) if decades > 1 else (1, 2, 5)))
+    subs = (1,) if decades > 2 else (1, 3) if decades > 1 else (1, 2, 5)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=4 if decades > 4 else None))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())

@@ -89,5 +89,6 @@ def differences(ax: Axes, rows: Mapping[str, Float[np.ndarray, "ks 3"]], ks: Seq
     ax.axvline(0, color=GREY, linewidth=0.8)
     ax.set_yticks(y, rows)
     ax.set(xlabel="accuracy less that of a single SAE", ylim=(-0.6, len(rows) - 0.4))
+    ax.locator_params(axis="x", nbins=6)
     legend_above(ax, ncols=len(ks))
     return ax
