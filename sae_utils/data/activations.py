@@ -16,13 +16,10 @@ from torch import Tensor
 from sae_utils.data.device_memory import weights_bytes
 from sae_utils.data.errors import InputError
 from sae_utils.data.language_model import LanguageModel, check_dtype
-from sae_utils.data.memory import BLOCK_ROWS, MemoryPlan, buffer_bytes
+from sae_utils.data.memory import BLOCK_ROWS, FORWARD_TOKENS, MemoryPlan, buffer_bytes
 from sae_utils.data.order import Order, kept_positions
 from sae_utils.data.shuffle_buffer import ShuffleBuffer
 
-# In a forward pass. On the CPU at 8,192 glibc maps the attention scores (33 MB) anew each time: 1.8 times slower. On
-# CUDA the hooks' Python, 5 ms a layer, is most of a pass over few tokens of a small model.
-FORWARD_TOKENS = {"cpu": 4096, "cuda": 32_768}
 SAMPLE_ROWS = 128  # rows that the normalisation is estimated from
 _ONE_AT_A_TIME = threading.Lock()  # a model with hooks set serves one caller; two streams may fill ahead from it
 

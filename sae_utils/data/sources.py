@@ -13,10 +13,9 @@ from jaxtyping import Int
 from sae_utils.data.activation_cache import ActivationCache, NoRoom, build_cache
 from sae_utils.data.activations import ActivationSource, ActivationStream, probe
 from sae_utils.data.language_model import LanguageModel, check_dtype
+from sae_utils.data.memory import LARGEST_CACHE_GB as LARGEST_GB
 from sae_utils.data.memory import buffer_rows, cache_bytes, human
 from sae_utils.data.shuffle_buffer import BeyondRange
-
-LARGEST_GB = 32.0  # of a cache: beyond, the language model runs again in each pass
 
 log = logging.getLogger(__name__)
 

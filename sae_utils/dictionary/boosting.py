@@ -14,13 +14,13 @@ import torch
 
 from sae_utils.data.activations import BLOCK_ROWS, ActivationSource, check_whole
 from sae_utils.data.errors import InputError
+from sae_utils.data.memory import HELD_GB as LARGEST_GB
 from sae_utils.data.order import Order
 from sae_utils.dictionary.ensemble import Ensemble
 from sae_utils.dictionary.sae import SAE
 from sae_utils.dictionary.trained import train_or_load
 from sae_utils.dictionary.training import TrainingConfig
 
-LARGEST_GB = 8.0  # of activations held in memory: beyond, residuals are computed anew in each pass
 SEED_STRIDE = 10_000  # member j of the ensemble that begins with seed s has seed s + 10,000 j
 
 

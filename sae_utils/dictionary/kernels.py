@@ -12,9 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# Rows whose pre-activations are held at once on the CPU. Reused memory of this size saved a third of the
-# encoder's time against one fresh tensor of [batch, S * n_latents], which the system must zero first.
-CPU_CHUNK = 256
+from sae_utils.data.memory import CPU_CHUNK
 
 
 class Pattern:

@@ -8,7 +8,9 @@ dictionaries; evaluation and analysis after training are not.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sae_utils.data import memory
 from sae_utils.data.memory import (
+    LARGEST_CACHE_GB,
     MemoryPlan,
     buffer_bytes,
     buffer_rows,
@@ -23,8 +25,7 @@ from sae_utils.data.memory import (
 from sae_utils.run.model_facts import ModelFacts
 from sae_utils.run.workload import Activations, Pass, Stack, Work
 
-LARGEST_CACHE_GB = 32.0  # data.sources.LARGEST_GB: activations beyond are streamed
-FORWARD_TOKENS = 32_768  # data.activations.FORWARD_TOKENS["cuda"]
+FORWARD_TOKENS = memory.FORWARD_TOKENS["cuda"]
 UTILISATION = 0.5  # of the vendor's peaks, both arithmetic and memory: assumed
 # Measured 2026-11-21 on one core of an AMD EPYC (Zen 5) virtual machine, torch 2.13: seconds of Python of a forward
 # pass through TransformerBridge by layer (2 and 12 layers of width 16) and of a training step (16 latents).

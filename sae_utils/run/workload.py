@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
-HELD_GB = 8.0  # dictionary.boosting.LARGEST_GB: activations held in memory
+from sae_utils.data.memory import HELD_GB
+
 TUNED = ("relu", "gated", "jump_relu")  # architectures whose L0 a coefficient sets (dictionary.sparsity)
 # Shares of the run that pilots of the coefficient's search have, and how many there are of each. The search stops when
 # it is near: this many are the first tries and one more of each length but the shortest.
