@@ -74,7 +74,7 @@ def style():
     """The project's style of figures for the length of a test: no window, nothing left open."""
     import matplotlib.pyplot as plt
 
-    from sae_utils.report import plots
+    from sae_utils.report.figures import style as plots
 
     with plt.rc_context():
         plt.switch_backend("agg")

@@ -110,7 +110,7 @@ make_venv() {
     write_stamp "$stamp" "$wanted"
 }
 
-make_interop() {  # whether .interop holds what tests/test_interop.py needs; in CI it must
+make_interop() {  # whether .interop holds what tests/saes/formats/test_interop.py needs; in CI it must
     # Packages beside the environment, for one run of pytest: notebooks and all other tests do without them. What the
     # environment has already is not installed twice. The stamp goes first and comes last, as that of .venv.
     local pins said name="installing sae-lens and sparsify into .interop"
@@ -126,7 +126,7 @@ make_interop() {  # whether .interop holds what tests/test_interop.py needs; in 
         echo "$said"
         exit 1
     else
-        echo "$name failed (${said##*$'\n'}): tests/test_interop.py will be SKIPPED" >&2
+        echo "$name failed (${said##*$'\n'}): tests/saes/formats/test_interop.py will be SKIPPED" >&2
         return 1
     fi
 }
@@ -150,7 +150,7 @@ phase "ruff format --check" "$bin/ruff" format -q --check .
 phase "import contracts" "$bin/lint-imports" --no-cache --no-logo
 rest=()
 if make_interop; then
-    rest=(--ignore=tests/test_interop.py)
-    PYTHONPATH=$interop${PYTHONPATH:+:$PYTHONPATH} "$python" -m pytest -q tests/test_interop.py
+    rest=(--ignore=tests/saes/formats/test_interop.py)
+    PYTHONPATH=$interop${PYTHONPATH:+:$PYTHONPATH} "$python" -m pytest -q tests/saes/formats/test_interop.py
 fi
 exec "$python" -m pytest --nbval ${rest[@]+"${rest[@]}"} tests notebooks

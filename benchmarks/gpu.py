@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import torch
 from gpu_checks import check_all
 
-from sae_utils.data.errors import InputError
-from sae_utils.data.language_model import check_device
-from sae_utils.dictionary.sae import SAE, SAEConfig
-from sae_utils.dictionary.training import StackTrainer, TrainingConfig
+from sae_utils.data.models.language_model import check_device
+from sae_utils.errors import InputError
+from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.training.training import StackTrainer, TrainingConfig
 
 STACKS = (1, 8)
 WARM_UP = 5  # calls before the first that counts

@@ -14,15 +14,15 @@ import torch
 from gpu_cases import BATCH, CONFIGS, DEAD, FULL, SMALL, KernelSize, clear_case, encoder_arguments, stack
 from torch import Tensor
 
-from sae_utils.data.activation_cache import build_cache
-from sae_utils.data.activations import ActivationStream, TensorSource
-from sae_utils.data.language_model import SITES, load_language_model
-from sae_utils.dictionary import kernels
-from sae_utils.dictionary.checkpoints import load_sae, save_sae
-from sae_utils.dictionary.losses import training_loss
-from sae_utils.dictionary.metrics import cross_entropy_recovered, evaluate
-from sae_utils.dictionary.sae import SAE, SAEConfig
-from sae_utils.dictionary.training import TrainingConfig, train
+from sae_utils.data.activations.cache import build_cache
+from sae_utils.data.activations.source import ActivationStream, TensorSource
+from sae_utils.data.models.language_model import SITES, load_language_model
+from sae_utils.saes import kernels
+from sae_utils.saes.losses import training_loss
+from sae_utils.saes.metrics import cross_entropy_recovered, evaluate
+from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.training.checkpoints import load_sae, save_sae
+from sae_utils.saes.training.training import TrainingConfig, train
 
 FORWARD, GRADIENT, EXACT = 1e-5, 1e-4, 0.0  # tolerances
 STEPS = 20  # of the training runs

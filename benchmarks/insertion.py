@@ -16,8 +16,8 @@ import time
 import numpy as np
 import torch
 
-from sae_utils.analysis.insertion import insert
-from sae_utils.dictionary.sae import SAE, SAEConfig
+from sae_utils.analysis.stitching.insertion import insert
+from sae_utils.saes.sae import SAE, SAEConfig
 
 BATCH = 4096
 

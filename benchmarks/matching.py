@@ -25,8 +25,8 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 
-from sae_utils.analysis.assignment import assign
-from sae_utils.dictionary.checkpoints import load_sae, save_sae
+from sae_utils.analysis.matching.assignment.assignment import assign
+from sae_utils.saes.training.checkpoints import load_sae, save_sae
 
 D_IN = 256
 N_TOKENS, K, BASE_LR = 400_000, 16, 1.6e-3  # of the SAEs that are trained here; as in the tiny notebooks
@@ -54,13 +54,13 @@ def trained(files: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def train_two(n: int) -> str:
     """The file of TopK SAEs of two seeds and ``n`` latents, trained on the output of an MLP of the bundled model."""
-    from sae_utils.data.corpus import token_rows
-    from sae_utils.data.language_model import load_language_model
-    from sae_utils.data.paths import RESULTS
-    from sae_utils.data.sources import open_source
-    from sae_utils.dictionary.sae import SAE, SAEConfig
-    from sae_utils.dictionary.trained import train_or_load
-    from sae_utils.dictionary.training import TrainingConfig
+    from sae_utils.data.activations.open import open_source
+    from sae_utils.data.models.language_model import load_language_model
+    from sae_utils.data.text.corpus import token_rows
+    from sae_utils.paths import RESULTS
+    from sae_utils.saes.sae import SAE, SAEConfig
+    from sae_utils.saes.training.store import train_or_load
+    from sae_utils.saes.training.training import TrainingConfig
 
     cache, lm = RESULTS / "cache", load_language_model("pycode-2m")
     hook = lm.hook_point("mlp_out", 3)

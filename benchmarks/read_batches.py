@@ -10,14 +10,14 @@ import argparse
 import statistics
 import time
 
-from sae_utils.data.corpus import token_rows
-from sae_utils.data.language_model import load_language_model
-from sae_utils.data.paths import NOTEBOOKS, RESULTS
-from sae_utils.data.sources import open_source
-from sae_utils.dictionary.sae import SAE, SAEConfig
-from sae_utils.dictionary.training import StackTrainer, TrainingConfig
+from sae_utils.data.activations.open import open_source
+from sae_utils.data.models.language_model import load_language_model
+from sae_utils.data.text.corpus import token_rows
+from sae_utils.paths import NOTEBOOKS, RESULTS
 from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.presets import load_preset
+from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.training.training import StackTrainer, TrainingConfig
 
 TOKENS = 500_000  # a cache of eight blocks
 

@@ -22,14 +22,14 @@ from itertools import islice
 import numpy as np
 import torch
 
-from sae_utils.data.activations import ActivationStream
-from sae_utils.data.corpus import token_rows
-from sae_utils.data.language_model import LanguageModel, load_language_model
-from sae_utils.data.order import Order
-from sae_utils.data.paths import RESULTS
-from sae_utils.dictionary.boosting import HeldSource
-from sae_utils.dictionary.sae import SAE, SAEConfig
-from sae_utils.dictionary.training import TrainingConfig, train
+from sae_utils.data.activations.order import Order
+from sae_utils.data.activations.source import ActivationStream
+from sae_utils.data.models.language_model import LanguageModel, load_language_model
+from sae_utils.data.text.corpus import token_rows
+from sae_utils.paths import RESULTS
+from sae_utils.saes.ensembles.boosting import HeldSource
+from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.training.training import TrainingConfig, train
 
 ROWS_MIXED = (16, 64, 256, 1024)
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from sae_utils.data.paths import NOTEBOOKS
+from sae_utils.paths import NOTEBOOKS
 
 
 def test_papermill_shows_one_line_of_a_wrong_parameter(tmp_path):

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from sae_utils.data.paths import ROOT
+from sae_utils.paths import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "gpu.py"
 

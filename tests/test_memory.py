@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from sae_utils.data import memory
-from sae_utils.data.errors import InputError
-from sae_utils.data.memory import MemoryPlan, check_fits, human
-from sae_utils.dictionary import kernels
-from sae_utils.dictionary.sae import ARCHITECTURES, SAE, SAEConfig
-from sae_utils.dictionary.training import StackTrainer, TrainingConfig
+from sae_utils import memory
+from sae_utils.errors import InputError
+from sae_utils.memory import MemoryPlan, check_fits, human
+from sae_utils.saes import kernels
+from sae_utils.saes.sae import ARCHITECTURES, SAE, SAEConfig
+from sae_utils.saes.training.training import StackTrainer, TrainingConfig
 
 SHAPES = [(2, 32, 1024, 512), (2, 128, 512, 64), (3, 64, 512, 512)]  # members, d_in, latents, batch
 
@@ -136,5 +136,5 @@ def test_unknown_dtype_is_refused():
 
 
 def test_a_plan_is_made_without_torch():
-    code = "import sys; import sae_utils.data.memory; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys; import sae_utils.memory; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from conftest import close
-from sae_utils.data.paths import ROOT
+from sae_utils.paths import ROOT
 
 
 @pytest.mark.parametrize(

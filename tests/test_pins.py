@@ -6,7 +6,7 @@ import tomllib
 import pytest
 import yaml
 
-from sae_utils.data.paths import ROOT
+from sae_utils.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

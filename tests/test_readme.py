@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from sae_utils.data.paths import NOTEBOOKS, ROOT
+from sae_utils.paths import NOTEBOOKS, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from sae_utils.data.errors import InputError
-from sae_utils.run.results import plain, read_results, write_results
+from sae_utils.errors import InputError
+from sae_utils.results import plain, read_results, write_results
 
 
 @dataclass(frozen=True)

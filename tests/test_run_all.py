@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sae_utils.data.paths import ROOT
+from sae_utils.paths import ROOT
 
 PYTHON = """\
 #!/bin/bash
@@ -25,8 +25,8 @@ esac
 PIP = "-m pip --disable-pip-version-check install -q"
 LINT = ["check -q .", "format -q --check .", "--no-cache --no-logo"]
 INTEROP = f"{PIP} --no-deps --no-compile --target ROOT/a folder/.interop sae-lens==6 plotly==7"
-INTEROP_TESTS = "PYTHONPATH=ROOT/a folder/.interop -m pytest -q tests/test_interop.py"
-OTHER_TESTS = "-m pytest --nbval --ignore=tests/test_interop.py tests notebooks"
+INTEROP_TESTS = "PYTHONPATH=ROOT/a folder/.interop -m pytest -q tests/saes/formats/test_interop.py"
+OTHER_TESTS = "-m pytest --nbval --ignore=tests/saes/formats/test_interop.py tests notebooks"
 ALL_TESTS = "-m pytest --nbval tests notebooks"
 SET_UP = ["-m venv --clear ROOT/a folder/.venv", f"{PIP} -r requirements.txt", f"{PIP} --no-deps -e ."]
 
@@ -131,7 +131,7 @@ def test_without_interop_packages_their_tests_are_skipped_but_not_in_ci(checkout
     code, out, calls = checkout.run("test", CI="")
     assert (code, calls) == (0, [*LINT, INTEROP, ALL_TESTS])
     name = "installing sae-lens and sparsify into .interop"
-    assert f"{name} failed (no index reached): tests/test_interop.py will be SKIPPED" in out.splitlines()
+    assert f"{name} failed (no index reached): tests/saes/formats/test_interop.py will be SKIPPED" in out.splitlines()
     assert "Retrying" not in out
     code, out, calls = checkout.run("test", CI="true")
     assert (code, calls) == (1, [*LINT, INTEROP])

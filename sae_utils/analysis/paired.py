@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from sae_utils.analysis.intervals import CONFIDENCE, Interval
-from sae_utils.data.errors import InputError
+from sae_utils.analysis.statistics import CONFIDENCE, Interval
+from sae_utils.errors import InputError
 
 CROSSED = "Student's t over tasks and seeds"
 

@@ -24,14 +24,14 @@ from pathlib import Path
 import psutil
 import yaml
 
-from sae_utils.data.errors import InputError
-from sae_utils.data.paths import FIGURES, NOTEBOOKS, RESULTS
+from sae_utils.errors import InputError
+from sae_utils.paths import FIGURES, NOTEBOOKS, RESULTS
+from sae_utils.results import read_results, sha256, write_json
 from sae_utils.run.claims import write_claims_page
 from sae_utils.run.dry_run import describe
 from sae_utils.run.inputs import digest, local_files, sources_digest
 from sae_utils.run.notebooks import default_parameters, error_text, read_cells, source
 from sae_utils.run.presets import Preset, load_preset
-from sae_utils.run.results import read_results, sha256, write_json
 from sae_utils.run.rules import check_device
 
 

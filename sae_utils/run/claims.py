@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from sae_utils.data.paths import FIGURES, PUBLISHED_PRESET, RESULTS
-from sae_utils.report.claim_entries import CLAIMS, load_claims
-from sae_utils.report.claims_page import claims_page
-from sae_utils.run.results import read_results, write_text
+from sae_utils.paths import FIGURES, PUBLISHED_PRESET, RESULTS
+from sae_utils.report.claims.entries import CLAIMS, load_claims
+from sae_utils.report.claims.page import claims_page
+from sae_utils.results import read_results, write_text
 
 
 def write_claims_page(notebooks: Path, folder: Path, done: Iterable[str]) -> Path | None:

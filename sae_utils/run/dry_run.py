@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sae_utils.data.memory import HEADROOM, MemoryPlan, human
+from sae_utils.memory import HEADROOM, MemoryPlan, human
 from sae_utils.run.estimates import H100, UTILISATION, Estimate, Estimator
 from sae_utils.run.model_facts import model_facts
 from sae_utils.run.notebooks import default_parameters

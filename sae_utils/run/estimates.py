@@ -8,8 +8,8 @@ dictionaries; evaluation and analysis after training are not.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sae_utils.data import memory
-from sae_utils.data.memory import (
+from sae_utils import memory
+from sae_utils.memory import (
     LARGEST_CACHE_GB,
     MemoryPlan,
     buffer_bytes,

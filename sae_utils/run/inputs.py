@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from sae_utils.data.paths import PACKAGE
-from sae_utils.run.results import sha256
+from sae_utils.paths import PACKAGE
+from sae_utils.results import sha256
 from sae_utils.run.rules import local_path
 
 
 def sources_digest(notebooks: Path) -> str:
     """sha256 over what every notebook depends on: the package's code and style, the bundled models, the claims."""
-    patterns = ("**/*.py", "report/*.mplstyle", "models/*/*")
+    patterns = ("**/*.py", "report/figures/*.mplstyle", "models/*/*")
     return digest([*(path for pattern in patterns for path in PACKAGE.glob(pattern)), *notebooks.glob("*.yaml")])
 
 

@@ -7,7 +7,7 @@ the numbers of weights to those that the cards give.
 import json
 from dataclasses import dataclass
 
-from sae_utils.data.paths import MODELS
+from sae_utils.paths import MODELS
 from sae_utils.run.rules import local_path
 
 

@@ -4,7 +4,7 @@ import ast
 import json
 from pathlib import Path
 
-from sae_utils.data.errors import InputError
+from sae_utils.errors import InputError
 
 
 def read_cells(path: Path) -> list[dict]:

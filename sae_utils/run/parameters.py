@@ -14,7 +14,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import fields
 
-from sae_utils.data.errors import InputError
+from sae_utils.errors import InputError
 from sae_utils.run.schemas import NOTEBOOKS, Parameters
 
 

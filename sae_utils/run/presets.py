@@ -23,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-from sae_utils.data.errors import InputError
+from sae_utils.errors import InputError
 from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.parameters import check, parameter_names, refuse_unknown
 from sae_utils.run.rules import check_value

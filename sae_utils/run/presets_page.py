@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from sae_utils.data.paths import NOTEBOOKS, PRESETS
+from sae_utils.paths import NOTEBOOKS, PRESETS
 from sae_utils.run.batch import of_preset, plan, select
 from sae_utils.run.dry_run import describe
 from sae_utils.run.presets import load_preset

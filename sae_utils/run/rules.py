@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args, get_origin
 
-from sae_utils.data import model_names
-from sae_utils.data.errors import InputError
+from sae_utils.data.models import names as model_names
+from sae_utils.errors import InputError
 
 SITES = ("mlp_out", "resid_pre", "resid_post")
 FIXED_K = ("topk", "batch_topk")

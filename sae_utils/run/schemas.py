@@ -6,7 +6,7 @@ same name means the same thing in every notebook.
 
 from dataclasses import dataclass, fields
 
-from sae_utils.data.errors import InputError
+from sae_utils.errors import InputError
 from sae_utils.run.rules import check_batches, check_corpus, check_device, check_dictionary, check_model, check_value
 
 

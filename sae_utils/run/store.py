@@ -15,8 +15,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
-from sae_utils.data.errors import InputError
-from sae_utils.data.paths import NOTEBOOKS
+from sae_utils.errors import InputError
+from sae_utils.paths import NOTEBOOKS
 from sae_utils.run.batch import select
 from sae_utils.run.notebooks import brief
 

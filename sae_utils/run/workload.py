@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
-from sae_utils.data.memory import HELD_GB
+from sae_utils.memory import HELD_GB
 
 TUNED = ("relu", "gated", "jump_relu")  # architectures whose L0 a coefficient sets (dictionary.sparsity)
 # Shares of the run that pilots of the coefficient's search have, and how many there are of each. The search stops when

@@ -7,10 +7,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from sae_utils.data.errors import InputError
-from sae_utils.data.paths import RESULTS
+from sae_utils.errors import InputError
+from sae_utils.paths import RESULTS
 from sae_utils.report.explorer.document import explorer
-from sae_utils.run.results import read_results
+from sae_utils.results import read_results
 
 NOTEBOOK = "09_explorer"
 

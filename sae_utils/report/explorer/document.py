@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sae_utils.data.paths import FIGURES, PUBLISHED_PRESET, RESULTS
+from sae_utils.paths import FIGURES, PUBLISHED_PRESET, RESULTS
 from sae_utils.report.explorer import layout
 
 PARTS = Path(__file__).with_name("page")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sae_utils.data.errors import InputError
+from sae_utils.errors import InputError
 
 FIELDS = {
     "firings_frequency": "n",

@@ -1,0 +1,200 @@
+"""Sparse probing: how well do one, two or five latents of a dictionary tell a concept? As SAEBench defines it.
+
+Karvonen et al. 2025 (SAEBench, arXiv 2503.09532, section on sparse probing; its code, ``evals/sparse_probing``):
+codes are averaged over the tokens of a text, the k latents whose means differ most between the classes are chosen on
+the training texts, and a logistic regression on them is scored on the test texts. What differs here: features are
+standardised before the regression, because its penalty would otherwise depend on the units of a dictionary's codes
+(a bag of J divides them by J), and the baseline of raw activations is fitted by the same solver.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from tqdm import tqdm
+
+from sae_utils.analysis.statistics import CONFIDENCE, Interval
+from sae_utils.data.activations.order import kept_positions
+from sae_utils.data.activations.source import forward, rows_in_a_pass
+from sae_utils.data.labelled.windows import Task
+from sae_utils.data.models.language_model import LanguageModel
+from sae_utils.errors import InputError
+from sae_utils.saes.sae import SAE
+
+TOKENS = 1024  # encoded at once: the pre-activations of a wide ensemble are large
+BOOTSTRAP = "bootstrap over groups of test windows"
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Means over the kept positions of each window: raw activations, and each dictionary's codes."""
+
+    activations: Float[np.ndarray, "n d"]
+    codes: dict[str, Float[np.ndarray, "n S n_latents"]]
+
+
+@torch.no_grad()
+def pool(
+    model: LanguageModel,
+    tokens: Int[np.ndarray, "n context"],
+    hook_point: str,
+    dictionaries: Mapping[str, SAE],
+    progress: bool = True,
+) -> Pooled:
+    """Run the language model once over the windows and pool what every dictionary makes of them.
+
+    Left out, as in training: first positions and end-of-text tokens, with which short texts are filled up. A
+    dictionary is anything that encodes as ``SAE`` does: a ``SparseCode`` whose indices are below ``config.n_latents``.
+    Raises InputError for a window of which nothing is kept.
+    """
+    keep = kept_positions(tokens, model.tokenizer.eos_token_id)
+    if not keep.any(1).all():
+        raise InputError(f"{int((~keep.any(1)).sum())} windows have no token but their first and the end-of-text token")
+    raw, codes, start = [], {name: [] for name in dictionaries}, 0
+    total = -(-len(tokens) // rows_in_a_pass(model, tokens.shape[1]))
+    parts = forward(model, tokens, [hook_point])
+    for part in tqdm(parts, desc="pooling", total=total, unit="batch", disable=not progress):
+        x = part[hook_point]
+        kept = torch.from_numpy(keep[start : start + len(x)]).to(x.device)
+        start += len(x)
+        x, window = x[kept].float(), kept.nonzero()[:, 0]
+        counts = kept.sum(1)
+        raw.append(torch.zeros(len(counts), x.shape[1], device=x.device).index_add_(0, window, x) / counts[:, None])
+        for name, dictionary in dictionaries.items():
+            codes[name].append((_code_sums(dictionary, x, window, len(counts)) / counts[:, None, None]).cpu().numpy())
+    return Pooled(torch.cat(raw).cpu().numpy(), {name: np.concatenate(found) for name, found in codes.items()})
+
+
+def _code_sums(
+    dictionary: SAE, x: Float[Tensor, "tokens d"], window: Int[Tensor, " tokens"], n: int
+) -> Float[Tensor, "n S n_latents"]:
+    """Codes of the tokens, summed over those of each window."""
+    n_latents, sums = dictionary.config.n_latents, None
+    for part, home in zip(x.split(TOKENS), window.split(TOKENS), strict=True):
+        code = dictionary.encode(part)
+        member = torch.arange(code.values.shape[1], device=x.device)[:, None]
+        if sums is None:
+            sums = torch.zeros(n * len(member) * n_latents, device=x.device)
+        place = (home[:, None, None] * len(member) + member) * n_latents + code.indices
+        sums.index_add_(0, place.flatten(), code.values.flatten().to(sums.dtype))
+    return sums.view(n, -1, n_latents)
+
+
+def bags(codes: Float[np.ndarray, "n S n_latents"], size: int) -> Float[np.ndarray, "n bags size*n_latents"]:
+    """Codes of naive bags of ``size`` members each, from the codes of the members: side by side, divided by ``size``.
+
+    Paper C, proposition 3.1. Members are taken in order; those left over are in no bag. Raises InputError where there
+    are fewer than ``size``.
+    """
+    n, n_members, n_latents = codes.shape
+    count = n_members // size
+    if count < 1:
+        raise InputError(f"a bag of {size} cannot be made of {n_members} dictionaries")
+    return (codes[:, : count * size] / size).reshape(n, count, size * n_latents)
+
+
+def mean_difference(
+    x: Float[np.ndarray, "n features"], labels: Bool[np.ndarray, " n"]
+) -> Float[np.ndarray, " features"]:
+    """Mean of the positive less mean of the negative windows, by feature, in float64."""
+    return x[labels].mean(0, dtype=np.float64) - x[~labels].mean(0, dtype=np.float64)
+
+
+def best_features(x: Float[np.ndarray, "n features"], labels: Bool[np.ndarray, " n"], k: int) -> Int[np.ndarray, " k"]:
+    """The k features with the largest absolute mean difference, largest first."""
+    return np.argsort(-np.abs(mean_difference(x, labels)), kind="stable")[:k]
+
+
+def logistic_probe(x: Float[np.ndarray, "n features"], labels: Bool[np.ndarray, " n"]) -> Pipeline:
+    """A fitted logistic regression on standardised features, with scikit-learn's own penalty (L2, C = 1)."""
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(x, labels)
+
+
+def sparse_probe(
+    x: Float[np.ndarray, "n features"], task: Task, k: int, features: Int[np.ndarray, " k"] | None = None
+) -> Bool[np.ndarray, " n_test"]:
+    """Which test windows a probe on k features gets right: the best ones, or those given."""
+    train, test = x[task.train], x[task.test]
+    chosen = best_features(train, task.train_labels, k) if features is None else features
+    probe = logistic_probe(train[:, chosen], task.train_labels)
+    return probe.predict(test[:, chosen]) == task.test_labels
+
+
+def probe_members(
+    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int]
+) -> Bool[np.ndarray, "S ks n_test"]:
+    """Sparse probes on the best k features of every member, for each k."""
+    return np.stack([np.stack([sparse_probe(codes[:, s], task, k) for k in ks]) for s in range(codes.shape[1])])
+
+
+def accuracies(correct: Sequence[Float[np.ndarray, "S ks n_test"]]) -> Float[np.ndarray, "S ks tasks"]:
+    """Test accuracy on every task, from which test windows are right in each."""
+    return np.stack([right.mean(-1) for right in correct], axis=-1)
+
+
+def full_probe(x: Float[np.ndarray, "n features"], task: Task) -> Bool[np.ndarray, " n_test"]:
+    """Which test windows a probe on all features gets right: on raw activations, the ceiling."""
+    return logistic_probe(x[task.train], task.train_labels).predict(x[task.test]) == task.test_labels
+
+
+def probe_subsets(
+    codes: Float[np.ndarray, "n S features"],
+    task: Task,
+    ks: Sequence[int],
+    size: int,
+    n_draws: int = 5,
+    seed: int = 0,
+) -> Float[np.ndarray, "S ks n_test"]:
+    """As ``probe_members``, but the best features are chosen among ``size`` that are drawn at random.
+
+    A wider dictionary has more chances of a good feature; this gives it as many as a narrower one has. Share of the
+    ``n_draws`` in which each test window is right. Raises InputError where there are fewer than ``size``.
+    """
+    if size > codes.shape[2]:
+        raise InputError(f"{size} candidates cannot be drawn from {codes.shape[2]} features")
+    out = np.zeros((codes.shape[1], len(ks), len(task.test)))
+    for s in range(codes.shape[1]):
+        rng = np.random.default_rng((seed, s))
+        for _ in range(n_draws):
+            some = codes[:, s][:, rng.choice(codes.shape[2], size, replace=False)]
+            out[s] += np.stack([sparse_probe(some, task, k) for k in ks]) / n_draws
+    return out
+
+
+def probe_random_latents(
+    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], n_draws: int = 5, seed: int = 0
+) -> Float[np.ndarray, "S ks n_test"]:
+    """The floor: probes on latents drawn at random from those that fire on the training windows.
+
+    Share of the ``n_draws`` in which each test window is right.
+    """
+    out = np.zeros((codes.shape[1], len(ks), len(task.test)))
+    for s, x in enumerate(codes.swapaxes(0, 1)):
+        rng = np.random.default_rng((seed, s))
+        alive = np.flatnonzero((x[task.train] != 0).any(0))
+        for i, k in enumerate(ks):
+            draws = [rng.choice(alive, min(k, len(alive)), replace=False) for _ in range(n_draws)]
+            out[s, i] = np.mean([sparse_probe(x, task, k, chosen) for chosen in draws], axis=0)
+    return out
+
+
+def bootstrap_over_groups(
+    correct: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"], n_resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Mean over windows, with the percentile bootstrap over their groups: windows of one file are alike.
+
+    For dictionaries of several seeds, pass the mean over them for each window.
+    """
+    _, which = np.unique(groups, return_inverse=True)
+    sums, counts = np.bincount(which, weights=correct), np.bincount(which)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n_resamples)
+    low, high = np.quantile((drawn @ sums) / (drawn @ counts), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    estimate = float(sums.sum() / counts.sum())
+    return Interval(estimate, min(float(low), estimate), max(float(high), estimate), BOOTSTRAP)

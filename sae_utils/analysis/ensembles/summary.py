@@ -1,0 +1,142 @@
+"""The metrics of paper C for several ensembles of one kind, each against the number of members, with intervals."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sae_utils.analysis.directions import UNIFORM, second_moment
+from sae_utils.analysis.ensembles import diversity
+from sae_utils.analysis.ensembles.profile import Profile, profile
+from sae_utils.analysis.statistics import Interval, jackknife_over_seeds
+from sae_utils.analysis.stitching.insertion import code_matrix
+from sae_utils.analysis.stitching.novelty import over_seeds
+from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes.ensembles.paper_c import Rivals
+from sae_utils.saes.sae import SAE
+
+BATCH = 512
+CONNECTIVITY_TOKENS = 100  # with many more, every two latents of a dictionary of hundreds meet on some token
+FITTED = ("mse", "fvu", "explained_variance")
+
+
+def profiles(ensembles: Sequence[Ensemble], x: Float[Tensor, "n d_in"]) -> list[Profile]:
+    """``profile`` of each on raw activations."""
+    return [profile(ensemble, x.split(BATCH)) for ensemble in ensembles]
+
+
+def reconstruction(
+    evaluated: Sequence[Profile], fitted: Sequence[Profile] | None = None
+) -> dict[str, Float[np.ndarray, "R J"]]:
+    """MSE, FVU, paper C's explained variance, L0 and relative sparsity of the first 1, 2, .. J members.
+
+    With ``fitted``, profiles of the same ensembles on other tokens, at the least-squares weights of those tokens.
+    """
+    out: dict[str, list] = {name: [] for name in FITTED}
+    for i, p in enumerate(evaluated):
+        weights = [fitted[i].least_squares(n) if fitted else p.weights(n) for n in range(1, p.n_members + 1)]
+        for name in FITTED:
+            out[name].append([getattr(p, name)(w) for w in weights])
+    l0 = np.array([p.l0 for p in evaluated])
+    return {name: np.array(rows) for name, rows in out.items()} | {
+        "l0": l0,
+        "relative_sparsity": l0 / np.cumsum(evaluated[0].widths),
+    }
+
+
+def single_members(evaluated: Sequence[Profile]) -> dict[str, Float[np.ndarray, "R 1"]]:
+    """The metrics of ``reconstruction`` for a member by itself: the mean over the members of each bag."""
+    out = {name: [np.mean([getattr(p, name)(w) for w in np.eye(p.n_members)]) for p in evaluated] for name in FITTED}
+    out["l0"] = [p.l0[-1] / p.n_members for p in evaluated]
+    out["relative_sparsity"] = [p.l0[-1] / sum(p.widths) for p in evaluated]
+    return {name: np.array(values)[:, None] for name, values in out.items()}
+
+
+def dictionary_metrics(
+    ensembles: Sequence[Ensemble], evaluated: Sequence[Profile], x: Float[Tensor, "n d_in"]
+) -> dict[str, Float[np.ndarray, "R J"]]:
+    """Connectivity and diversity of the alive latents of the first 1, 2, .. J members, and how many are alive.
+
+    ``connectivity_null`` is that of latents which fire independently, as often as these on the evaluated tokens.
+    """
+    tokens = x[:CONNECTIVITY_TOKENS]
+    out: dict[str, list] = {name: [] for name in ("connectivity", "connectivity_null", "diversity", "alive")}
+    for e, p, rows, member in zip(ensembles, evaluated, *_alive_latents(ensembles, evaluated), strict=True):
+        alive = p.firing_frequency > 0
+        code = code_matrix(e.encode(tokens), 0, len(alive))[:, alive]
+        out["connectivity"].append(diversity.connectivity(code, member))
+        out["connectivity_null"].append(diversity.connectivity_null(p.firing_frequency[alive], member, len(tokens)))
+        out["diversity"].append(diversity.diversity(rows, member))
+        out["alive"].append(np.bincount(member).cumsum())
+    return {name: np.array(values) for name, values in out.items()}
+
+
+def stabilities(ensembles: Sequence[Ensemble], evaluated: Sequence[Profile]) -> dict[str, diversity.PairsOfRuns]:
+    """Stability of the alive latents for each two ensembles of one kind, of the first 1, 2, .. J members.
+
+    Beside ``stability``, two nulls of as many random directions: ``stability_uniform``, and ``stability_decoders``,
+    which point where the decoder rows of these ensembles point as a whole. ``stability_excess`` is what is above that.
+    """
+    rows, members = _alive_latents(ensembles, evaluated)
+    own = diversity.stability_of_pairs(rows, members)
+    null = diversity.stability_null(members, second_moment(torch.cat(rows)))
+    return {
+        "stability": own,
+        f"stability_{UNIFORM}": diversity.stability_null(members, torch.eye(rows[0].shape[1])),
+        "stability_decoders": null,
+        "stability_excess": {pair: own[pair] - null[pair] for pair in own},
+    }
+
+
+def _alive_latents(
+    ensembles: Sequence[Ensemble], evaluated: Sequence[Profile]
+) -> tuple[list[Float[Tensor, "n d"]], list[Int[np.ndarray, " n"]]]:
+    """Decoder rows and member numbers of the latents that fire."""
+    alive = [p.firing_frequency > 0 for p in evaluated]
+    rows = [e.W_dec[0, torch.from_numpy(a)].cpu() for e, a in zip(ensembles, alive, strict=True)]
+    return rows, [p.member_of_latent[a] for p, a in zip(evaluated, alive, strict=True)]
+
+
+def interval_rows(values: Float[np.ndarray, "R J"]) -> Float[np.ndarray, "J 3"]:
+    """Mean over ensembles with Student's interval, for each number of members: estimate, low, high."""
+    return np.array([[i.estimate, i.low, i.high] for i in (over_seeds(column) for column in np.asarray(values).T)])
+
+
+def pair_rows(values: diversity.PairsOfRuns) -> Float[np.ndarray, "J 3"]:
+    """``interval_rows`` for numbers of pairs of ensembles, with the jackknife that leaves out an ensemble's pairs."""
+    n = len(next(iter(values.values())))
+    return np.array([jackknife_over_seeds({pair: v[j] for pair, v in values.items()}).ends for j in range(n)])
+
+
+def last(metrics: Mapping[str, Float[np.ndarray, "R J"]], name: str) -> Float[np.ndarray, " R"]:
+    """A metric of the whole ensembles."""
+    return np.asarray(metrics[name])[:, -1]
+
+
+def lead(
+    one: Mapping[str, Float[np.ndarray, "R J"]], other: Mapping[str, Float[np.ndarray, "R J"]], name: str
+) -> Interval:
+    """By how much the whole ensembles of ``one`` are above those of ``other`` in a metric, ensemble by ensemble."""
+    return over_seeds(last(one, name) - last(other, name))
+
+
+def pair_lead(one: diversity.PairsOfRuns, other: diversity.PairsOfRuns) -> Interval:
+    """``lead`` for numbers of pairs of ensembles, with the jackknife. Raises InputError with fewer than three."""
+    return jackknife_over_seeds({pair: float(one[pair][-1] - other[pair][-1]) for pair in one})
+
+
+def as_ensembles(rivals: Rivals) -> dict[str, list[Ensemble]]:
+    """Naive bagging, boosting and the expanded SAE, that as an ensemble of one; ``n_ensembles`` of each."""
+    size = rivals.n_members
+    return {
+        "bagging": [Ensemble.bag(rivals.single, range(r * size, (r + 1) * size)) for r in range(rivals.n_ensembles)],
+        "boosting": rivals.boosting,
+        "expanded": singles(rivals.expanded),
+    }
+
+
+def singles(stack: SAE) -> list[Ensemble]:
+    """Each dictionary of a stack as an ensemble of one."""
+    return [Ensemble([stack.member(i)]) for i in range(stack.n_members)]

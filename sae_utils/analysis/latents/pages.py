@@ -1,0 +1,225 @@
+"""What a page about each latent of a dictionary shows, as numbers: the explorer draws them.
+
+Each group is a frozen dataclass of arrays; ``to_arrays`` lays groups out under the names that a results file has.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy import sparse
+from torch import Tensor
+
+from sae_utils.analysis.matching.matching import compare, nearest
+from sae_utils.analysis.stitching.insertion import insert
+from sae_utils.data.models.language_model import LanguageModel
+from sae_utils.errors import InputError
+from sae_utils.saes.sae import SAE
+
+BLOCK = 1024  # directions whose logits or cosines are held at a time
+
+Logits = Callable[[Float[Tensor, "n d"]], Float[Tensor, "n vocab"]]
+
+
+@dataclass(frozen=True)
+class Firings:
+    """How often and how strongly each latent fires, and on which tokens; activations in normalised units."""
+
+    frequency: Float[np.ndarray, " n"]  # share of the tokens on which it is active
+    mean: Float[np.ndarray, " n"]  # over those tokens; 0 for a latent that never fires
+    maximum: Float[np.ndarray, " n"]
+    histogram: Int[np.ndarray, "n bins"]  # of its activations, in equal bins from 0 to its maximum
+    token: Int[np.ndarray, "n t"]  # token ids that hold most of its activation; -1 where there are fewer
+    token_share: Float[np.ndarray, "n t"]  # of the sum of its activations
+
+
+@dataclass(frozen=True)
+class Promotes:
+    """The next tokens that each direction raises and lowers most: its logits, less their mean over the vocabulary."""
+
+    raised: Int[np.ndarray, "n p"]
+    raised_logit: Float[np.ndarray, "n p"]
+    lowered: Int[np.ndarray, "n p"]
+    lowered_logit: Float[np.ndarray, "n p"]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The latents whose decoder rows have the largest cosine with each latent's; -1 where there are fewer."""
+
+    latent: Int[np.ndarray, "n m"]
+    cosine: Float[np.ndarray, "n m"]
+
+
+@dataclass(frozen=True)
+class Partners:
+    """Each latent's partner in one other seed's dictionary, by both matchings, and in how many seeds it is found."""
+
+    decoder_latent: Int[np.ndarray, " n"]  # -1: none (a dead latent, for one)
+    decoder_cosine: Float[np.ndarray, " n"]  # NaN without a partner
+    encoder_latent: Int[np.ndarray, " n"]
+    encoder_cosine: Float[np.ndarray, " n"]
+    strict: Bool[np.ndarray, " n"]  # shared with that dictionary, by paper A's strict criterion
+    shared_with: Int[np.ndarray, " n"]  # of the other dictionaries, by the same criterion
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """What each latent adds to a smaller dictionary (paper B, SAE stitching; see ``insertion``)."""
+
+    novel: Bool[np.ndarray, " n"]  # its insertion lowers the smaller dictionary's squared error
+    mse_change: Float[np.ndarray, " n"]  # by its insertion, as a share of that error
+    nearest: Int[np.ndarray, " n"]  # the smaller dictionary's latent with the nearest decoder row
+    cosine: Float[np.ndarray, " n"]  # to that row
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The meta-latents that each latent is made of (paper B, section on meta-SAEs), largest weight first."""
+
+    latent: Int[np.ndarray, "n a"]  # meta-latents; -1 where there are fewer
+    weight: Float[np.ndarray, "n a"]  # their activation on the latent's decoder row
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What each token id is as text: UTF-8 laid end to end, and where each ends."""
+
+    utf8: Int[np.ndarray, " bytes"]
+    end: Int[np.ndarray, " v"]
+
+
+def firings(codes: sparse.csr_matrix, tokens: Int[np.ndarray, " n_tokens"], n_vocab: int, n_bins: int, n_top: int):
+    """``Firings`` of every latent from its ``codes`` [n_tokens, n] and the token ids they belong to.
+
+    Raises InputError where codes and tokens differ in length.
+    """
+    if codes.shape[0] != len(tokens):
+        raise InputError(f"codes of {codes.shape[0]} tokens do not belong to {len(tokens)} token ids")
+    columns = codes.tocsc()
+    n = columns.shape[1]
+    fired = np.diff(columns.indptr)
+    total = np.asarray(columns.sum(axis=0, dtype=np.float64)).ravel()
+    maximum = columns.max(axis=0).toarray().ravel() if columns.shape[0] else np.zeros(n)
+    latent = np.repeat(np.arange(n), fired)
+    place = np.minimum((columns.data / maximum[latent] * n_bins).astype(np.int64), n_bins - 1)
+    histogram = np.bincount(latent * n_bins + place, minlength=n * n_bins).reshape(n, n_bins)
+    has_token = sparse.csr_matrix((np.ones(len(tokens)), (np.arange(len(tokens)), tokens)), (len(tokens), n_vocab))
+    token, share = _largest_of_rows((columns.T @ has_token).tocsr(), n_top, of_sum=True)
+    return Firings(fired / max(1, codes.shape[0]), total / np.maximum(fired, 1), maximum, histogram, token, share)
+
+
+def direct_logits(model: LanguageModel) -> Logits:
+    """The logits that a direction of the residual stream gives by itself, through the last norm and the unembedding.
+
+    For a direction v it is (f(v) - f(-v)) / 2, where f is the norm and the unembedding: biases cancel, and v counts as
+    if the residual stream were v alone, at the norm's length. What later layers make of v is left out.
+    """
+
+    @torch.no_grad()
+    def logits(v):
+        bridge = model.bridge
+        v = v.to(model.device, model.dtype)[:, None]
+        both = [bridge.unembed(bridge.ln_final(sign * v))[:, 0].float() for sign in (1, -1)]
+        return (both[0] - both[1]) / 2
+
+    return logits
+
+
+def promotes(directions: Float[Tensor, "n d"], logits: Logits, n_tokens: int) -> Promotes:
+    """The ``n_tokens`` next tokens that each direction raises most, and those it lowers most (``direct_logits``)."""
+    raised, lowered = [], []
+    for block in directions.detach().split(BLOCK):
+        values = logits(block)
+        values = (values - values.mean(1, keepdim=True)).cpu()
+        raised.append(values.topk(n_tokens))
+        lowered.append((-values).topk(n_tokens))
+    up, down = ([torch.cat(part).numpy() for part in zip(*tops, strict=True)] for tops in (raised, lowered))
+    return Promotes(up[1], up[0], down[1], -down[0])
+
+
+def neighbours(decoder: Float[Tensor, "n d"], alive: Bool[np.ndarray, " n"], n_nearest: int) -> Neighbours:
+    """The ``n_nearest`` alive latents nearest to each, itself left out."""
+    rows = torch.nn.functional.normalize(decoder.detach().cpu().float(), dim=1)
+    n = len(rows)
+    n_nearest = min(n_nearest, n - 1)
+    latent, cosine = [], []
+    for start in range(0, n, BLOCK):
+        block = rows[start : start + BLOCK] @ rows.T
+        block[:, ~torch.from_numpy(alive)] = -torch.inf
+        block[torch.arange(len(block)), torch.arange(start, start + len(block))] = -torch.inf
+        top = block.topk(n_nearest)
+        cosine.append(top.values)
+        latent.append(torch.where(top.values.isfinite(), top.indices, -1))
+    return Neighbours(torch.cat(latent).numpy(), torch.cat(cosine).nan_to_num(neginf=0).numpy())
+
+
+def partners(
+    encoders: Float[Tensor, "S n d"], decoders: Float[Tensor, "S n d"], alive: Bool[Tensor, "S n"], member: int = 0
+) -> Partners:
+    """Partners of the latents of ``member`` in the first other dictionary of a stack, and how many others have them.
+
+    Dead latents are left out of the matchings. Raises InputError where there is no other dictionary.
+    """
+    others = [i for i in range(len(decoders)) if i != member]
+    if not others:
+        raise InputError("partners need a stack of at least two dictionaries")
+    found = [
+        compare(encoders[member], decoders[member], encoders[i], decoders[i], alive[member], alive[i]) for i in others
+    ]
+    first, shared = found[0], np.stack([overlap.shared("strict") for overlap in found])
+    sides = first.decoder.partner, first.decoder.cosine, first.encoder.partner, first.encoder.cosine
+    return Partners(*sides, shared[0], shared.sum(0))
+
+
+def novelty(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "batch d_in"]]) -> Novelty:
+    """Each latent of ``large`` inserted alone into ``small``, both stacks of one. Raises InputError as ``insert``."""
+    found, near = insert(small, large, batches), nearest(large.W_dec[0], small.W_dec[0])
+    return Novelty(found.novel[0, 0], found.change[0, 0] / found.mse[0], near.partner, near.cosine)
+
+
+def composition(weights: Float[Tensor, "alive m"], alive: Bool[np.ndarray, " n"]) -> Composition:
+    """From the weights of the meta-latents in the decoder rows of the alive latents (``meta_sae.meta_codes``)."""
+    places = np.flatnonzero(alive)
+    of_alive = sparse.csr_matrix(weights.cpu().numpy()).tocoo()
+    codes = sparse.csr_matrix((of_alive.data, (places[of_alive.row], of_alive.col)), (len(alive), weights.shape[1]))
+    n_active = int(np.diff(codes.indptr).max(initial=0))
+    return Composition(*_largest_of_rows(codes, max(1, n_active)))
+
+
+def vocabulary(tokenizer, n_vocab: int) -> Vocabulary:
+    """The text of every token; one that is no text by itself (part of a character) by its name in the tokenizer."""
+    texts = [tokenizer.decode([i]) for i in range(min(n_vocab, len(tokenizer)))]
+    texts = [tokenizer.convert_ids_to_tokens(i) if "\ufffd" in text else text for i, text in enumerate(texts)]
+    return encode_texts([*texts, *(f"<{i}>" for i in range(len(texts), n_vocab))])
+
+
+def encode_texts(texts: Sequence[str]) -> Vocabulary:
+    """Texts as a vocabulary."""
+    utf8 = [text.encode("utf-8", "replace") for text in texts]
+    return Vocabulary(np.frombuffer(b"".join(utf8), np.uint8), np.cumsum([len(text) for text in utf8]))
+
+
+def to_arrays(groups: Mapping[str, object]) -> dict[str, np.ndarray]:
+    """``{group}_{field}`` for each field of each group; a group that is None is left out."""
+    named = {name: group for name, group in groups.items() if group is not None}
+    return {f"{name}_{field}": values for name, group in named.items() for field, values in asdict(group).items()}
+
+
+def _largest_of_rows(matrix: sparse.csr_matrix, n_top: int, of_sum: bool = False):
+    """Columns [n, n_top] of the largest entries of each row, -1 where there are fewer, and the entries.
+
+    ``of_sum`` gives them as shares of the row's sum.
+    """
+    entries = matrix.tocoo()
+    order = np.lexsort((entries.col, -entries.data, entries.row))
+    row, column, data = entries.row[order], entries.col[order], entries.data[order].astype(np.float64)
+    if of_sum:
+        data = data / np.bincount(row, data, minlength=matrix.shape[0])[row]
+    place = np.arange(len(row)) - np.searchsorted(row, np.arange(matrix.shape[0]))[row]
+    columns, values = np.full((matrix.shape[0], n_top), -1), np.zeros((matrix.shape[0], n_top))
+    kept = place < n_top
+    columns[row[kept], place[kept]], values[row[kept], place[kept]] = column[kept], data[kept]
+    return columns, values

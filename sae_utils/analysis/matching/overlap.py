@@ -1,0 +1,122 @@
+"""What a stack of dictionaries that differ only in their seed has in common: every pair compared, then summarised."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sae_utils.analysis.matching.matching import (
+    CRITERIA,
+    THRESHOLD,
+    SeedOverlap,
+    compare,
+    seen_from_second,
+    threshold_curve,
+)
+from sae_utils.analysis.statistics import Interval, mean_over_pairs
+
+Pairs = Mapping[tuple[int, int], SeedOverlap]  # the overlap of dictionaries i and j, seen from i
+
+
+def _relative_gain(many, one, counted) -> Float[np.ndarray, " n"]:
+    """What allowing several latents to name one partner adds, as a share of what is shared one to one.
+
+    Where nothing is shared one to one, as if one latent were: the gain is then large, not undefined.
+    """
+    share = max(float(one[counted].mean()), 1 / max(1, int(counted.sum())))
+    return (many.astype(float) - one) / share
+
+
+STATISTICS: dict[str, Callable[[SeedOverlap], Float[np.ndarray, " n"]]] = {
+    **{f"shared_{name}": CRITERIA[name] for name in CRITERIA},
+    "agree": lambda o: o.agree,
+    "decoder_cosine": lambda o: o.decoder.cosine,
+    "encoder_cosine": lambda o: o.encoder.cosine,
+    "max_cosine_gain": lambda o: _relative_gain(o.shared("max_cosine"), o.shared("notebook"), o.counted),
+}
+
+
+def latent_values(overlap: SeedOverlap, name: str) -> Float[np.ndarray, " counted"]:
+    """One of ``STATISTICS`` for each counted latent that has a value."""
+    values = STATISTICS[name](overlap)[overlap.counted].astype(float)
+    return values[~np.isnan(values)]
+
+
+def overlap_of_pairs(
+    encoders: Float[Tensor, "S n d"],
+    decoders: Float[Tensor, "S n d"],
+    alive: Bool[Tensor, "S n"] | None = None,
+    threshold: float = THRESHOLD,
+) -> dict[tuple[int, int], SeedOverlap]:
+    """Compare every pair (i, j), i < j, of a stack; rows are latents: ``sae.W_enc.mT`` and ``sae.W_dec``."""
+    alive = [None] * len(decoders) if alive is None else alive
+    return {
+        (i, j): compare(encoders[i], decoders[i], encoders[j], decoders[j], alive[i], alive[j], threshold)
+        for i, j in combinations(range(len(decoders)), 2)
+    }
+
+
+def from_both_sides(
+    encoders: Float[Tensor, "S n d"],
+    decoders: Float[Tensor, "S n d"],
+    alive: Bool[Tensor, "S n"] | None = None,
+    threshold: float = THRESHOLD,
+) -> dict[tuple[int, int], SeedOverlap]:
+    """``overlap_of_pairs`` and, beside each (i, j), the same pair seen from j as (j, i)."""
+    pairs = overlap_of_pairs(encoders, decoders, alive, threshold)
+    alive = [None] * len(decoders) if alive is None else alive
+    turned = {
+        (j, i): seen_from_second(overlap, encoders[i], decoders[i], encoders[j], decoders[j], alive[i], alive[j])
+        for (i, j), overlap in pairs.items()
+    }
+    return dict(sorted({**pairs, **turned}.items()))
+
+
+def summarise(pairs: Pairs) -> dict[str, Interval]:
+    """Each of ``STATISTICS``: mean over the counted latents that have a value, then over pairs, with its interval."""
+    return {name: mean_over_pairs(_latent_values(pairs, name), _bounds(name)) for name in STATISTICS}
+
+
+def curves(pairs: Pairs, thresholds: Sequence[float]) -> dict[str, Float[np.ndarray, "pairs t"]]:
+    """The shared fraction of each pair at each threshold, by criterion."""
+    each = [threshold_curve(overlap, thresholds) for overlap in pairs.values()]
+    return {criterion: np.stack([curve[criterion] for curve in each]) for criterion in each[0]}
+
+
+def pairwise(pairs: Pairs, name: str) -> Float[np.ndarray, "S S"]:
+    """One of ``STATISTICS`` of each pair as a matrix, row i as seen from dictionary i; the diagonal is NaN."""
+    n = 1 + max(max(pair) for pair in pairs)
+    matrix = np.full((n, n), np.nan)
+    for pair, values in _latent_values(pairs, name).items():
+        matrix[pair] = values.mean()
+    return matrix
+
+
+def figure_arrays(
+    pairs: Pairs, nulls: Mapping[str, Pairs], thresholds: Float[np.ndarray, " t"]
+) -> dict[str, np.ndarray]:
+    """What Figures A1 and A2 draw: the matched cosines of the first pair, and the curves of every pair.
+
+    Of a null, the curve of the criterion that is largest at each threshold, a mean over pairs.
+    """
+    first = next(iter(pairs.values()))
+    arrays = {
+        "decoder_cosine": first.decoder.cosine,
+        "encoder_cosine": first.encoder.cosine,
+        "agree": first.agree,
+        "thresholds": thresholds,
+    }
+    arrays |= {f"curve_{c}": values for c, values in curves(pairs, thresholds).items()}
+    for kind, null in nulls.items():
+        arrays[f"null_{kind}"] = np.max([values.mean(axis=0) for values in curves(null, thresholds).values()], axis=0)
+    return arrays
+
+
+def _latent_values(pairs: Pairs, name: str) -> dict[tuple[int, int], Float[np.ndarray, " n"]]:
+    return {pair: latent_values(overlap, name) for pair, overlap in pairs.items()}
+
+
+def _bounds(name: str) -> tuple[float, float]:
+    return (-1.0, 1.0) if name.endswith("_cosine") and not name.startswith("shared") else (0.0, 1.0)

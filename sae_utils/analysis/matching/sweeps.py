@@ -1,0 +1,151 @@
+"""How the overlap of dictionaries that differ only in their seed moves with one property of theirs.
+
+The same seeds are at every point of a sweep, so a trend or a difference is computed once for all seeds and once more
+without each of them, at all points at once: its interval is the jackknife's over seeds.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from sae_utils.analysis import directions as nulls
+from sae_utils.analysis.matching.overlap import from_both_sides, latent_values, overlap_of_pairs
+from sae_utils.analysis.statistics import Interval, jackknife
+from sae_utils.errors import InputError
+from sae_utils.saes.metrics import Evaluation
+from sae_utils.saes.sae import SAE
+
+MEASURES = ("shared_strict", "shared_decoder_only", "decoder_cosine", "agree")  # of seeds.STATISTICS
+TOPK, RELU, GATED, MLP, RESIDUAL = "topk", "relu", "gated", "mlp_out", "resid_post"
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What the dictionaries of one point share, what chance would give, and how good they are."""
+
+    pairs: Mapping[str, Mapping[tuple[int, int], float]]  # each of MEASURES for each ordered pair: mean over latents
+    null: Mapping[str, float]  # the largest of each in dictionaries that learned nothing
+    explained_variance: tuple[float, ...]  # by seed, held-out
+    l0: tuple[float, ...]
+    dead: tuple[float, ...]  # share of the latents that never fired
+
+    def mean(self, measure: str, without: int | None = None) -> float:
+        """Over the pairs of all seeds, or of all but one."""
+        return float(np.mean([value for pair, value in self.pairs[measure].items() if without not in pair]))
+
+    @property
+    def n_seeds(self) -> int:
+        """Dictionaries at this point."""
+        return len(self.l0)
+
+    def interval(self, measure: str) -> Interval:
+        """The mean over pairs with its interval over seeds."""
+        bounds = (-1.0, 1.0) if measure == "decoder_cosine" else (0.0, 1.0)
+        return over_seeds(lambda without: self.mean(measure, without), self.n_seeds, bounds)
+
+    def summary(self) -> dict[str, object]:
+        """All that a results file keeps of the point."""
+        intervals = {name: self.interval(name) for name in MEASURES}
+        quality = {"explained_variance": self.explained_variance, "l0": self.l0, "dead": self.dead}
+        return {**intervals, "null": dict(self.null), **quality}
+
+
+def overlap(sae: SAE, evaluation: Evaluation, covariance: Float[Tensor, "d d"], seed: int = 0) -> Overlap:
+    """Compare every pair of a stack, dead latents left out; ``covariance`` is that of the activations, for the null."""
+    alive = evaluation.alive.cpu()
+    pairs = from_both_sides(sae.W_enc.mT, sae.W_dec, alive)
+    rows = sae.W_dec.detach().cpu()[alive]
+    return Overlap(
+        {name: {pair: float(latent_values(o, name).mean()) for pair, o in pairs.items()} for name in MEASURES},
+        _null(
+            int(alive.sum(1).max()), {nulls.ACTIVATIONS: covariance, nulls.DECODERS: nulls.second_moment(rows)}, seed
+        ),
+        *(tuple(x.tolist()) for x in (evaluation.explained_variance, evaluation.l0, evaluation.dead_fraction)),
+    )
+
+
+def _null(n: int, spreads: Mapping[str, Tensor], seed: int) -> dict[str, float]:
+    """The largest of each measure between two dictionaries of ``n`` random directions, over all kinds of these.
+
+    Where encoders equal decoders both matchings are one, and agree by construction: for the agreement of the two,
+    only independent encoders count.
+    """
+    found: dict[str, list[float]] = {name: [] for name in MEASURES}
+    for kind, (encoders, decoders) in nulls.null_stacks((2, n), spreads, seed).items():
+        (pair,) = overlap_of_pairs(encoders, decoders).values()
+        for name in MEASURES:
+            if name != "agree" or kind.endswith(nulls.INDEPENDENT):
+                found[name].append(float(latent_values(pair, name).mean()))
+    return {name: max(values) for name, values in found.items()}
+
+
+def over_seeds(
+    statistic: Callable[[int | None], float], n_seeds: int, bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> Interval:
+    """``statistic(None)`` of all seeds, with the jackknife interval from ``statistic(s)``, without seed s."""
+    return jackknife(statistic(None), [statistic(seed) for seed in range(n_seeds)], bounds)
+
+
+def trend(points: Mapping[float, Overlap], measure: str) -> Interval:
+    """Least-squares slope of a measure over log2 of the points' values: its change at each doubling.
+
+    Raises InputError with fewer than two points.
+    """
+    if len(points) < 2:
+        raise InputError(f"a trend needs at least two points, not {len(points)}")
+    x = np.log2(list(points))
+    return over_seeds(
+        lambda s: float(np.polyfit(x, [p.mean(measure, s) for p in points.values()], 1)[0]), _seeds(points)
+    )
+
+
+def difference(high: Sequence[Overlap], low: Sequence[Overlap], measure: str) -> Interval:
+    """Mean of a measure over the points of ``high`` less that over those of ``low``."""
+
+    def mean(points: Sequence[Overlap], without: int | None) -> float:
+        return float(np.mean([point.mean(measure, without) for point in points]))
+
+    return over_seeds(lambda s: mean(high, s) - mean(low, s), _seeds(dict(enumerate([*high, *low]))))
+
+
+def claims_of(sweeps: Mapping[str, Mapping[object, Overlap]]) -> dict[str, Interval]:
+    """What paper A says of each sweep, as one number with an interval each: the metrics of claims A-10 to A-17.
+
+    ``sweeps`` are "width", "k", "tokens", "layer", "site" and "architecture": a point for each value.
+    """
+    layers = [point for _, point in sorted(sweeps["layer"].items())]
+    sites, kinds = sweeps["site"], sweeps["architecture"]
+    return {
+        **{f"{name}_slope": trend(sweeps[name], "shared_strict") for name in ("width", "k", "tokens")},
+        "inner_above_first_layer": difference(layers[1:-1], layers[:1], "shared_strict"),
+        "inner_above_last_layer": difference(layers[1:-1], layers[-1:], "shared_strict"),
+        "relu_above_topk": difference([kinds[RELU]], [kinds[TOPK]], "shared_decoder_only"),
+        "gated_above_topk": difference([kinds[GATED]], [kinds[TOPK]], "shared_decoder_only"),
+        "residual_above_mlp": difference([sites[RESIDUAL]], [sites[MLP]], "shared_decoder_only"),
+    }
+
+
+def figure_arrays(name: str, points: Mapping[object, Overlap]) -> dict[str, np.ndarray]:
+    """What the figure of one sweep draws, by ``name`` and what it is: values, intervals, nulls and quality by point."""
+    arrays = {"values": np.array(list(points)), **quality(points)}
+    for measure in MEASURES:
+        arrays[measure] = np.array([point.interval(measure).ends for point in points.values()])
+        arrays[f"null_{measure}"] = np.array([point.null[measure] for point in points.values()])
+    return {f"{name}_{key}": array for key, array in arrays.items()}
+
+
+def quality(points: Mapping[object, Overlap]) -> dict[str, Float[np.ndarray, "points S"]]:
+    """Explained variance, L0 and dead latents of each dictionary."""
+    names = ("explained_variance", "l0", "dead")
+    return {name: np.array([getattr(point, name) for point in points.values()]) for name in names}
+
+
+def _seeds(points: Mapping[object, Overlap]) -> int:
+    """How many seeds the points have; raises InputError where they differ."""
+    counts = {point.n_seeds for point in points.values()}
+    if len(counts) != 1:
+        raise InputError(f"points of one sweep must have the same seeds, not {sorted(counts)} of them")
+    return counts.pop()

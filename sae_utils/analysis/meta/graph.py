@@ -1,0 +1,189 @@
+"""Are meta-latents the latents of a smaller SAE, and do latents that were split share them? (PAPERS.md B.5)
+
+Rows are latents, at any length. ``active`` [n, n_meta] says which meta-latents each of n latents is written with.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sae_utils.analysis.matching.matching import THRESHOLD, nearest
+from sae_utils.analysis.meta.meta_sae import explained_variance, unit_rows
+from sae_utils.errors import InputError
+
+MOST_ROWS = 4096  # of a graph: pairs are held at once
+
+
+def closest(
+    meta_rows: Float[Tensor, "m d"], dictionaries: Mapping[str, Float[Tensor, "n d"]]
+) -> dict[str, Float[np.ndarray, " m"]]:
+    """For each dictionary, the largest cosine of each meta-latent to any of its latents."""
+    return {name: nearest(meta_rows, rows).cosine for name, rows in dictionaries.items()}
+
+
+def sharing(active: Bool[Tensor, "n m"]) -> Bool[Tensor, "n n"]:
+    """Pairs of latents that share at least one meta-latent."""
+    return active.float() @ active.float().T > 0
+
+
+def nearness_through(rows: Float[Tensor, "n d"], small: Float[Tensor, "m d"]) -> Float[Tensor, "n n"]:
+    """The cosine at which two latents have a latent of ``small`` in common: the largest minimum of the two cosines.
+
+    Two latents are joined in the graph of threshold t if some small latent has a cosine above t to both.
+    """
+    cosines = unit_rows(rows) @ unit_rows(small).T
+    found = torch.full((len(rows), len(rows)), -1.0)
+    for column in cosines.T:
+        torch.maximum(found, torch.minimum(column[:, None], column), out=found)
+    return found
+
+
+def shared_edges(joined: Bool[Tensor, "n n"], nearness: Float[Tensor, "n n"]) -> float:
+    """The share of the edges of one graph that are in another with as many edges: the pairs of largest ``nearness``.
+
+    Leask et al. compare the graph of shared meta-latents with that of a smaller SAE so. Not a number without edges.
+    """
+    above = torch.ones_like(joined).triu(1)
+    edges = joined[above]
+    n_edges = int(edges.sum())
+    if not n_edges:
+        return float("nan")
+    nearest_pairs = nearness[above].topk(n_edges).indices
+    return float(edges[nearest_pairs].float().mean())
+
+
+def density(joined: Bool[Tensor, "n n"]) -> float:
+    """The share of all pairs that are edges: what any other graph of as many edges shares with it by chance."""
+    return float(joined[torch.ones_like(joined).triu(1)].float().mean())
+
+
+def edge_shares(
+    rows: Float[Tensor, "n d"], active: Bool[Tensor, "n m"], others: Mapping[str, Float[Tensor, "o d"]], seed: int = 0
+) -> dict[str, float]:
+    """``shared_edges`` of the graph of meta-latents with that of each of ``others``.
+
+    Beside them ``own cosines``, the pairs of latents with the largest cosine, and ``chance``. Of more than
+    ``MOST_ROWS`` latents, so many are drawn.
+    """
+    chosen = _some(torch.ones(len(rows), dtype=torch.bool), seed)
+    rows, active = rows[chosen], active[chosen]
+    joined = sharing(active)
+    unit = unit_rows(rows)
+    shares = {name: shared_edges(joined, nearness_through(rows, other)) for name, other in others.items()}
+    return shares | {"own cosines": shared_edges(joined, unit @ unit.T), "chance": density(joined)}
+
+
+def _some(candidates: Bool[Tensor, " n"], seed: int) -> Int[Tensor, " at_most"]:
+    """Where ``candidates`` are true, in order, or ``MOST_ROWS`` of these places."""
+    found = candidates.nonzero()[:, 0]
+    if len(found) <= MOST_ROWS:
+        return found
+    return found[torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))[:MOST_ROWS]]
+
+
+def split_from(
+    wide: Float[Tensor, "n d"], small: Float[Tensor, "m d"], threshold: float = THRESHOLD
+) -> Int[Tensor, " n"]:
+    """The small latent that each wide latent is a part of: the nearest, if its cosine is above ``threshold``; or -1."""
+    found = nearest(wide, small)
+    return torch.from_numpy(np.where(found.cosine > threshold, found.partner, -1))
+
+
+@dataclass(frozen=True)
+class SplitSharing:
+    """How alike the meta-latents of two latents are (Jaccard index), mean over pairs; NaN where there is no pair."""
+
+    n_pairs: int  # of latents that split from one small latent
+    siblings: float  # these pairs
+    permuted: tuple[float, ...]  # as many pairs, with the latents' origins shuffled, in each of several draws
+    equal_cosine: float  # for each of the pairs, another of the nearest cosine that is not split from one latent
+    cosine: float  # of the pairs, and of those in the comparison: one may serve twice, and be further off
+    matched_cosine: float
+
+
+def jaccard(active: Bool[Tensor, "n m"]) -> Float[Tensor, "n n"]:
+    """Meta-latents in common over meta-latents in either; 0 for two latents without any."""
+    code = active.float()
+    common = code @ code.T
+    either = code.sum(1)[:, None] + code.sum(1) - common
+    return common / either.clamp_min(1)
+
+
+def split_sharing(
+    wide: Float[Tensor, "n d"],
+    active: Bool[Tensor, "n m"],
+    origin: Int[Tensor, " n"],
+    n_permutations: int = 20,
+    seed: int = 0,
+) -> SplitSharing:
+    """Whether latents with one ``origin`` (from ``split_from``) are written with the same meta-latents.
+
+    Of more than ``MOST_ROWS`` latents that have an origin, so many are drawn. Raises InputError where ``active`` or
+    ``origin`` is of other latents.
+    """
+    if not len(wide) == len(active) == len(origin):
+        raise InputError(f"{len(wide)} latents, {len(active)} codes and {len(origin)} origins do not fit together")
+    kept = _some(origin >= 0, seed)
+    alike, labels, unit = jaccard(active[kept]), origin[kept], unit_rows(wide)[kept]
+    first, second = torch.ones(len(labels), len(labels), dtype=torch.bool).triu(1).nonzero().T
+    alike, cosine = alike[first, second], (unit @ unit.T)[first, second]
+    together = labels[first] == labels[second]
+    if not together.any() or together.all():
+        return SplitSharing(int(together.sum()), float("nan"), (), *3 * (float("nan"),))
+    generator = torch.Generator().manual_seed(seed)
+    orders = [labels[torch.randperm(len(labels), generator=generator)] for _ in range(n_permutations)]
+    permuted = tuple(float(alike[order[first] == order[second]].mean()) for order in orders)
+    by_cosine, position = cosine[~together].sort()
+    at = torch.searchsorted(by_cosine, cosine[together]).clamp_max(len(by_cosine) - 1)
+    below = (at - 1).clamp_min(0)
+    nearer = (by_cosine[below] - cosine[together]).abs() < (by_cosine[at] - cosine[together]).abs()
+    chosen = torch.where(nearer, below, at)
+    means = (alike[~together][position[chosen]], cosine[together], by_cosine[chosen])
+    return SplitSharing(
+        int(together.sum()), float(alike[together].mean()), permuted, *(float(values.mean()) for values in means)
+    )
+
+
+def pooled_sharing(each: Sequence[SplitSharing]) -> SplitSharing:
+    """Several comparisons as one: means over the pairs of all. Raises InputError where there are none at all."""
+    there = [sharing for sharing in each if sharing.permuted]
+    if not there:
+        raise InputError("no two latents split from one latent of a smaller dictionary: lower split_cosine")
+    weights = np.array([sharing.n_pairs for sharing in there], dtype=float)
+    weights /= weights.sum()
+
+    def mean(name: str) -> float:
+        return float(weights @ [getattr(sharing, name) for sharing in there])
+
+    return SplitSharing(
+        sum(sharing.n_pairs for sharing in there),
+        mean("siblings"),
+        tuple((weights @ np.array([sharing.permuted for sharing in there])).tolist()),
+        *(mean(name) for name in ("equal_cosine", "cosine", "matched_cosine")),
+    )
+
+
+def slope_per_doubling(widths: Float[np.ndarray, " w"], values: Float[np.ndarray, " w"]) -> float:
+    """By how much ``values`` grow each time the width doubles: least squares on log2 of the width."""
+    return float(np.polyfit(np.log2(np.asarray(widths, dtype=float)), np.asarray(values, dtype=float), 1)[0])
+
+
+def matching_pursuit(rows: Float[Tensor, "n d"], atoms: Float[Tensor, "m d"], n_terms: int) -> float:
+    """Variance of the rows explained by sparse regression on ``atoms``: ``n_terms`` each, orthogonal matching pursuit.
+
+    About the mean row, which every row may use, as a meta-SAE may its decoder bias.
+    """
+    from sklearn.linear_model import orthogonal_mp_gram
+
+    centred = unit_rows(rows).double()
+    mean = centred.mean(0)
+    centred = (centred - mean).numpy()
+    dictionary = unit_rows(atoms).double().numpy()
+    n_terms = min(n_terms, *dictionary.shape)
+    weights = orthogonal_mp_gram(dictionary @ dictionary.T, dictionary @ centred.T, n_nonzero_coefs=n_terms)
+    approximation = torch.from_numpy(weights.reshape(len(dictionary), -1).T @ dictionary)
+    return explained_variance(rows, approximation + mean)

@@ -1,0 +1,207 @@
+"""What inserting latents of one SAE does to the error of another: all latents at once, from one pass.
+
+Paper B (Leask et al. 2025, arXiv 2502.04878), SAE stitching. Insert the set J of latents of the larger SAE (1) into
+the smaller one (0). In normalised units x_n = (x - mean) * scale, which must be the same for both::
+
+    x_hat_0  = (sum_i z0_i d0_i + b0_dec) / scale + mean              the smaller SAE, with its decoder bias
+    z_j      = activation_1((x_n - b1_dec) W1_enc + b1_enc)_j         the larger SAE's own encoder and own biases
+    x_hat_J  = x_hat_0 + sum_{j in J} z_j d_j / scale                 b0_dec stays and counts once; b1_dec is not added
+
+With the smaller SAE's error e = x - x_hat_0, the error becomes e - sum_j z_j d_j / scale, so that the mean squared
+error is a quadratic function of what is inserted, whose coefficients are means over tokens::
+
+    MSE(J) - MSE = -2 sum_{j in J} a_j + sum_{i, j in J} H_ij
+    a_j  = mean(z_j <e, d_j>) / scale            H_ij = mean(z_i z_j) <d_i, d_j> / scale^2
+
+One latent alone changes it by -2 a_j + H_jj. Bias treatment matters: a reviewer found b_dec missing in the paper's
+equation. A latent of a TopK SAE brings the activation that it has in its own SAE, where it competes with that SAE's
+latents; it does not compete with the smaller SAE's for its k places, so that L0 rises (``insert_competing`` is the
+alternative). Sums are in float64.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from scipy import sparse
+from torch import Tensor
+
+from sae_utils.errors import InputError
+from sae_utils.saes.sae import SAE, SparseCode
+from sae_utils.saes.stitched import Stitched, check_one, check_pair
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """Coefficients of the change in MSE for each pair of a small (s) and a large (t) dictionary, in raw units."""
+
+    n_tokens: int
+    mse: Float[np.ndarray, " S"]  # of the small dictionaries, per token, summed over dimensions
+    linear: Float[np.ndarray, "S T n"]  # a_j
+    square: Float[np.ndarray, "T n"]  # H_jj
+    firing_frequency: Float[np.ndarray, "T n"]
+    replaced: Mapping[str, Float[np.ndarray, "S T n"]] = field(default_factory=dict)  # a_j with other decoder rows
+    quadratic: Float[np.ndarray, "T n n"] | None = None  # H_ij, where sets were asked for
+
+    @property
+    def change(self) -> Float[np.ndarray, "S T n"]:
+        """Change in MSE when one latent is inserted alone."""
+        return self.square - 2 * self.linear
+
+    @property
+    def novel(self) -> Bool[np.ndarray, "S T n"]:
+        """Latents whose insertion lowers MSE; of the others, those that are alive are reconstruction latents."""
+        return self.change < 0
+
+    @property
+    def alive(self) -> Bool[np.ndarray, "T n"]:
+        """Latents that fire; for the others, insertion is no change."""
+        return self.firing_frequency > 0
+
+    def change_replaced(self, name: str) -> Float[np.ndarray, "S T n"]:
+        """``change`` with the unit decoder rows ``name`` in the place of the latents' own, at their own activations.
+
+        The rows must have the norms of those that they replace.
+        """
+        return self.square - 2 * self.replaced[name]
+
+    def change_of_set(self, s: int, t: int, chosen: Bool[np.ndarray, " n"]) -> float:
+        """Change in MSE of small dictionary ``s`` when all ``chosen`` latents of large dictionary ``t`` go in."""
+        quadratic = self._quadratic(t)
+        return float(quadratic[np.ix_(chosen, chosen)].sum() - 2 * self.linear[s, t][chosen].sum())
+
+    def greedy(self, s: int, t: int, allowed: Bool[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
+        """The ``allowed`` latents in the order in which each lowers MSE most, or raises it least, after the others."""
+        quadratic, marginal = self._quadratic(t), self.change[s, t].copy()
+        marginal[~allowed] = np.inf
+        order = []
+        for _ in range(int(allowed.sum())):
+            j = int(marginal.argmin())
+            order.append(j)
+            marginal += 2 * quadratic[j]
+            marginal[j] = np.inf
+        return np.array(order, dtype=int)
+
+    def along(self, s: int, t: int, order: Int[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        """Total change in MSE after each of the latents of large dictionary ``t`` is inserted in this order."""
+        quadratic = self._quadratic(t)[np.ix_(order, order)]
+        return (self.change[s, t][order] + 2 * np.tril(quadratic, -1).sum(1)).cumsum()
+
+    def _quadratic(self, t: int) -> Float[np.ndarray, "n n"]:
+        if self.quadratic is None:
+            raise InputError("sets need mean products of activations: call insert with sets=True")
+        return self.quadratic[t]
+
+
+@torch.no_grad()
+def insert(
+    small: SAE | Stitched,
+    large: SAE,
+    batches: Iterable[Float[Tensor, "batch d_in"]],
+    replacements: Mapping[str, Float[Tensor, "T n d_in"]] | None = None,
+    sets: bool = False,
+) -> Insertion:
+    """Insertion of every latent of every member of ``large`` into every member of ``small``, in one pass.
+
+    ``replacements`` are decoder rows to be tried in place of ``large``'s own (a null); with ``sets``, the products
+    that sets of latents need are summed too, T n^2 numbers. Raises InputError for SAEs that do not fit together, for
+    widths in the wrong order and without activations.
+    """
+    check_pair(small, large)
+    device, shape = large.W_dec.device, large.b_enc.shape
+    rows = {"": large.W_dec, **(replacements or {})}
+    rows = {name: r.detach().to(device, torch.float64) for name, r in rows.items()}
+    n_tokens, error_sum = 0, torch.zeros(small.n_members, dtype=torch.float64, device=device)
+    products = {name: torch.zeros(small.n_members, *shape, dtype=torch.float64, device=device) for name in rows}
+    squares, fired = (torch.zeros(shape, dtype=torch.float64, device=device) for _ in range(2))
+    together = np.zeros((shape[0], shape[1], shape[1])) if sets else None
+    for x in batches:
+        x = x.to(device)
+        error, code = (x[:, None] - small(x)).double(), large.encode(x)
+        n_tokens += len(x)
+        error_sum += error.square().sum((0, 2))
+        for t in range(large.n_members):
+            tokens, latents, values = active(code, t)
+            moment = sum_by_latent(error.flatten(1), tokens, latents, values, shape[1])
+            moment = moment.unflatten(1, error.shape[1:])
+            for name, decoder in rows.items():
+                products[name][:, t] += torch.einsum("nsd,nd->sn", moment, decoder[t])
+            squares[t].scatter_add_(0, latents, values.square())
+            fired[t] += torch.bincount(latents, minlength=shape[1])
+            if sets:
+                matrix = code_matrix(code, t, shape[1])
+                together[t] += (matrix.T @ matrix).toarray()
+    if not n_tokens:
+        raise InputError("there are no activations to measure the insertion on")
+    scale = float(large.scale.double())
+    mean = {name: (p / (n_tokens * scale)).cpu().numpy() for name, p in products.items()}
+    norms = rows[""].square().sum(-1)
+    if sets:
+        gram = torch.einsum("tid,tjd->tij", rows[""], rows[""]).cpu().numpy()
+        together *= gram / (n_tokens * scale**2)
+    return Insertion(
+        n_tokens,
+        (error_sum / n_tokens).cpu().numpy(),
+        mean.pop(""),
+        (squares * norms / (n_tokens * scale**2)).cpu().numpy(),
+        (fired / n_tokens).cpu().numpy(),
+        mean,
+        together,
+    )
+
+
+@torch.no_grad()
+def insert_competing(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "batch d_in"]]) -> Float[np.ndarray, " n"]:
+    """Change in MSE, raw units, where an inserted TopK latent competes with the smaller SAE's for its k places.
+
+    The latent, with its pre-activation in ``large``, is active where that is above 0 and above the least of the k that
+    ``small`` keeps, which it then replaces. So L0 stays at most k. ``small`` and ``large`` are stacks of one. Raises
+    InputError for other architectures and as ``insert`` does.
+    """
+    check_one(small), check_one(large), check_pair(small, large)
+    if {small.config.architecture, large.config.architecture} != {"topk"}:
+        raise InputError("latents compete for places in TopK SAEs alone; both SAEs must have architecture 'topk'")
+    rows, others = large.W_dec[0].double(), small.W_dec[0].double()
+    gram, norms, other_norms = others @ rows.T, rows.square().sum(-1), others.square().sum(-1)
+    scale, n_tokens, total = float(small.scale.double()), 0, torch.zeros_like(norms)
+    for x in batches:
+        x = x.to(rows.device)
+        code = small.encode(x)
+        error = (x - small.decode(code)[:, 0]).double() * scale
+        least, slot = code.values[:, 0].double().min(-1)
+        victim = code.indices[:, 0].gather(1, slot[:, None])[:, 0]
+        z = large.pre_activations(x)[:, 0].double().clamp_min(0)
+        # e' = e - z d_j + least d_victim, and its square less e's.
+        change = z * (z * norms - 2 * error @ rows.T - 2 * least[:, None] * gram[victim])
+        change += (least * (2 * (error * others[victim]).sum(-1) + least * other_norms[victim]))[:, None]
+        total += (change * (z > least[:, None])).sum(0)
+        n_tokens += len(x)
+    if not n_tokens:
+        raise InputError("there are no activations to measure the insertion on")
+    return (total / (n_tokens * scale**2)).cpu().numpy()
+
+
+def active(code: SparseCode, member: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens, latents and float64 values of the active slots of one member, sorted by latent."""
+    values, indices = code.values[:, member], code.indices[:, member]
+    tokens, slots = (values > 0).nonzero(as_tuple=True)
+    latents, order = indices[tokens, slots].sort(stable=True)
+    return tokens[order], latents, values[tokens, slots][order].double()
+
+
+def sum_by_latent(
+    table: Float[Tensor, "batch d"], tokens: Tensor, latents: Tensor, values: Float[Tensor, " nnz"], n: int
+) -> Float[Tensor, "n d"]:
+    """Sum over tokens of value times the token's row of ``table``, for each of ``n`` latents; ``latents`` ascend."""
+    counts = torch.bincount(latents, minlength=n)
+    starts = counts.cumsum(0) - counts
+    return F.embedding_bag(tokens, table, starts, mode="sum", per_sample_weights=values)
+
+
+def code_matrix(code: SparseCode, member: int, n_latents: int) -> sparse.csr_matrix:
+    """One member's code [batch, n_latents], float64, without its zeros."""
+    tokens, latents, values = (t.cpu().numpy() for t in active(code, member))
+    return sparse.csr_matrix((values, (tokens, latents)), shape=(len(code.values), n_latents))

@@ -1,0 +1,280 @@
+"""Sources of activations behind one interface: in memory, from a live language model, or (activation_cache) on disk."""
+
+import hashlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sae_utils.data.activations.order import Order, kept_positions
+from sae_utils.data.activations.shuffle_buffer import ShuffleBuffer
+from sae_utils.data.models.language_model import LanguageModel, check_dtype
+from sae_utils.device_memory import weights_bytes
+from sae_utils.errors import InputError
+from sae_utils.memory import BLOCK_ROWS, FORWARD_TOKENS, MemoryPlan, buffer_bytes
+
+SAMPLE_ROWS = 128  # rows that the normalisation is estimated from
+_ONE_AT_A_TIME = threading.Lock()  # a model with hooks set serves one caller; two streams may fill ahead from it
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """x_norm = (x - mean) * scale, with the scale that makes E||x_norm||^2 = d_in over the sample."""
+
+    mean: Float[Tensor, " d_in"]
+    scale: float
+
+    def __post_init__(self):
+        if not (0 < self.scale < float("inf") and torch.isfinite(self.mean).all()):
+            raise InputError(f"a normalisation needs a finite mean and a positive finite scale, not {self.scale}")
+
+    @staticmethod
+    def of(x: Float[Tensor, "n d_in"]) -> "Normalisation":
+        """Mean and scale of a sample, summed in float64; raises InputError for activations that do not vary."""
+        x = x.double()
+        mean = x.mean(0)
+        spread = (x - mean).square().sum(1).mean().item()
+        if not spread > 0:
+            raise InputError(f"the activations cannot be normalised: their total variance is {spread}")
+        return Normalisation(mean.float(), (x.shape[1] / spread) ** 0.5)
+
+
+class ActivationSource(ABC):
+    """What training and evaluation read; a subclass says how the activations of some rows are got.
+
+    ``hook_points`` names what each batch holds, ``d_in`` its widths, ``n_tokens`` how many activations a pass has.
+    """
+
+    hook_points: tuple[str, ...]
+    d_in: dict[str, int]
+    order: Order
+
+    @abstractmethod
+    def read(self, rows: Int[np.ndarray, " rows"]) -> dict[str, Float[Tensor, "rows context d_in"]]:
+        """All activations of the ascending ``rows``, in any floating dtype, at each hook point."""
+
+    @property
+    @abstractmethod
+    def content(self) -> str:
+        """A hash that is equal only for equal batches."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Activations in a pass."""
+        return self.order.n_tokens
+
+    def memory(self, device: str | torch.device) -> MemoryPlan:
+        """What batches on ``device`` need there for as long as they are read; nothing, but for streams."""
+        return MemoryPlan()
+
+    @cached_property
+    def normalisation(self) -> dict[str, Normalisation]:
+        """By hook point, estimated once and then kept."""
+        return self.estimate_normalisation()
+
+    def estimate_normalisation(self) -> dict[str, Normalisation]:
+        """By hook point, from evenly spaced rows."""
+        n_rows = len(self.order.keep)
+        rows = np.unique(np.linspace(0, n_rows - 1, min(n_rows, SAMPLE_ROWS)).astype(np.int64))
+        keep = torch.from_numpy(self.order.keep[rows])
+        return {name: Normalisation.of(x.cpu()[keep]) for name, x in self.read(rows).items()}
+
+    def batches(
+        self, batch_size: int, data_seed: int, first_batch: int = 0, device: str | torch.device = "cpu"
+    ) -> Iterator[dict[str, Float[Tensor, "batch d_in"]]]:
+        """Endless raw float32 batches; batch i is the same whatever ``first_batch`` the run began with."""
+        check_whole("batch_size", batch_size, 1)
+        check_whole("data_seed", data_seed, 0)
+        check_whole("first_batch", first_batch, 0)
+        return self._batches(int(batch_size), int(data_seed), int(first_batch), device)
+
+    def _batches(self, batch_size, data_seed, first_batch, device):
+        with closing(self._blocks(data_seed, first_batch * batch_size, torch.device(device))) as blocks:
+            for batch in cut(blocks, batch_size):
+                # A copy, since a block may be overwritten once it is read.
+                yield {name: x.to(device, torch.float32, copy=True) for name, x in batch.items()}
+
+    def _blocks(self, data_seed, position, device) -> Iterator[dict[str, Float[Tensor, "taken d"]]]:
+        """The shuffled activations of block after block; each is valid until the next is asked for."""
+        for block in self.order.blocks(data_seed, position):
+            take = torch.from_numpy(block.take)
+            yield {
+                name: x.flatten(0, 1).index_select(0, take.to(x.device)) for name, x in self.read(block.rows).items()
+            }
+
+
+def cut(blocks: Iterable[dict[str, Tensor]], size: int) -> Iterator[dict[str, Float[Tensor, "size d"]]]:
+    """Batches of ``size`` of the activations of all blocks laid end to end."""
+    rest, missing = [], size  # of the batch that is begun: its pieces, and how many activations it lacks
+    for block in blocks:
+        n = len(next(iter(block.values())))
+        start = 0
+        while n - start >= missing:
+            pieces = [*rest, {name: x[start : start + missing] for name, x in block.items()}]
+            yield {name: torch.cat([piece[name] for piece in pieces]) for name in block} if rest else pieces[0]
+            start += missing
+            rest, missing = [], size
+        if start < n:
+            rest.append({name: x[start:].clone() for name, x in block.items()})
+            missing -= n - start
+
+
+class TensorSource(ActivationSource):
+    """Activations in memory, ``{hook point: [n, d_in]}``: for synthetic data and tests.
+
+    Raises InputError where the tensors are not floating [n, d_in] with one n.
+    """
+
+    def __init__(self, tensors: Mapping[str, Float[Tensor, "n d_in"]], block_rows: int = BLOCK_ROWS * 256):
+        shapes = {name: tuple(x.shape) for name, x in tensors.items()}
+        floating = all(x.ndim == 2 and x.is_floating_point() for x in tensors.values())
+        if not (tensors and floating and len({shape[0] for shape in shapes.values()}) == 1):
+            raise InputError(f"a TensorSource needs floating tensors [n, d_in] with one n, not {shapes}")
+        self.hook_points = tuple(tensors)
+        self.d_in = {name: shape[1] for name, shape in shapes.items()}
+        self.order = Order(np.ones((len(tensors[self.hook_points[0]]), 1), dtype=bool), block_rows)
+        self._tensors = dict(tensors)
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of the tensors."""
+        sha = hashlib.sha256(str(self.order.block_rows).encode())
+        for name, x in self._tensors.items():
+            sha.update(
+                f"{name} {x.dtype} {tuple(x.shape)}".encode()
+                + x.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+            )
+        return sha.hexdigest()
+
+    def read(self, rows):
+        """The rows, with a context of one."""
+        return {name: x[torch.from_numpy(rows).to(x.device), None] for name, x in self._tensors.items()}
+
+    def estimate_normalisation(self) -> dict[str, Normalisation]:
+        """By hook point, of all the activations."""
+        return {name: Normalisation.of(x.cpu()) for name, x in self._tensors.items()}
+
+
+class ActivationStream(ActivationSource):
+    """Activations that a language model computes as they are asked for, for what no disk holds.
+
+    ``rows`` [n_rows, context] are token ids. Left out of the batches: the first position of each row and, unless
+    ``exclude_end_of_text`` is False, end-of-text tokens. Batches come from a shuffle buffer of ``block_rows`` rows on
+    the device that they are asked for on, in ``dtype`` (None: as the model gives them; bfloat16 halves float32). With
+    ``fill_ahead`` there are two, and a thread fills one while the other is read; None: on CUDA alone, since on the CPU
+    both would want the same cores. Neither changes the order of the batches, nor does ``fill_ahead`` any bit.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        rows: Int[np.ndarray, "n_rows context"],
+        hook_points: Sequence[str],
+        block_rows: int = BLOCK_ROWS,
+        exclude_end_of_text: bool = True,
+        dtype: torch.dtype | str | None = None,
+        fill_ahead: bool | None = None,
+    ):
+        check_rows(model, rows)
+        self.hook_points = tuple(hook_points)
+        found = probe(model, rows, hook_points)
+        self.d_in = {name: x.shape[-1] for name, x in found.items()}
+        self.dtypes = {name: x.dtype if dtype is None else check_dtype(dtype) for name, x in found.items()}
+        end = model.tokenizer.eos_token_id if exclude_end_of_text else None
+        self.order = Order(kept_positions(rows, end), block_rows)
+        self._model, self._rows, self._fill_ahead = model, rows, fill_ahead
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of the model's weights, the tokens, which of them take part, and the dtype they are kept in."""
+        about = f"{self._model.fingerprint} {self.hook_points} {self.dtypes} {self.order.block_rows} {self._rows.shape}"
+        sha = hashlib.sha256(about.encode() + np.ascontiguousarray(self._rows).tobytes())
+        sha.update(self.order.keep.tobytes())
+        return sha.hexdigest()
+
+    @property
+    def capacity(self) -> int:
+        """The most activations that a buffer can be asked to hold."""
+        return min(self.order.block_rows, len(self._rows)) * self._rows.shape[1]
+
+    def fills_ahead(self, device: str | torch.device) -> bool:
+        """Whether batches on ``device`` come from two buffers."""
+        return torch.device(device).type == "cuda" if self._fill_ahead is None else self._fill_ahead
+
+    def memory(self, device):
+        """The model, where it is there, and the buffers."""
+        device = torch.device(device)
+        model = weights_bytes(self._model) if self._model.device.type == device.type else 0
+        n_buffers = 2 if self.fills_ahead(device) else 1
+        sizes = [buffer_bytes(self.capacity, self.d_in[name], t, n_buffers) for name, t in self.dtypes.items()]
+        return MemoryPlan(model=model, buffer=sum(sizes))
+
+    def read(self, rows):
+        """Forward passes over the rows."""
+        parts = list(self._parts(rows))
+        return {name: torch.cat([part[name] for part in parts]) for name in self.hook_points}
+
+    def _parts(self, rows):
+        return forward(self._model, self._rows[rows], self.hook_points)
+
+    def _blocks(self, data_seed, position, device):
+        like = {name: (self.d_in[name], self.dtypes[name]) for name in self.hook_points}
+        buffer = ShuffleBuffer(self._parts, like, self.capacity, device, self.fills_ahead(device))
+        return buffer.blocks(self.order.blocks(data_seed, position))
+
+
+def forward(
+    model: LanguageModel, rows: Int[np.ndarray, "n_rows context"], hook_points: Sequence[str]
+) -> Iterator[dict[str, Float[Tensor, "part context d"]]]:
+    """Activations of the rows in order, some rows at a time.
+
+    The last part is filled up to the size of the others, because the rounding of a matrix product depends on its
+    shape: so a row's activations do not depend on how many rows it is asked for with.
+    """
+    size = rows_in_a_pass(model, rows.shape[1])
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size].astype(np.int64)
+        n = len(part)
+        filled = np.concatenate([part, np.repeat(part[:1], size - n, axis=0)])
+        with _ONE_AT_A_TIME:
+            found = model.activations(torch.from_numpy(filled), hook_points)
+        yield {name: x[:n] for name, x in found.items()}
+
+
+def rows_in_a_pass(model: LanguageModel, context: int) -> int:
+    """How many rows of ``context`` tokens a forward pass takes on the model's device."""
+    return max(1, FORWARD_TOKENS.get(model.device.type, FORWARD_TOKENS["cpu"]) // context)
+
+
+def probe(
+    model: LanguageModel, rows: Int[np.ndarray, "n_rows context"], hook_points: Sequence[str]
+) -> dict[str, Float[Tensor, "one two d"]]:
+    """Activations of a short row; raises InputError for unknown, repeated or no hook points."""
+    if not hook_points or len(set(hook_points)) < len(hook_points):
+        raise InputError(f"hook_points={list(hook_points)} must be one or more different names")
+    return model.activations(torch.from_numpy(rows[:1, :2].astype(np.int64)), hook_points)
+
+
+def check_whole(name: str, value: int, least: int) -> None:
+    """Raise InputError where ``value`` is not a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InputError(f"{name}={value!r} must be a whole number of at least {least}")
+
+
+def check_rows(model: LanguageModel, rows: Int[np.ndarray, "n_rows context"]) -> None:
+    """Raise InputError where ``rows`` are not token ids [n_rows, context] that ``model`` can read."""
+    if rows.ndim != 2 or not len(rows) or not np.issubdtype(rows.dtype, np.integer):
+        raise InputError(f"rows must be token ids [n_rows, context], not {rows.dtype} {list(rows.shape)}")
+    if rows.shape[1] > model.context:
+        raise InputError(f"rows of {rows.shape[1]} tokens are longer than the {model.context} of {model.name}")
+    if rows.min() < 0 or rows.max() >= model.n_vocab:
+        raise InputError(
+            f"token ids {rows.min()} to {rows.max()} are not all below {model.n_vocab}, as {model.name} needs"
+        )

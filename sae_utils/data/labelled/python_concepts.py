@@ -1,0 +1,204 @@
+"""Concepts in the held-out Python source whose labels Python itself gives: what ast says of each window of text."""
+
+import ast
+import hashlib
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from sae_utils.data.labelled.windows import NEITHER, LabelledWindows
+from sae_utils.data.text.corpus import installed_files
+from sae_utils.data.text.installed_python import SourceFile, near_duplicate_groups
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+LOOPS = (ast.For, ast.AsyncFor, ast.While)
+PACKAGES = ("sympy", "pandas", "scipy")  # those with the most held-out text
+
+# A concept, and the other labels that its classes are balanced within: neither the package nor being a test tells it.
+TASKS = {
+    "sympy": ("test",),
+    "pandas": ("test",),
+    "scipy": ("test",),
+    "test": ("package",),
+    "docstring": ("package", "test"),
+    "class": ("package", "test"),
+    "loop": ("package", "test"),
+    "annotated": ("package", "test"),
+}
+# Attributes that occur in all four combinations often enough on both sides, and whose confusion costs accuracy.
+ATTRIBUTE_PAIRS = (("test", "sympy_or_pandas"), ("docstring", "scipy"), ("test", "class"))
+
+CHARACTERS = 5  # of text that a token of a window is cut from; source has 3.2 on average, indented lines more
+PER_FILE = 32  # windows of a file, at most, so that no file is most of a task
+LONGEST = 50_000  # characters of a file: of a longer one few windows would be taken, and to parse it takes long
+CLEAR = 0.9  # share of a window's characters that make it a docstring
+FEW = 0.25  # share of docstring up to which a window counts as code
+
+
+def source_windows(
+    tokenizer: "PreTrainedTokenizerBase", context: int, test_share: float = 0.4, files: Sequence[SourceFile] = ()
+) -> LabelledWindows:
+    """Windows of ``context`` tokens of held-out files, each from the beginning of a line, with all labels.
+
+    Files that share much of their lines are one group, and groups are on one side, package by package. Windows that
+    are equal but for white space and digits count once. ``files``: others than the held-out ones of the corpus.
+    """
+    files = [file for file in files or installed_files("held_out") if len(file.text) <= LONGEST]
+    groups = near_duplicate_groups([file.text for file in files])
+    side = _sides(files, groups, test_share)
+    found = list(_windows(files, tokenizer, context))
+    # Files are in the order of a hash, so which of two equal windows stays depends on no machine.
+    first = {_normal(text): i for i, (_, text, _, _) in reversed(list(enumerate(found)))}
+    found = [found[i] for i in sorted(first.values())]
+    index = np.array([i for i, *_ in found], dtype=np.int64)
+    labels = [label for *_, label in found]
+    names = labels[0] if labels else {}
+    return LabelledWindows(
+        np.array([ids for _, _, ids, _ in found], dtype=np.int32).reshape(-1, context),
+        groups[index],
+        side[index],
+        {name: np.array([label[name] for label in labels], dtype=np.int8) for name in names},
+    )
+
+
+def _windows(files, tokenizer, context) -> Iterator[tuple[int, str, list[int], dict[str, int]]]:
+    """(file, text, token ids, labels) of every window that is long enough."""
+    for number, file in enumerate(files):
+        starts = line_starts(file.text)
+        pieces = cut(file.text, starts, CHARACTERS * context)
+        texts = [file.text[a:b] for a, b in pieces]
+        kwargs = {"add_special_tokens": False, "truncation": True, "max_length": context}
+        encoded = tokenizer(texts, return_offsets_mapping=True, **kwargs)
+        try:
+            facts = line_facts(file.text)
+        except SyntaxError:
+            continue
+        for (a, _), ids, offsets in zip(pieces, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            if len(ids) == context:
+                end = a + offsets[-1][1]
+                lines = slice(*np.searchsorted(starts, [a, end], side="left"))
+                yield number, file.text[a:end], ids, window_labels(file.path, facts, lines)
+
+
+def line_starts(text: str) -> Int[np.ndarray, " lines"]:
+    """Index of the first character of each line, lines as ast counts them."""
+    return np.array([0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", text))])
+
+
+def cut(text: str, starts: Int[np.ndarray, " lines"], characters: int) -> list[tuple[int, int]]:
+    """Pieces [start, end) of about ``characters``, each from the beginning of a line; PER_FILE of them, spread out."""
+    edges = starts[np.searchsorted(starts, np.arange(0, len(text), characters)).clip(max=len(starts) - 1)]
+    edges = np.unique(np.append(edges, len(text)))
+    pieces = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+    keep = np.unique(np.linspace(0, len(pieces) - 1, min(PER_FILE, len(pieces))).astype(int)) if pieces else []
+    return [pieces[i] for i in keep]
+
+
+def line_facts(text: str) -> dict[str, Float[np.ndarray, " lines"]]:
+    """What ast says of each line of a file, 1 or 0; ``size`` is its characters without white space at the ends.
+
+    ``docstring``, ``test`` (in a function ``test...`` or a class ``Test...``) and ``class`` mark the lines within;
+    ``loop``, ``function`` and ``annotated`` (the type of an argument, a result or a variable) those where one begins.
+    Raises SyntaxError where the text is no Python.
+    """
+    lines = re.split(r"\r\n|\r|\n", text)
+    facts = {"size": np.array([len(line.strip()) for line in lines], dtype=float)}
+    names = ("docstring", "test", "class", "loop", "function", "annotated")
+    facts |= {name: np.zeros(len(lines)) for name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes that Python no longer likes, in text that is not ours
+        tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, (ast.Module, ast.ClassDef, *FUNCTIONS))
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            _mark(facts["docstring"], node.body[0])
+        if isinstance(node, ast.ClassDef):
+            _mark(facts["class"], node)
+            if node.name.startswith("Test"):
+                _mark(facts["test"], node)
+        elif isinstance(node, FUNCTIONS):
+            facts["function"][node.lineno - 1] = 1
+            if node.name.startswith("test"):
+                _mark(facts["test"], node)
+        elif isinstance(node, LOOPS):
+            facts["loop"][node.lineno - 1] = 1
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if annotation is not None:
+                facts["annotated"][annotation.lineno - 1] = 1
+    return facts
+
+
+def window_labels(path: str, facts: dict[str, Float[np.ndarray, " lines"]], lines: slice) -> dict[str, int]:
+    """Labels of the window that covers ``lines``, the last perhaps in part: 1, 0, or NEITHER where it is no clear case.
+
+    A window is within a docstring, a test or a class as a whole, or not at all. It contains a loop, or has none; has
+    a type annotation, or a function and no annotation. The last two are asked of code alone, for a docstring never
+    contains a loop.
+    """
+    size = facts["size"][lines]
+    share = {name: _share(facts[name][lines], size) for name in ("docstring", "test", "class")}
+    code = share["docstring"] <= FEW
+    has = {name: bool(facts[name][lines].any()) for name in ("loop", "function", "annotated")}
+    package = path.split("/")[0]
+    return {
+        **{name: int(package == name) for name in PACKAGES},
+        "package": _number(package),
+        "sympy_or_pandas": {"sympy": 1, "pandas": 0}.get(package, NEITHER),
+        "docstring": _clear(share["docstring"], CLEAR),
+        "test": _clear(share["test"], 1.0),
+        "class": _clear(share["class"], 1.0),
+        "loop": int(has["loop"]) if code else NEITHER,
+        "annotated": int(has["annotated"]) if code and (has["function"] or has["annotated"]) else NEITHER,
+    }
+
+
+def _share(marked, size) -> float:
+    """Share of the characters that lie on marked lines."""
+    return float((marked * size).sum() / max(1.0, size.sum()))
+
+
+def _clear(share: float, least: float) -> int:
+    return 1 if share >= least else 0 if share == 0 else NEITHER
+
+
+def _mark(lines: Float[np.ndarray, " lines"], node: ast.stmt) -> None:
+    """All lines of a statement, with its decorators."""
+    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+    lines[first - 1 : node.end_lineno] = 1
+
+
+def _number(package: str) -> int:
+    """A number for the package in an int8, the same on every machine; 0 for the small ones together."""
+    return PACKAGES.index(package) + 1 if package in PACKAGES else 0
+
+
+def _sides(files: Sequence[SourceFile], groups: Int[np.ndarray, " files"], share: float) -> Bool[np.ndarray, " files"]:
+    """Which files are for testing: whole groups in the order of a hash, up to a share of each package's characters."""
+    size = np.array([len(file.text) for file in files])
+    package = np.array([file.path.split("/")[0] for file in files])
+    first: dict[int, str] = {}
+    for file, group in sorted(zip(files, groups.tolist(), strict=True), key=lambda pair: pair[0].path):
+        first.setdefault(group, file.path)
+    budget = {name: share * size[package == name].sum() for name in np.unique(package).tolist()}
+    chosen = []
+    for group in sorted(first, key=lambda g: hashlib.sha256(first[g].encode()).digest()):
+        home = first[group].split("/")[0]
+        total = size[groups == group].sum()
+        if total <= budget[home]:
+            chosen.append(group)
+            budget[home] -= total
+    return np.isin(groups, chosen)
+
+
+def _normal(text: str) -> str:
+    """The text without what makes copies differ: white space and digits."""
+    return re.sub(r"\d+", "0", " ".join(text.split()))

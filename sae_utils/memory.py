@@ -1,0 +1,181 @@
+"""How many bytes an experiment needs: arithmetic alone, without torch, so that a plan costs nothing to make.
+
+Weights of dictionaries, gradients and Adam's moments are float32. The temporary tensors of a training step are counted
+from measured peaks (tests/test_memory.py: a step takes half of the estimate to all of it). What CUDA itself takes, and
+what its allocator leaves unused, is not in any number here: HEADROOM stands for it.
+"""
+
+from dataclasses import dataclass
+
+from sae_utils.errors import InputError
+
+BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+ADAM = ("gradient", "first moment", "second moment")
+BLOCK_ROWS = 256  # of a shuffle buffer: 65,536 activations of 128 float16 are 17 MB
+LARGE_CORPUS = 2**25  # tokens; beyond, buffers hold BUFFER_TOKENS, so that a batch of thousands has few of one row
+BUFFER_TOKENS = 2**19  # 0.8 GB of 768 bfloat16
+HEADROOM = 0.9  # share of a device's free memory that a plan may take
+# Rows whose pre-activations are held at once on the CPU. Reused memory of this size saved a third of the encoder's time
+# against one fresh tensor of [batch, S * n_latents], which the system must zero first.
+CPU_CHUNK = 256
+# Tokens in a forward pass. On the CPU at 8,192 glibc maps the attention scores (33 MB) anew, 1.8 times slower.
+# On CUDA the hooks' Python, 5 ms a layer, is most of a pass over few tokens of a small model.
+FORWARD_TOKENS = {"cpu": 4096, "cuda": 32_768}
+LARGEST_CACHE_GB = 32.0  # of activations on disk: beyond, the language model runs again in each pass
+HELD_GB = 8.0  # of activations in memory: beyond, residuals are computed anew in each pass
+# Tensors [batch, S, n_latents] alive at once in a step whose code is dense, at its peak.
+DENSE_TENSORS = {"relu": 5.25, "jump_relu": 5.25, "gated": 8.5}
+EXTRA_PARAMETERS = {"gated": 2, "jump_relu": 1}  # parameters [S, n_latents] beside b_enc
+OFFERED = {"topk": 1, "batch_topk": 8}  # candidates of each token, as multiples of k: losses._choose doubles 4 at times
+
+
+def human(n_bytes: float) -> str:
+    """Bytes with a decimal unit and three digits, such as ``1.57 GB``."""
+    size, units = float(n_bytes), ["bytes", "kB", "MB", "GB", "TB", "PB"]
+    while abs(size) >= 999.5 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    digits = 0 if units[0] == "bytes" else max(0, 3 - len(str(int(abs(size) + 0.5))))
+    return f"{size:.{digits}f} {units[0]}"
+
+
+def item_bytes(dtype: str) -> int:
+    """Of one value of ``dtype`` (a name, also as ``torch.float16``). Raises InputError for one that is not in BYTES."""
+    size = BYTES.get(str(dtype).removeprefix("torch."))
+    if size is None:
+        raise InputError(f"dtype={dtype!r} is unknown; allowed: {', '.join(BYTES)}")
+    return size
+
+
+def model_bytes(n_parameters: int, dtype: str = "float32") -> int:
+    """Weights of a language model; its activations in a forward pass come on top and are small beside them."""
+    return n_parameters * item_bytes(dtype)
+
+
+def buffer_bytes(n_activations: int, d_in: int, dtype: str = "float32", n_buffers: int = 1) -> int:
+    """Shuffle buffers of ``n_activations`` each; ``d_in`` is the sum over the hook points; 2 where filled ahead."""
+    return n_buffers * n_activations * d_in * item_bytes(dtype)
+
+
+def buffer_rows(n_rows: int, context: int) -> int:
+    """Rows of a shuffle buffer, unless asked for otherwise: the same for a cache and a stream of the same rows."""
+    return BLOCK_ROWS if n_rows * context <= LARGE_CORPUS else max(BLOCK_ROWS, BUFFER_TOKENS // context)
+
+
+def cache_bytes(n_tokens: int, d_in: int, dtype: str = "float16") -> int:
+    """Activation cache on disk, every position of every row; ``d_in`` is the sum over the hook points."""
+    return n_tokens * d_in * item_bytes(dtype)
+
+
+def rows_bytes(n_tokens: int, n_vocab: int) -> int:
+    """Token rows on disk: two bytes a token where the vocabulary fits, else four."""
+    return n_tokens * (2 if n_vocab <= 2**16 else 4)
+
+
+def dictionary_bytes(n_members: int, d_in: int, n_latents: int, architecture: str = "topk") -> int:
+    """Weights and buffers of a stack (``dictionary.sae.SAE``)."""
+    return 4 * (_n_parameters(n_members, d_in, n_latents, architecture) + n_members + d_in + 1)
+
+
+def optimiser_bytes(n_members: int, d_in: int, n_latents: int, architecture: str = "topk") -> int:
+    """Gradient and Adam's two moments of a stack, and the int64 counter of each latent's last firing."""
+    n = _n_parameters(n_members, d_in, n_latents, architecture)
+    return 4 * len(ADAM) * n + 8 * n_members * n_latents
+
+
+def step_bytes(
+    batch_size: int,
+    n_members: int,
+    d_in: int,
+    n_latents: int,
+    architecture: str = "topk",
+    k: int | None = None,
+    auxk: int | None = None,
+    device: str = "cuda",
+) -> int:
+    """Largest sum of the temporary tensors of one training step of one stack, beside the gradient."""
+    n, weights = n_members * n_latents, 4 * n_members * n_latents * d_in
+    outputs = 4 * 4 * batch_size * n_members * d_in  # reconstruction, error, their gradients
+    if architecture in DENSE_TENSORS:
+        peak = max(4 * DENSE_TENSORS[architecture] * batch_size * n + outputs, 2 * weights)
+    else:
+        rows = min(batch_size, CPU_CHUNK) if str(device).startswith("cpu") else batch_size
+        # Values in float32 and latents in int64, chosen, masked, laid flat and sorted by latent.
+        codes = 4 * 12 * OFFERED[architecture] * (k or 1) * batch_size * n_members
+        peak = max(4 * rows * n + codes + outputs, 1.25 * weights)
+    if auxk:
+        # The dead latents of one member at a time, at most all of it, and their rows of encoder and decoder.
+        peak += 4 * batch_size * n_latents + 3 * weights / n_members
+    return int(peak)
+
+
+def _n_parameters(n_members: int, d_in: int, n_latents: int, architecture: str) -> int:
+    per_latent = 2 * d_in + 1 + EXTRA_PARAMETERS.get(architecture, 0)
+    return n_members * (n_latents * per_latent + d_in)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes of device memory by what they are for; parts of 0 are not spoken of. Plans add up part by part."""
+
+    model: int = 0
+    buffer: int = 0
+    dictionaries: int = 0
+    optimiser: int = 0
+    step: int = 0  # temporary tensors; of one stack at a time, so sums of plans keep the largest
+
+    @property
+    def total(self) -> int:
+        """Of all parts."""
+        return self.model + self.buffer + self.dictionaries + self.optimiser + self.step
+
+    def __add__(self, other: "MemoryPlan") -> "MemoryPlan":
+        return MemoryPlan(
+            self.model + other.model,
+            self.buffer + other.buffer,
+            self.dictionaries + other.dictionaries,
+            self.optimiser + other.optimiser,
+            max(self.step, other.step),
+        )
+
+    def __str__(self) -> str:
+        named = (
+            ("language model", self.model),
+            ("shuffle buffer", self.buffer),
+            ("dictionaries", self.dictionaries),
+            ("optimiser", self.optimiser),
+            ("temporary", self.step),
+        )
+        parts = ", ".join(f"{name} {human(size)}" for name, size in named if size)
+        return f"{human(self.total)}: {parts}" if parts else human(0)
+
+
+def training_plan(
+    n_members: int,
+    d_in: int,
+    n_latents: int,
+    batch_size: int,
+    architecture: str = "topk",
+    k: int | None = None,
+    auxk: int | None = None,
+    device: str = "cuda",
+) -> MemoryPlan:
+    """What one stack and its training need; add plans of several stacks, of the model and of the buffer."""
+    stack = n_members, d_in, n_latents, architecture
+    return MemoryPlan(
+        dictionaries=dictionary_bytes(*stack),
+        optimiser=optimiser_bytes(*stack),
+        step=step_bytes(batch_size, *stack, k, auxk, device),
+    )
+
+
+def check_fits(plan: MemoryPlan, free: int, device: str, present: int = 0) -> None:
+    """Raise InputError where ``plan`` needs more than HEADROOM of the ``free`` bytes of ``device``.
+
+    ``present`` of the plan's bytes are on the device already, and so no part of what is free.
+    """
+    if plan.total - present > HEADROOM * free:
+        there = f", beside {human(present)} of this that is there already" if present else ""
+        raise InputError(
+            f"this needs {plan}; {device} has {human(free)} free{there}: "
+            "take fewer latents, fewer members at once, a smaller batch or a smaller buffer"
+        )

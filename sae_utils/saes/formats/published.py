@@ -1,0 +1,139 @@
+"""SAEs that somebody trained before, in the place of those that a notebook would train itself.
+
+They are read in any known format (``formats.reading``) and checked against each other and against the hook point
+before a language model is loaded. What their files do not say is not guessed: seeds are their places in the list.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sae_utils.errors import InputError
+from sae_utils.saes.formats.hook_points import check_fits
+from sae_utils.saes.formats.read import Format, local, read_sae, recognise
+from sae_utils.saes.formats.saelens import is_centred
+from sae_utils.saes.formats.stacks import stack_saes
+from sae_utils.saes.sae import SAE
+
+UNIT = 0.02  # how far the norm of a decoder row may be from 1, as it is in files of bfloat16
+
+
+@dataclass(frozen=True)
+class Published:
+    """Dictionaries of one architecture on one hook point, a stack of one each, for raw activations; or none."""
+
+    saes: tuple[SAE, ...] = ()
+    lines: tuple[str, ...] = ()  # what was read, a line for each of the names
+    centred: bool = False  # trained on activations less their mean over dimensions (``formats.centring``)
+
+    def __bool__(self) -> bool:
+        return bool(self.saes)
+
+    @property
+    def architecture(self) -> str:
+        """Of all of them; there is at least one."""
+        return self.saes[0].config.architecture
+
+    def activations(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_in"]:
+        """Raw activations as the dictionaries were trained on them: what their reconstructions are compared with."""
+        return x - x.mean(-1, keepdim=True) if self.centred else x
+
+    def check_fits(self, hook_point: str, d_in: int) -> None:
+        """InputError unless the hook point has as many dimensions as the dictionaries."""
+        for sae in self.saes:
+            check_fits(sae, {hook_point: d_in})
+
+
+def read_published(names: Sequence[str], site: str, layer: int, device: str = "cpu") -> Published:
+    """What ``read_sae`` finds under each of ``names``; no names give none. Stacks come as their members, in order.
+
+    Where a file names no hook point it is ``site`` of ``layer``. Latents come in raw units. Raises InputError, in one
+    line, as ``read_sae`` does, for another hook point than this one, and for dictionaries that differ in d_in, in
+    architecture, or in whether they were trained on centred activations. Models are not compared: libraries call one
+    model by several names.
+    """
+    hook_point, saes, lines, centred = f"blocks.{layer}.hook_{site}", [], [], []
+    for name in names:
+        path = local(os.path.expanduser(name))
+        format = recognise(path)
+        found = read_sae(path, format)
+        lines.append(f"{name}: {_described(found, format)}")
+        if found.hook_point not in ("", hook_point):
+            raise InputError(f"saes: {name} was trained at {found.hook_point}; layer and site say {hook_point}")
+        centred.append(format == "saelens" and is_centred(path if path.is_dir() else path.parent))
+        saes += [found.member(i).fold_normalisation() for i in range(found.n_members)]
+    for what, values in (
+        ("d_in", [sae.config.d_in for sae in saes]),
+        ("architecture", [sae.config.architecture for sae in saes]),
+        ("answer to whether they were trained on centred activations", centred),
+    ):
+        _check_one(what, values)
+    for i, sae in enumerate(saes):
+        sae.hook_point, sae.seeds = hook_point, (i,)
+        sae.to(device)
+    return Published(tuple(saes), tuple(lines), any(centred))
+
+
+def as_stack(published: Published) -> SAE:
+    """All dictionaries as one stack. Raises InputError for fewer than two, and for several widths or k."""
+    saes = published.saes
+    if len(saes) < 2:
+        raise InputError(f"saes hold {len(saes)} dictionary; to compare dictionaries takes two or more of one width")
+    for what in ("n_latents", "k"):
+        _check_one(what, [getattr(sae.config, what) for sae in saes])
+    for sae in saes:  # in what else settings differ, only training asks
+        sae.config = saes[0].config
+    return stack_saes(saes)
+
+
+def as_family(published: Published) -> list[SAE]:
+    """The dictionaries from narrow to wide. Raises InputError for fewer than two, and where widths do not rise."""
+    widths = [sae.config.n_latents for sae in published.saes]
+    if len(widths) < 2 or widths != sorted(set(widths)):
+        raise InputError(f"saes must be two or more, from narrow to wide, each of its own width; found widths {widths}")
+    return list(published.saes)
+
+
+@torch.no_grad()
+def with_unit_rows(sae: SAE) -> SAE:
+    """The same function of x with decoder rows of norm 1, whose norms latents, biases and thresholds take up.
+
+    Raises InputError for TopK and BatchTopK with rows of other norms: they would choose other latents.
+    """
+    norms = sae.W_dec.norm(dim=-1)
+    if (norms - 1).abs().max() <= UNIT:
+        return sae
+    if sae.config.architecture in ("topk", "batch_topk"):
+        raise InputError(
+            f"decoder rows of {sae.config.architecture} dictionaries must have norm 1 here; "
+            f"found {float(norms.min()):.3g} to {float(norms.max()):.3g}"
+        )
+    norms = torch.where(norms > 0, norms, 1.0)
+    out = SAE(replace(sae.config, unit_norm_decoder=True), sae.seeds, sae.hook_point, sae.normalisation).to(sae.W_dec)
+    out.load_state_dict(sae.state_dict())
+    out.encoder.mul_(norms[..., None])
+    out.W_dec.div_(norms[..., None])
+    out.b_enc.mul_(norms)
+    if sae.config.architecture == "gated":
+        out.b_mag.mul_(norms)
+    if sae.config.architecture == "jump_relu":
+        out.log_threshold.add_(norms.log())
+    return out
+
+
+def _described(sae: SAE, format: Format) -> str:
+    """``gemma_scope, 16,384 latents, jump_relu, hook point not recorded``."""
+    several = f"{sae.n_members} of " if sae.n_members > 1 else ""
+    k = f" (k {sae.config.k})" if sae.config.k is not None else ""
+    where = sae.hook_point or "hook point not recorded"
+    return f"{format}, {several}{sae.config.n_latents:,} latents, {sae.config.architecture}{k}, {where}"
+
+
+def _check_one(what: str, values: Sequence) -> None:
+    found = list(dict.fromkeys(values))
+    if len(found) > 1:
+        raise InputError(f"saes must have one {what}; found {', '.join(map(str, found))}")

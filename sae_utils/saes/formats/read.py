@@ -1,0 +1,76 @@
+"""One door for all formats: ``read_sae`` recognises what lies in a folder, or says what it found there."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from sae_utils.errors import InputError
+from sae_utils.saes.formats import saelens, sparsify
+from sae_utils.saes.formats.dictionary_learning import read_dictionary_learning
+from sae_utils.saes.formats.gemma_scope import read_gemma_scope
+from sae_utils.saes.formats.on_hub import download_sae
+from sae_utils.saes.sae import SAE
+from sae_utils.saes.training.checkpoints import load_sae
+
+Format = Literal["saelens", "sparsify", "dictionary_learning", "gemma_scope", "sae_utils"]
+READERS = {
+    "saelens": saelens.read_saelens,
+    "sparsify": sparsify.read_sparsify,
+    "dictionary_learning": read_dictionary_learning,
+    "gemma_scope": read_gemma_scope,
+    "sae_utils": load_sae,
+}
+FILES = {saelens.WEIGHTS: "saelens", sparsify.WEIGHTS: "sparsify", "ae.pt": "dictionary_learning"}
+FILES |= {"params.npz": "gemma_scope"}
+SUFFIXES = {".npz": "gemma_scope", ".pt": "dictionary_learning", ".safetensors": "sae_utils"}
+KNOWN = (
+    "saelens (cfg.json, sae_weights.safetensors), sparsify (cfg.json, sae.safetensors, or seed{N}/ with both), "
+    "dictionary_learning (ae.pt), gemma_scope (params.npz), sae_utils (a file .safetensors)"
+)
+
+
+def read_sae(path: str | Path, format: Format | None = None, hook_point: str | None = None) -> SAE:
+    """The SAE at a path in any known format, on the CPU, in float32, for raw activations.
+
+    ``path`` is a folder or a file of weights, here or, as ``owner/repository/folder``, on the Hugging Face hub.
+    ``format`` is recognised by the files' names where it is None.
+    ``hook_point`` replaces the one that the files name, or gives one where they name none. The result is a stack of
+    one; folders ``seed{N}`` of sparsify come as one stack. Raises InputError, in one line and before any weights are
+    loaded where that is possible, for what is missing, foreign, corrupt, or not representable by ``SAE``.
+    """
+    if format is not None and format not in READERS:
+        raise InputError(f"format={format!r} is unknown; allowed: {', '.join(get_args(Format))}")
+    path = local(path)
+    format = format or recognise(path)
+    folder = path.parent if path.is_file() and format in ("saelens", "sparsify") else path
+    sae = READERS[format](folder)
+    if hook_point is not None:
+        sae.hook_point = hook_point
+    return sae
+
+
+def local(path: str | Path) -> Path:
+    """The path itself where it exists, else the folder that the hub has by that name. Raises InputError for neither."""
+    if Path(path).exists():
+        return Path(path).absolute()
+    if Path(path).is_absolute() or str(path).startswith((".", "~")) or len(Path(path).parts) < 2:
+        raise InputError(f"no SAE at {path}: there is no such file or folder")
+    return download_sae(Path(path).as_posix())
+
+
+def recognise(path: Path) -> Format:
+    """The format of what lies at a path on this machine, by names alone. Raises InputError, saying what was found."""
+    if path.is_file():
+        found = FILES.get(path.name) or SUFFIXES.get(path.suffix)
+        if found:
+            return found
+        raise InputError(f"{path} is not a file of weights of a known format; known: {KNOWN}")
+    names = sorted(child.name for child in path.iterdir())
+    formats = [format for name, format in FILES.items() if name in names]
+    if not formats and sparsify.seed_folders(path):
+        return "sparsify"
+    if len(formats) == 1:
+        return formats[0]
+    if formats:
+        raise InputError(f"{path} holds several formats ({', '.join(formats)}): say format= which one is meant")
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "nothing"
+    raise InputError(f"no SAE of a known format in {path}: found {shown}; known: {KNOWN}")

@@ -1,0 +1,193 @@
+"""SAELens: ``cfg.json`` and ``sae_weights.safetensors``, of version 6 and, with flat settings, of those before it."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from sae_utils.errors import InputError
+from sae_utils.saes.formats.centring import centred
+from sae_utils.saes.formats.files import check_size, load_tensors, read_json, whole
+from sae_utils.saes.formats.plain import Plain
+from sae_utils.saes.sae import SAE
+
+WEIGHTS = "sae_weights.safetensors"
+VERSION = "6.54.12"  # of SAELens, whose settings we write; without one it takes them for those before version 6
+OURS = {
+    "standard": "relu",
+    "gated": "gated",
+    "topk": "topk",
+    "jumprelu": "jump_relu",
+    "batchtopk": "batch_topk",  # only before it was saved for inference: then it is a jumprelu
+}
+CENTRED = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}
+# What the list of SAEs that SAELens ships says of repositories on the hub, and their own cfg.json does not.
+LISTED = {
+    "jbloom/GPT2-Small-SAEs-Reformatted": CENTRED,
+    "jbloom/GPT2-Small-Feature-Splitting-Experiment-Layer-8": CENTRED,
+    "tommmcgrath/gpt2-small-mlp-out-saes": CENTRED,
+    "JoshEngels/Mistral-7B-Residual-Stream-SAEs": {"normalize_activations": "constant_norm_rescale"},
+}
+MATRICES = {"W_enc": "df", "W_dec": "fd", "b_dec": "d"}
+BIASES = {
+    "relu": {"b_enc": "f"},
+    "gated": {"b_gate": "f", "b_mag": "f", "r_mag": "f"},
+    "topk": {"b_enc": "f"},
+    "jump_relu": {"b_enc": "f", "threshold": "f"},
+    "batch_topk": {"b_enc": "f", "topk_threshold": ""},
+}
+
+
+def read_saelens(folder: Path) -> SAE:
+    """The SAE in a folder of SAELens, a stack of one on raw activations.
+
+    Handled: an encoder that does not subtract b_dec (``apply_b_dec_to_input``), top k chosen by value times
+    decoder norm, BatchTopK saved as JumpReLU, centred residual streams (``center_writing_weights``), any dtype.
+    Some SAEs on the hub were trained on centred streams and their files do not say so: they are known by the name of
+    their repository, in the hub's cache or as a folder; a copy elsewhere needs the entry in its cfg.json.
+    Raises InputError for other architectures and for inputs that are normalised token by token.
+    """
+    path = folder / "cfg.json"
+    cfg, about = _read_settings(folder)
+    architecture = _architecture(cfg, path)
+    scale = _scale(cfg, about, folder)
+    optional = {"scaling_factor": "f", "finetuning_scaling_factor": "f"}
+    tensors = load_tensors(folder / WEIGHTS, {**MATRICES, **BIASES[architecture]}, optional)
+    for name in optional:
+        if name in tensors and not torch.equal(tensors[name], torch.ones_like(tensors[name])):
+            raise InputError(f"{folder / WEIGHTS} has a fine-tuned {name}, which this project cannot represent")
+    n_latents, d_in = tensors["W_dec"].shape
+    check_size(cfg.get("d_in"), d_in, "d_in", path)
+    check_size(cfg.get("d_sae"), n_latents, "d_sae", path)
+    plain = _plain(architecture, tensors, cfg, about, path)
+    if not cfg.get("apply_b_dec_to_input", True):
+        plain = plain.reading_x()
+    if cfg.get("rescale_acts_by_decoder_norm", False):
+        plain = plain.by_value_times_norm()
+    hook_point = about.get("hook_name") or about.get("hook_point") or ""
+    seed = about.get("seed")
+    sae = plain.as_sae(seed if isinstance(seed, int) else 0, hook_point, scale)
+    return centred(sae) if is_centred(folder) else sae
+
+
+def is_centred(folder: Path) -> bool:
+    """Whether the SAE in a folder of SAELens was trained on centred residual streams (``center_writing_weights``)."""
+    about = _read_settings(folder)[1]
+    return bool((about.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"))
+
+
+def _read_settings(folder: Path) -> tuple[dict, dict]:
+    """``cfg.json`` with what ``LISTED`` says of its repository, and the same with its metadata beside them."""
+    cfg = read_json(folder / "cfg.json")
+    names = folder.absolute().parts  # not resolved: a file of the hub's cache is a link to a nameless one
+    for repository, settings in LISTED.items():
+        if {repository.rpartition("/")[2], f"models--{repository.replace('/', '--')}"} & set(names):
+            cfg |= settings
+    return cfg, {**cfg, **(cfg.get("metadata") or {})}
+
+
+def _architecture(cfg: dict, path: Path) -> str:
+    name = cfg.get("architecture", "standard")
+    activation = cfg.get("activation_fn_str", cfg.get("activation_fn", "relu"))
+    if activation == "topk":  # before version 6 an activation, not an architecture
+        name = "topk"
+    elif activation not in ("relu", None):
+        raise InputError(f"activation {activation!r} in {path} is not supported; allowed: relu, topk")
+    if name not in OURS:
+        raise InputError(f"architecture {name!r} in {path} is not supported; allowed: {', '.join(OURS)}")
+    return OURS[name]
+
+
+def _scale(cfg: dict, about: dict, folder: Path) -> float:
+    """What x is multiplied by before the encoder; InputError for inputs that no constant scale gives."""
+    for name in ("reshape_activations", "normalize_activations"):
+        value = cfg.get(name)
+        if value in (None, False, "none"):
+            continue
+        if name == "normalize_activations" and value in (True, "expected_average_only_in"):
+            scaler = folder / "activation_scaler.json"
+            factor = read_json(scaler).get("scaling_factor") if scaler.is_file() else None
+            if isinstance(factor, int | float):
+                return float(factor)
+            raise InputError(f"{name}={value!r} in {folder / 'cfg.json'} needs a scaling_factor in {scaler}")
+        raise InputError(f"{name}={value!r} in {folder / 'cfg.json'} is not supported; allowed: none")
+    head = about.get("hook_head_index", about.get("hook_point_head_index"))
+    if head is not None:
+        raise InputError(f"hook_head_index={head} in {folder / 'cfg.json'}: SAEs on one head are not supported")
+    return 1.0
+
+
+def _plain(architecture: str, tensors: dict, cfg: dict, about: dict, path: Path) -> Plain:
+    weights = {name: tensors[name] for name in MATRICES}
+    if architecture == "gated":
+        return Plain("gated", **weights, b_enc=tensors["b_gate"], b_mag=tensors["b_mag"], r_mag=tensors["r_mag"])
+    weights["b_enc"] = tensors["b_enc"]
+    if architecture == "topk":
+        k = cfg.get("k", (cfg.get("activation_fn_kwargs") or {}).get("k"))
+        return Plain("topk", **weights, k=whole(k, "k", path))
+    if architecture == "batch_topk":
+        threshold = tensors["topk_threshold"].expand(len(weights["b_enc"]))
+        return Plain("batch_topk", **weights, k=whole(cfg.get("k"), "k", path), threshold=threshold)
+    if architecture == "jump_relu":
+        threshold = tensors["threshold"]
+        k = (about.get("training_architecture_details") or {}).get("k")
+        constant = bool((threshold == threshold[0]).all())
+        # Theirs may be a fraction, which ours cannot: it stays the JumpReLU as which it was saved.
+        fraction = isinstance(k, float) and not k.is_integer()
+        if about.get("training_architecture") == "batchtopk" and k is not None and constant and not fraction:
+            return Plain("batch_topk", **weights, k=whole(k, "k", path), threshold=threshold)
+        return Plain("jump_relu", **weights, threshold=threshold)
+    return Plain("relu", **weights)
+
+
+def write_saelens(sae: SAE, folder: Path, model_name: str | None = None) -> None:
+    """Write a stack of one as an SAE that SAELens 6 loads, on raw activations, in float32.
+
+    BatchTopK becomes JumpReLU with one threshold, as SAELens itself saves it. Raises InputError for stacks and
+    ensembles: SAELens has one dictionary per folder.
+    """
+    if not isinstance(sae, SAE) or sae.n_members != 1:
+        raise InputError(f"SAELens holds one SAE per folder, not {_called(sae)}; take one with .member(index)")
+    folder, plain = Path(folder), sae.fold_normalisation().cpu()
+    theirs = {"relu": "standard", "jump_relu": "jumprelu", "batch_topk": "jumprelu"}
+    name = theirs.get(sae.config.architecture, sae.config.architecture)
+    tensors = {"W_enc": plain.W_enc[0], "W_dec": plain.W_dec[0], "b_dec": plain.b_dec[0], "b_enc": plain.b_enc[0]}
+    if name == "gated":
+        tensors |= {"b_gate": tensors.pop("b_enc"), "b_mag": plain.b_mag[0], "r_mag": plain.r_mag[0]}
+    if name == "jumprelu":
+        jump = sae.config.architecture == "jump_relu"
+        tensors["threshold"] = plain.log_threshold[0].exp() if jump else plain.threshold.expand(sae.config.n_latents)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Cloned: tensors that share memory, as W_enc shares the encoder's, are not saved by safetensors.
+    save_file({key: t.detach().clone().contiguous() for key, t in tensors.items()}, folder / WEIGHTS)
+    (folder / "cfg.json").write_text(json.dumps(_settings(sae, name, model_name), indent=1), encoding="utf-8")
+
+
+def _settings(sae: SAE, architecture: str, model_name: str | None) -> dict:
+    batch = sae.config.architecture == "batch_topk"
+    metadata = {
+        "sae_lens_version": VERSION,
+        "model_name": model_name,
+        "hook_name": sae.hook_point or None,
+        "hook_head_index": None,
+        "seed": sae.seeds[0],
+        "training_architecture": "batchtopk" if batch else architecture,
+        "training_architecture_details": {"k": sae.config.k} if batch else {},
+    }
+    return {
+        "architecture": architecture,
+        "d_in": sae.config.d_in,
+        "d_sae": sae.config.n_latents,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        **({"k": sae.config.k, "rescale_acts_by_decoder_norm": False} if architecture == "topk" else {}),
+        "metadata": metadata,
+    }
+
+
+def _called(sae) -> str:
+    return f"a stack of {sae.n_members}" if isinstance(sae, SAE) else f"an {type(sae).__name__}"

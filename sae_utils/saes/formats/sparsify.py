@@ -1,0 +1,91 @@
+"""sparsify (EleutherAI): ``cfg.json`` and ``sae.safetensors`` in a folder named for its module, or one per seed."""
+
+import json
+import re
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from sae_utils.errors import InputError
+from sae_utils.saes.formats.files import check_size, load_tensors, read_json, whole
+from sae_utils.saes.formats.hook_points import hook_point_of
+from sae_utils.saes.formats.plain import Plain
+from sae_utils.saes.formats.stacks import stack_saes
+from sae_utils.saes.sae import SAE
+
+WEIGHTS = "sae.safetensors"
+AXES = {"encoder.weight": "fd", "encoder.bias": "f", "W_dec": "fd", "b_dec": "d"}
+SEED = re.compile(r"seed(\d+)")
+
+
+def seed_folders(folder: Path) -> list[Path]:
+    """The folders ``seed{N}`` in ``folder`` that hold weights, by N."""
+    found = [path.parent for path in folder.glob(f"seed*/{WEIGHTS}") if SEED.fullmatch(path.parent.name)]
+    return sorted(found, key=lambda path: int(path.name[4:]))
+
+
+def read_sparsify(folder: Path) -> SAE:
+    """The SAE in a folder of sparsify, or the stack of those in its folders ``seed{N}``, on raw activations.
+
+    The file's dtype is its own; weights come in float32. Raises InputError for transcoders, skip connections, signed
+    latents and GroupMax, which ``SAE`` does not have.
+    """
+    if seeds := seed_folders(folder):
+        return stack_saes([_read_one(path, folder.name) for path in seeds])
+    return _read_one(folder, folder.parent.name if SEED.fullmatch(folder.name) else folder.name)
+
+
+def _read_one(folder: Path, module: str) -> SAE:
+    path = folder / "cfg.json"
+    cfg = read_json(path)
+    if cfg.get("activation", "topk") != "topk":
+        raise InputError(f"activation={cfg['activation']!r} in {path} is not supported; allowed: 'topk'")
+    for name in ("transcode", "skip_connection", "signed"):
+        if cfg.get(name):
+            raise InputError(f"{name}=true in {path} is not supported: it must be false")
+    k = whole(cfg.get("k"), "k", path)
+    tensors = load_tensors(folder / WEIGHTS, AXES)
+    n_latents, d_in = tensors["W_dec"].shape
+    check_size(cfg.get("d_in"), d_in, "d_in", path)
+    check_size(cfg.get("num_latents") or None, n_latents, "num_latents", path)
+    W_enc, b_enc = tensors["encoder.weight"].T, tensors["encoder.bias"]
+    plain = Plain("topk", W_enc, tensors["W_dec"], b_enc, tensors["b_dec"], k)
+    named = SEED.fullmatch(folder.name)
+    seed = int(named[1]) if named else cfg.get("seed", 0)
+    return plain.as_sae(seed, cfg.get("hook_point") or hook_point_of(module))
+
+
+def write_sparsify(sae: SAE, folder: Path) -> None:
+    """Write a topk SAE to ``folder``, or each member of a stack to ``folder/seed{N}``, as sparsify 1.3 loads it.
+
+    ``folder`` should have the name of the module (``layers.5.mlp``), which is where sparsify keeps it. Raises
+    InputError for other architectures and for ensembles.
+    """
+    if not isinstance(sae, SAE) or sae.config.architecture != "topk":
+        what = sae.config.architecture if isinstance(sae, SAE) else type(sae).__name__
+        raise InputError(f"sparsify holds topk SAEs, not {what!r}")
+    if len(set(sae.seeds)) < sae.n_members:
+        raise InputError(f"seeds={list(sae.seeds)} must differ: sparsify keeps one folder per seed")
+    folded = sae.fold_normalisation().cpu()
+    for i, seed in enumerate(sae.seeds):
+        _write_one(folded.member(i), Path(folder) if sae.n_members == 1 else Path(folder) / f"seed{seed}")
+
+
+def _write_one(sae: SAE, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {"encoder.weight": sae.encoder, "encoder.bias": sae.b_enc, "W_dec": sae.W_dec, "b_dec": sae.b_dec}
+    save_file({name: t[0].detach().clone().contiguous() for name, t in tensors.items()}, folder / WEIGHTS)
+    cfg = {
+        "activation": "topk",
+        "expansion_factor": max(1, sae.config.n_latents // sae.config.d_in),
+        "normalize_decoder": sae.config.unit_norm_decoder,
+        "num_latents": sae.config.n_latents,
+        "k": sae.config.k,
+        "multi_topk": False,
+        "skip_connection": False,
+        "transcode": False,
+        "d_in": sae.config.d_in,
+        "hook_point": sae.hook_point,  # these two are ours: sparsify drops what it does not know
+        "seed": sae.seeds[0],
+    }
+    (folder / "cfg.json").write_text(json.dumps(cfg, indent=1), encoding="utf-8")

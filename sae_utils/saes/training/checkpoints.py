@@ -1,0 +1,97 @@
+"""Checkpoints: one safetensors file each, whose header says in JSON what it is and what its bytes hash to.
+
+One file, renamed into place when whole: there is no pair of files to tear. Pickles are never opened.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sae_utils.errors import InputError
+from sae_utils.files import read_safetensors
+from sae_utils.saes.sae import SAE, SAEConfig
+
+FORMAT = "sae_utils/1"
+PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")  # how they and torch's archives begin
+
+
+def _digest(tensors: Mapping[str, Tensor], about: str) -> str:
+    sha = hashlib.sha256(about.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()
+
+
+def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], about: Mapping) -> None:
+    """Write ``tensors`` and the JSON-able ``about`` as one file that is whole or not there.
+
+    Raises InputError before writing where the disk has no room for it.
+    """
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if free < 1.1 * size:
+        raise InputError(
+            f"no room for checkpoint {path}: it needs {size / 2**20:.1f} MiB, {free / 2**20:.1f} MiB are free"
+        )
+    text = json.dumps(about)
+    header = {"format": FORMAT, "kind": kind, "sha256": _digest(tensors, text), "about": text}
+    part = path.with_name(f".{path.name}.part")
+    save_file(tensors, part, metadata=header)
+    with open(part, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
+    """The tensors and the ``about`` of a file that ``write_tensors`` wrote.
+
+    Raises InputError, in one line, for a missing, truncated, altered or foreign file and for a pickle.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}")
+    try:
+        tensors, header = read_safetensors(path)
+    except (SafetensorError, OSError) as error:
+        # Asked only now: a safetensors file whose header is 640 bytes long begins like a pickle, but for its zeros.
+        with open(path, "rb") as file:
+            head = file.read(3)
+        if head[:2] in PICKLES and head[2:] not in (b"", b"\0"):
+            raise InputError(
+                f"checkpoint {path} is a pickle or a torch archive, which can run code: only safetensors is read"
+            ) from None
+        raise InputError(f"checkpoint {path} is truncated or not a safetensors file: {error}") from None
+    if header.get("format") != FORMAT or header.get("kind") != kind:
+        found = f"{header.get('format', 'no format')}, {header.get('kind', 'no kind')}"
+        raise InputError(f"checkpoint {path} is foreign: its header says {found}; expected {FORMAT}, {kind}")
+    about = header.get("about", "")
+    if _digest(tensors, about) != header.get("sha256"):
+        raise InputError(f"checkpoint {path} is corrupt: what it holds does not match its sha256")
+    return tensors, json.loads(about)
+
+
+def save_sae(sae: SAE, path: Path) -> None:
+    """Write a stack with its config, seeds, hook point and normalisation."""
+    about = {"config": asdict(sae.config), "seeds": sae.seeds, "hook_point": sae.hook_point}
+    write_tensors(Path(path), "sae", sae.state_dict(), about)
+
+
+def load_sae(path: Path, device: str = "cpu") -> SAE:
+    """The stack that ``save_sae`` wrote. Raises InputError as ``read_tensors`` does."""
+    tensors, about = read_tensors(Path(path), "sae")
+    sae = SAE(SAEConfig(**about["config"]), about["seeds"], about["hook_point"])
+    sae.load_state_dict(tensors)
+    return sae.to(device)

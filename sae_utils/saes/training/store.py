@@ -1,0 +1,120 @@
+"""Dictionaries that were trained before are read, not trained again: a store on disk, addressed by what they are.
+
+Notebooks share dictionaries (the members of a bag are the seeds of another notebook), and training is most of their
+time. A stack's name is a hash of all that its weights depend on: its settings and seeds, the training's, the
+activations, and the code that trains.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from sae_utils.data.activations.source import ActivationSource
+from sae_utils.paths import PACKAGE
+from sae_utils.saes.sae import SAE
+from sae_utils.saes.training.checkpoints import load_sae, save_sae
+from sae_utils.saes.training.memory_check import check_memory
+from sae_utils.saes.training.training import Snapshots, TrainingConfig, frozen, train
+
+# The code that weights depend on, given the activations.
+CODE = (
+    *(f"data/activations/{name}.py" for name in ("source", "order", "shuffle_buffer")),
+    *(f"saes/{name}.py" for name in ("kernels", "losses", "sae")),
+    *(f"saes/training/{name}.py" for name in ("optimisation", "training")),
+)
+
+
+def train_or_load(
+    stacks: Sequence[SAE], source: ActivationSource, config: TrainingConfig, folder: Path, progress: bool = True
+) -> list[SAE]:
+    """The trained form of each of the new ``stacks``; those that ``folder`` does not hold are trained, in one pass.
+
+    The stacks that are trained are those passed in; each is on the device it was on. A killed call goes on where it
+    was. Raises InputError as ``train`` does, for what memory does not hold, and for a damaged file in ``folder``.
+    """
+    histories = train_or_load_history(stacks, source, config, folder, [()] * len(stacks), progress)
+    return [history[config.n_tokens] for history in histories]
+
+
+def train_or_load_history(
+    stacks: Sequence[SAE],
+    source: ActivationSource,
+    config: TrainingConfig,
+    folder: Path,
+    tokens: Sequence[Sequence[int]],
+    progress: bool = True,
+) -> list[dict[int, SAE]]:
+    """As ``train_or_load``, but each stack as it was after each of its ``tokens`` too, by tokens, the end last.
+
+    A stack that lacks any of these in ``folder`` is trained again from the start. The snapshots are those of the one
+    run, whose learning rate falls towards its end only (see ``Snapshots``).
+    """
+    names = [f"dictionaries-{stack_key(sae, source, config)}" for sae in stacks]
+    paths = [
+        {n: folder / f"{name}-{n}.safetensors" for n in sorted(set(wanted))}
+        | {config.n_tokens: folder / f"{name}.safetensors"}
+        for name, wanted in zip(names, tokens, strict=True)
+    ]
+    missing = [i for i, files in enumerate(paths) if not all(file.exists() for file in files.values())]
+    if missing:
+        _train_missing([stacks[i] for i in missing], [paths[i] for i in missing], source, config, folder, progress)
+    return [
+        {
+            n: sae if i in missing and n == config.n_tokens else load_sae(file, sae.W_dec.device)
+            for n, file in files.items()
+        }
+        for i, (files, sae) in enumerate(zip(paths, stacks, strict=True))
+    ]
+
+
+def _train_missing(stacks, paths, source, config: TrainingConfig, folder: Path, progress: bool) -> None:
+    """Train ``stacks`` in one pass and write each to its files, ``paths`` by tokens."""
+
+    def keep(i: int, tokens: int, sae: SAE) -> None:
+        if tokens in paths[i]:
+            save_sae(sae, paths[i][tokens])
+
+    between = sorted({n for files in paths for n in files} - {config.n_tokens})
+    files = " ".join(file.name for by_tokens in paths for file in by_tokens.values())
+    checkpoint = folder / f"training-{hashlib.sha256(files.encode()).hexdigest()[:16]}.safetensors"
+    check_memory(stacks, source, config)
+    train(stacks, source, config, checkpoint, progress, Snapshots(tuple(between), keep))
+    for i, sae in enumerate(stacks):
+        keep(i, config.n_tokens, sae)
+    checkpoint.unlink(missing_ok=True)
+
+
+def stack_key(sae: SAE, source: ActivationSource, config: TrainingConfig) -> str:
+    """A hash of what the trained weights of the new stack ``sae`` depend on.
+
+    Its settings, seeds, hook point, first weights and which of them are frozen, the training's settings, the
+    activations and the code.
+    """
+    about = {
+        "config": asdict(sae.config),
+        "hook_point": sae.hook_point,
+        "seeds": sae.seeds,
+        "frozen": frozen(sae),
+        "device": sae.W_dec.device.type,
+        "training": asdict(config),
+        "source": source.content,
+        "code": code_digest(),
+    }
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, tensor in sorted(sae.state_dict().items()):
+        key.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return key.hexdigest()[:32]
+
+
+@cache
+def code_digest() -> str:
+    """sha256 over the files of ``CODE``, as they are when first asked for."""
+    total = hashlib.sha256()
+    for name in CODE:
+        total.update(name.encode() + (PACKAGE / name).read_bytes())
+    return total.hexdigest()

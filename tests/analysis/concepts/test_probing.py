@@ -1,0 +1,187 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny_language_model import TableModel
+from sklearn.linear_model import LogisticRegression
+
+from sae_utils.analysis.concepts.probing import (
+    accuracies,
+    bags,
+    best_features,
+    bootstrap_over_groups,
+    full_probe,
+    mean_difference,
+    pool,
+    probe_members,
+    probe_random_latents,
+    probe_subsets,
+    sparse_probe,
+)
+from sae_utils.analysis.statistics import Interval
+from sae_utils.data.labelled.windows import Task
+from sae_utils.errors import InputError
+from sae_utils.saes.sae import SAE, SAEConfig, SparseCode
+
+HOOK = "blocks.0.hook_mlp_out"
+
+
+def rows_of_tokens(n=7, context=12, seed=0):
+    """Token ids of which some rows end early: filled up with 0, the table model's end of text."""
+    tokens = np.random.default_rng(seed).integers(1, 300, (n, context)).astype(np.int32)
+    tokens[1, 5:] = tokens[3, 2:] = 0
+    return tokens
+
+
+def planted_task(n=400, n_features=40, seed=0):
+    """Pooled codes [n, 2, features] in which latent 7 of member 0 and latent 3 of member 1 fire for the concept."""
+    rng = np.random.default_rng(seed)
+    labels = rng.random(n) < 0.5
+    codes = rng.random((n, 2, n_features)) * (rng.random((n, 2, n_features)) < 0.3)
+    codes[:, 0, 7] = labels + 0.1 * rng.random(n)
+    codes[:, 1, 3] = ~labels + 0.1 * rng.random(n)
+    codes[:, :, 20:30] = 0  # dead
+    half = n // 2
+    return codes.astype(np.float32), Task("planted", np.arange(half), labels[:half], np.arange(half, n), labels[half:])
+
+
+@pytest.mark.parametrize("architecture", ["topk", "relu"])
+def test_pooled_codes_are_means_over_kept_positions(architecture):
+    settings = {"k": 3} if architecture == "topk" else {"sparsity": 0.1}
+    sae = SAE.create(SAEConfig(16, 24, architecture, **settings), [0, 1], HOOK)
+    tokens, model = rows_of_tokens(), TableModel()
+    found = pool(model, tokens, HOOK, {"sae": sae}, progress=False)
+    x = model.activations(torch.from_numpy(tokens.astype(np.int64)), [HOOK])[HOOK]
+    for i, row in enumerate(tokens):
+        kept = [p for p in range(1, len(row)) if row[p] != 0]
+        dense = sae.encode(x[i, kept]).dense(24)
+        assert found.activations[i] == pytest.approx(x[i, kept].mean(0).numpy(), abs=1e-6)
+        assert found.codes["sae"][i] == pytest.approx(dense.mean(0).numpy(), abs=1e-6)
+
+
+def test_anything_that_encodes_can_be_pooled_and_parts_do_not_matter(monkeypatch):
+    """A dictionary with the codes of two others side by side, as an ensemble has."""
+    sae = SAE.create(SAEConfig(16, 24, "topk", 3), [0, 1], HOOK)
+
+    def encode(x):
+        code = sae.encode(x)
+        shifted = code.indices + torch.tensor([0, 24])[:, None]
+        return SparseCode(code.values.flatten(1)[:, None] / 2, shifted.flatten(1)[:, None])
+
+    both = SimpleNamespace(encode=encode, config=SimpleNamespace(n_latents=48, d_in=16))
+    tokens = rows_of_tokens(40)
+    whole = pool(TableModel(), tokens, HOOK, {"both": both, "sae": sae}, progress=False).codes
+    assert whole["both"] == pytest.approx(bags(whole["sae"], 2), abs=1e-6)
+    monkeypatch.setattr("sae_utils.analysis.concepts.probing.TOKENS", 17)
+    parts = pool(TableModel(), tokens, HOOK, {"both": both}, progress=False).codes
+    assert parts["both"] == pytest.approx(whole["both"], abs=1e-5)
+
+
+def test_a_window_without_anything_to_pool_is_refused():
+    tokens = rows_of_tokens()
+    tokens[2, 1:] = 0
+    with pytest.raises(InputError, match="1 windows have no token"):
+        pool(TableModel(), tokens, HOOK, {}, progress=False)
+
+
+def test_bags_lie_side_by_side_and_leave_the_rest_out():
+    codes = np.arange(2 * 5 * 3, dtype=float).reshape(2, 5, 3)
+    found = bags(codes, 2)
+    assert found.shape == (2, 2, 6)
+    assert (found[1, 1] == np.concatenate([codes[1, 2], codes[1, 3]]) / 2).all()
+    with pytest.raises(InputError, match="a bag of 6 cannot be made of 5"):
+        bags(codes, 6)
+
+
+def test_best_features_by_hand():
+    x = np.array([[1.0, 0, 5], [3, 0, 5], [0, 4, 5], [0, 6, 5]])
+    labels = np.array([True, True, False, False])
+    assert mean_difference(x, labels).tolist() == [2, -5, 0]
+    assert best_features(x, labels, 2).tolist() == [1, 0]
+    assert best_features(x, labels, 9).tolist() == [1, 0, 2]
+
+
+def test_a_planted_latent_is_found_at_k_1_in_each_member():
+    codes, task = planted_task()
+    correct = probe_members(codes, task, [1, 2, 5])
+    assert correct.shape == (2, 3, 200)
+    assert correct.mean(2).min() == 1.0
+    assert best_features(codes[task.train, 0], task.train_labels, 1).tolist() == [7]
+    without = codes.copy()
+    without[:, 0, 7] = without[:, 1, 3] = 0
+    assert probe_members(without, task, [1]).mean() < 0.62  # chance is 0.5, standard error 0.035
+
+
+def test_the_probe_is_scikit_learn_s_on_standardised_features_and_the_selection_sees_no_test_window():
+    codes, task = planted_task()
+    x = codes[:, 0].copy()
+    x[:, 7] = 0
+    x[:, 11] += 0.6 * np.isin(
+        np.arange(400), np.concatenate([task.train[task.train_labels], task.test[task.test_labels]])
+    )
+    chosen = best_features(x[task.train], task.train_labels, 2)
+    mean, spread = x[task.train][:, chosen].mean(0), x[task.train][:, chosen].std(0)
+    probe = LogisticRegression(max_iter=1000).fit((x[task.train][:, chosen] - mean) / spread, task.train_labels)
+    expected = probe.predict((x[task.test][:, chosen] - mean) / spread) == task.test_labels
+    assert (sparse_probe(x, task, 2) == expected).all()
+    assert 0.6 < expected.mean() < 1
+    x[task.test, 33] = 100 * task.test_labels  # would be the best by far, had it been looked at
+    assert 33 not in best_features(x[task.train], task.train_labels, 2)
+
+
+def test_units_of_the_codes_do_not_matter():
+    codes, task = planted_task()
+    codes[:, 0, 7] = 0
+    assert (probe_members(codes, task, [2]) == probe_members(codes / 1000, task, [2])).all()
+
+
+def test_random_latents_are_a_floor_of_latents_that_fire():
+    codes, task = planted_task()
+    found = probe_random_latents(codes, task, [1, 5], n_draws=10)
+    assert found.shape == (2, 2, 200)
+    assert 0.45 < found[:, 0].mean() < 0.62
+    few = codes.copy()
+    few[:, :, 8:] = few[:, :, :7] = 0  # then the planted latent of member 0 is the only one that fires
+    assert probe_random_latents(few[:, :1], task, [1, 5])[0].mean() == 1.0
+    assert (found == probe_random_latents(codes, task, [1, 5], n_draws=10)).all()
+
+
+def test_accuracies_of_all_tasks_and_the_ceiling():
+    codes, task = planted_task()
+    other = replace(task, test=task.test[:50], test_labels=task.test_labels[:50])
+    found = accuracies([probe_members(codes, part, [1, 2]) for part in (task, other)])
+    assert found.shape == (2, 2, 2)
+    assert found[1, 0, 1] == probe_members(codes, other, [1])[1].mean()
+    hidden = codes[:, 0].copy()
+    hidden[:, 8] = 3 * np.random.default_rng(1).normal(size=len(hidden))
+    hidden[:, 7] -= hidden[:, 8]  # the concept is in a sum of two features, and not in either
+    assert sparse_probe(hidden, task, 1).mean() < 0.7
+    assert full_probe(hidden, task).mean() > 0.9
+
+
+def test_subsets_give_as_many_chances_as_their_size():
+    codes, task = planted_task()
+    whole = probe_subsets(codes, task, [1], size=40, n_draws=2)
+    assert (whole == probe_members(codes, task, [1])).all()
+    half = probe_subsets(codes, task, [1], size=20, n_draws=40).mean()
+    assert 0.6 < half < 0.9  # the planted latent is in half of the draws: 0.75, standard error 0.03
+    with pytest.raises(InputError, match="41 candidates cannot be drawn from 40"):
+        probe_subsets(codes, task, [1], size=41)
+
+
+def test_bootstrap_over_groups_of_one_is_the_bootstrap_over_windows_and_copies_do_not_count():
+    rng = np.random.default_rng(0)
+    correct = (rng.random(100) < 0.7).astype(float)
+    alone = bootstrap_over_groups(correct, np.arange(100))
+    spread = 1.96 * np.sqrt(correct.mean() * (1 - correct.mean()) / 100)
+    assert isinstance(alone, Interval) and alone.estimate == correct.mean()
+    assert alone.high - alone.low == pytest.approx(2 * spread, rel=0.1)
+    copied = bootstrap_over_groups(np.repeat(correct, 5), np.repeat(np.arange(100), 5))
+    assert (copied.low, copied.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
+
+
+def test_bootstrap_over_groups_weighs_windows():
+    correct, groups = np.array([1.0, 1, 1, 0]), np.array([5, 5, 5, 9])
+    assert bootstrap_over_groups(correct, groups).estimate == 0.75

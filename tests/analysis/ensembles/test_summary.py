@@ -1,0 +1,155 @@
+"""Summaries of several ensembles against what evaluation and the definitions give, and the prediction of the gain."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers.ensembles_made import activations, boosted, stack
+
+from sae_utils.analysis.ensembles import summary as ensemble_summary
+from sae_utils.analysis.ensembles.bagging_gain import GROUPS, correlation, pair_gains, pair_overlaps, slope
+from sae_utils.analysis.ensembles.profile import profile
+from sae_utils.analysis.matching.overlap import overlap_of_pairs
+from sae_utils.analysis.statistics import JACKKNIFE
+from sae_utils.data.activations.source import TensorSource
+from sae_utils.errors import InputError
+from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes.ensembles.paper_c import train_rivals
+from sae_utils.saes.metrics import evaluate
+from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.training.training import TrainingConfig
+
+X = activations(1200)
+
+
+@pytest.fixture(scope="module")
+def bags():
+    return [Ensemble.bag(stack(n_seeds=9), [3 * r, 3 * r + 1, 3 * r + 2]) for r in range(3)]
+
+
+def test_reconstruction_is_that_of_the_first_members(bags):
+    found = ensemble_summary.reconstruction(ensemble_summary.profiles(bags, X))
+    for r, whole in enumerate(bags):
+        for n in (1, 3):
+            quality = evaluate(Ensemble(list(whole.members)[:n]), [X])
+            assert found["mse"][r, n - 1] == pytest.approx(quality.mse.item(), rel=1e-5)
+            assert found["fvu"][r, n - 1] == pytest.approx(quality.fvu.item(), rel=1e-5)
+            assert found["l0"][r, n - 1] == pytest.approx(quality.l0.item(), rel=1e-6)
+            assert found["relative_sparsity"][r, n - 1] == pytest.approx(quality.l0.item() / (20 * n), rel=1e-6)
+
+
+def test_learned_weights_come_from_the_other_tokens(bags):
+    fitted, evaluated = (ensemble_summary.profiles(bags, part) for part in X.split(600))
+    found = ensemble_summary.reconstruction(evaluated, fitted)["mse"]
+    assert found[1, 2] == pytest.approx(evaluated[1].mse(fitted[1].least_squares(3)))
+    assert found[1, 2] > evaluated[1].mse(evaluated[1].least_squares(3))
+
+
+def both_metrics(ensembles):
+    profiles = ensemble_summary.profiles(ensembles, X)
+    return ensemble_summary.dictionary_metrics(ensembles, profiles, X), ensemble_summary.stabilities(
+        ensembles, profiles
+    )
+
+
+def test_a_member_by_itself_is_the_mean_over_members(bags):
+    """So a bag is above it in explained variance, or equal, whatever the members."""
+    profiles = ensemble_summary.profiles(bags, X)
+    found, whole = ensemble_summary.single_members(profiles), ensemble_summary.reconstruction(profiles)
+    for r, bag in enumerate(bags):
+        alone = [evaluate(member, [X]) for member in bag.members]
+        assert found["mse"][r, 0] == pytest.approx(np.mean([q.mse.item() for q in alone]), rel=1e-5)
+        assert found["l0"][r, 0] == pytest.approx(np.mean([q.l0.item() for q in alone]), rel=1e-6)
+        assert found["relative_sparsity"][r, 0] == pytest.approx(found["l0"][r, 0] / 20)
+    assert (whole["explained_variance"][:, -1:] >= found["explained_variance"]).all()
+
+
+def test_metrics_are_of_alive_latents(bags):
+    """A latent that never fires changes none of them, whatever its decoder row."""
+    with torch.no_grad():
+        for bag in bags:
+            bag.members[1].b_enc[0, 4] = -100
+    before, stable = both_metrics(bags)
+    with torch.no_grad():
+        for bag in bags:
+            bag.W_dec[0, 24] = bag.W_dec[0, 3]
+    after, stable_after = both_metrics(bags)
+    assert before["alive"][0].tolist() == [20, 39, 59]
+    for name, values in before.items():
+        np.testing.assert_array_equal(values, after[name])
+    for name in ("stability", "stability_uniform", "stability_decoders"):
+        for pair, values in stable[name].items():
+            np.testing.assert_allclose(values, stable_after[name][pair], atol=1e-6)
+    assert (before["diversity"] <= before["alive"]).all()
+
+
+def test_intervals_and_leads(bags):
+    values = np.array([[1.0, 5.0], [3.0, 5.0], [2.0, 5.0]])
+    rows = ensemble_summary.interval_rows(values)
+    assert rows[:, 0].tolist() == [2.0, 5.0]
+    assert rows[0, 2] - 2.0 == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)
+    lead = ensemble_summary.lead({"fvu": values}, {"fvu": values[:, :1] - 1}, "fvu")
+    assert lead.estimate == pytest.approx(np.mean([5.0 - 0, 5 - 2, 5 - 1]))
+
+
+def test_the_gain_of_a_pair_is_half_the_relative_disagreement(bags):
+    p = profile(bags[0], X.split(300))
+    outputs = bags[0].outputs(X).double()
+    mse = (outputs - X.double()[:, None]).square().sum(2).mean(0)
+    apart = (outputs[:, 0] - outputs[:, 2]).square().sum(1).mean()
+    assert pair_gains(p)[0, 2] == pytest.approx((apart / 4 / ((mse[0] + mse[2]) / 2)).item(), rel=1e-9)
+
+
+def test_overlaps_of_a_bag_are_those_of_its_stack(bags):
+    members = stack(n_seeds=9)
+    alive = torch.ones(3, 20, dtype=torch.bool)
+    alive[1, 7] = False
+    p = profile(bags[0], X.split(300))
+    p.firing_frequency[:] = alive.flatten().numpy()
+    found = pair_overlaps(bags[0], p)
+    expected = overlap_of_pairs(members.W_enc.mT[:3], members.W_dec[:3], alive)
+    for pair, overlap in expected.items():
+        np.testing.assert_array_equal(found[pair].shared("strict"), overlap.shared("strict"))
+        np.testing.assert_array_equal(found[pair].decoder.partner, overlap.decoder.partner)
+    with pytest.raises(InputError, match="must be of one width"):
+        pair_overlaps(bags[0], replace(p, widths=(20, 10, 30)))
+
+
+def test_ensembles_of_rivals_share_no_member(tmp_path):
+    source = TensorSource({"hook": X})
+    new = SAE.create(SAEConfig(12, 16, "topk", 2), range(4), "hook", source.normalisation["hook"])
+    found = ensemble_summary.as_ensembles(train_rivals(new, 2, 2, source, TrainingConfig(600, 100), tmp_path))
+    assert {name: [len(e.members) for e in kind] for name, kind in found.items()} == {
+        "bagging": [2, 2],
+        "boosting": [2, 2],
+        "expanded": [1, 1],
+    }
+    assert [[m.seeds[0] for m in bag.members] for bag in found["bagging"]] == [[0, 1], [2, 3]]
+    assert [e.config.n_latents for kind in found.values() for e in kind] == [32] * 6
+
+
+def test_correlation_over_pairs():
+    x = {(i, j): float(i + 2 * j) for i in range(5) for j in range(i + 1, 5)}
+    assert correlation(x, {pair: 3 - 2 * v for pair, v in x.items()}).estimate == pytest.approx(-1)
+    assert correlation(x, dict.fromkeys(x, 2.0)).estimate == 0
+    with pytest.raises(InputError, match="of 4 seeds"):
+        correlation({(0, 1): 1.0}, {(0, 1): 1.0})
+
+
+def test_slope_over_kinds():
+    x = {name: float(i) for i, name in enumerate("abcde")}
+    found, predicted = slope(x, {name: 1 + 3 * v for name, v in x.items()})
+    assert (found.estimate, found.method) == (pytest.approx(3), GROUPS)
+    np.testing.assert_allclose(predicted, [1, 4, 7, 10, 13])
+    with pytest.raises(InputError, match="at least 4, not 3"):
+        slope({k: x[k] for k in "abc"}, x)
+
+
+def test_boosted_ensembles_have_the_same_summary():
+    structure, found = both_metrics([boosted() for _ in range(3)])
+    assert structure["connectivity"].shape == structure["connectivity_null"].shape == (3, 3)
+    np.testing.assert_allclose(ensemble_summary.pair_rows(found["stability"]), 1.0)  # the same three times
+    lead = ensemble_summary.pair_lead(found["stability"], found["stability_decoders"])
+    assert lead.estimate == pytest.approx(np.mean([v[-1] for v in found["stability_excess"].values()]))
+    assert lead.low > 0 and lead.method == JACKKNIFE

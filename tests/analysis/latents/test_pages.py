@@ -1,0 +1,136 @@
+"""The numbers of the pages against their definitions, written out here."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from sae_utils.analysis.latents import pages as latent_pages
+from sae_utils.data.models.language_model import load_language_model
+from sae_utils.errors import InputError
+from sae_utils.saes.sae import SAE, SAEConfig
+
+
+def random_codes(n_tokens=400, n=6, seed=0):
+    rng = np.random.default_rng(seed)
+    dense = (rng.random((n_tokens, n)) * (rng.random((n_tokens, n)) < 0.3)).astype(np.float32)
+    dense[:, -1] = 0  # a dead latent
+    return dense, rng.integers(0, 9, n_tokens)
+
+
+def test_firings():
+    dense, tokens = random_codes()
+    found = latent_pages.firings(sparse.csr_matrix(dense), tokens, n_vocab=12, n_bins=5, n_top=3)
+    for latent in range(5):
+        values = dense[:, latent][dense[:, latent] > 0]
+        assert found.frequency[latent] == pytest.approx(len(values) / 400)
+        assert found.mean[latent] == pytest.approx(values.mean())
+        assert found.maximum[latent] == values.max()
+        assert (found.histogram[latent] == np.histogram(values, 5, (0, values.max()))[0]).all()
+        sums = np.array([dense[tokens == token, latent].sum() for token in range(12)])
+        assert (found.token[latent] == np.argsort(-sums)[:3]).all()
+        assert found.token_share[latent] == pytest.approx(np.sort(sums)[::-1][:3] / sums.sum())
+    assert (found.frequency[5], found.mean[5], found.maximum[5], found.histogram[5].sum()) == (0, 0, 0, 0)
+    assert (found.token[5] == -1).all()
+    with pytest.raises(InputError, match="codes of 400 tokens"):
+        latent_pages.firings(sparse.csr_matrix(dense), tokens[:3], 12, 5, 3)
+
+
+def test_direct_logits_are_the_gained_centred_row_through_the_unembedding():
+    model = load_language_model("pycode-2m")
+    weights = dict(model.bridge.original_model.named_parameters())
+    (gain,) = [w for name, w in weights.items() if "final_layer_norm" in name and name.endswith("weight")]
+    (unembedding,) = [w for name, w in weights.items() if "lm_head" in name and name.endswith("weight")]
+    v = torch.randn(4, model.d_model, generator=torch.Generator().manual_seed(0))
+    centred = v - v.mean(1, keepdim=True)
+    expected = (centred / centred.std(1, correction=0, keepdim=True) * gain) @ unembedding.T
+    assert torch.allclose(latent_pages.direct_logits(model)(v), expected, atol=1e-3)
+
+
+def test_promotes(monkeypatch):
+    monkeypatch.setattr(latent_pages, "BLOCK", 3)
+    rows = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    unembedding = torch.randn(5, 30, generator=torch.Generator().manual_seed(1))
+    found = latent_pages.promotes(rows, lambda v: v @ unembedding + 4.0, 4)
+    logits = (rows @ unembedding).numpy()
+    logits -= logits.mean(1, keepdims=True)
+    assert (found.raised == np.argsort(-logits)[:, :4]).all()
+    assert (found.lowered == np.argsort(logits)[:, :4]).all()
+    assert found.raised_logit == pytest.approx(-np.sort(-logits)[:, :4], abs=1e-5)
+    assert found.lowered_logit == pytest.approx(np.sort(logits)[:, :4], abs=1e-5)
+
+
+def test_neighbours(monkeypatch):
+    monkeypatch.setattr(latent_pages, "BLOCK", 4)
+    rows = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
+    alive = np.arange(10) != 3
+    found = latent_pages.neighbours(rows, alive, 2)
+    unit = rows.numpy() / np.linalg.norm(rows.numpy(), axis=1, keepdims=True)
+    for latent in range(10):
+        others = [i for i in range(10) if i not in (latent, 3)]
+        best = sorted(others, key=lambda i: -(unit[latent] @ unit[i]))[:2]
+        assert found.latent[latent].tolist() == best
+        assert found.cosine[latent] == pytest.approx([unit[latent] @ unit[i] for i in best], abs=1e-6)
+    few = latent_pages.neighbours(rows, np.arange(10) < 2, 5)
+    assert few.latent[0].tolist() == [1, -1, -1, -1, -1]
+
+
+def test_partners_of_a_permuted_dictionary():
+    """The second dictionary is the first in another order; the third is another one altogether."""
+    rows = torch.randn(3, 8, 40, generator=torch.Generator().manual_seed(0))
+    order = torch.tensor([3, 1, 2, 0, 7, 6, 5, 4])
+    rows[1] = rows[0][order]
+    alive = torch.ones(3, 8, dtype=torch.bool)
+    alive[0, 5] = False
+    found = latent_pages.partners(rows, rows, alive)
+    for latent in (0, 1, 2, 3, 4, 6, 7):
+        assert order[found.decoder_latent[latent]] == order[found.encoder_latent[latent]] == latent
+        assert found.decoder_cosine[latent] == pytest.approx(1) == found.encoder_cosine[latent]
+        assert found.strict[latent]
+        assert found.shared_with[latent] == 1
+    assert found.decoder_latent[5] == -1
+    assert np.isnan(found.decoder_cosine[5])
+    assert found.shared_with[5] == 0
+    with pytest.raises(InputError, match="at least two dictionaries"):
+        latent_pages.partners(rows[:1], rows[:1], alive[:1])
+
+
+def test_composition_is_sorted_by_weight_and_dead_latents_have_none():
+    weights = torch.tensor([[0, 0.2, 0.9], [0, 0, 0], [0.1, 0, 0]])
+    found = latent_pages.composition(weights, np.array([True, False, True, True]))
+    assert found.latent.tolist() == [[2, 1], [-1, -1], [-1, -1], [0, -1]]
+    assert found.weight == pytest.approx(np.array([[0.9, 0.2], [0, 0], [0, 0], [0.1, 0]]))
+
+
+def test_novelty_is_the_change_of_the_squared_error():
+    """A latent that points along what the smaller dictionary misses lowers its error; one that it has raises it."""
+    small, large = (SAE.create(SAEConfig(3, n, "topk", 1), [0]) for n in (1, 2))
+    with torch.no_grad():
+        small.W_dec[0], small.encoder[0] = (torch.tensor([[1.0, 0, 0]]) for _ in range(2))
+        large.W_dec[0], large.encoder[0] = (torch.tensor([[1.0, 0, 0], [0, 1, 0]]) for _ in range(2))
+    x = torch.tensor([[2.0, 0, 0], [0, 3, 0]])
+    found = latent_pages.novelty(small, large, [x])
+    assert found.novel.tolist() == [False, True]
+    # The small one has x[0] already, so that adding 2 again errs by 4; of x[1] it has nothing, and misses 9.
+    assert found.mse_change == pytest.approx([4 / 9, -9 / 9])
+    assert found.nearest.tolist() == [0, 0]
+    assert found.cosine == pytest.approx([1, 0])
+
+
+def test_vocabulary_keeps_text_and_names_what_is_none():
+    pieces = ["def", "\x00", "</script>", "\ufffd"]
+    tokenizer = SimpleNamespace(decode=lambda ids: pieces[ids[0]], convert_ids_to_tokens=lambda i: "âĪ")
+    tokenizer = type("Tokenizer", (SimpleNamespace,), {"__len__": lambda self: 4})(**vars(tokenizer))
+    found = latent_pages.vocabulary(tokenizer, 5)
+    ends = [0, *found.end]
+    texts = [found.utf8.tobytes()[a:b].decode() for a, b in zip(ends, ends[1:], strict=False)]
+    assert texts == ["def", "\x00", "</script>", "âĪ", "<4>"]
+
+
+def test_groups_become_named_arrays():
+    found = latent_pages.to_arrays(
+        {"neighbours": latent_pages.Neighbours(np.ones((2, 1)), np.zeros((2, 1))), "meta": None}
+    )
+    assert sorted(found) == ["neighbours_cosine", "neighbours_latent"]

@@ -1,0 +1,111 @@
+"""Meta-SAEs against their definitions written out, and against dictionaries whose parts are known."""
+
+import pytest
+import torch
+
+from sae_utils.analysis.matching.matching import random_directions
+from sae_utils.analysis.meta import meta_sae
+from sae_utils.analysis.meta.meta_sae import MetaStack, MetaTraining, meta_codes, reconstruct, train_meta
+from sae_utils.analysis.meta.nulls import planted_composites
+from sae_utils.errors import InputError
+
+TRAINING = MetaTraining(n_steps=400, batch_size=100, lr=1e-2)
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return planted_composites(n=500, d=24, n_parts=20, seed=0, most=3)
+
+
+@pytest.fixture(scope="module")
+def meta(planted):
+    return train_meta(planted.rows, n_meta=20, k=2, seeds=(0, 1), training=TRAINING)
+
+
+def identity(rows):
+    """A meta-SAE whose meta-latents are the rows themselves, exactly one of them active for each."""
+    sae = meta_sae.new_stack(rows.shape[1], MetaStack("decoder", len(rows), 1))
+    with torch.no_grad():
+        sae.W_dec[0] = rows
+        sae.encoder[0] = rows
+        sae.threshold.fill_(float((rows @ rows.T).fill_diagonal_(-1).max()) + 1e-4)
+    return sae
+
+
+def test_an_identity_meta_dictionary_explains_all():
+    rows = random_directions(40, 16, seed=3).float()
+    sae = identity(rows)
+    torch.testing.assert_close(meta_codes(sae, rows), torch.eye(40), rtol=0, atol=1e-6)
+    found = meta_sae.quality(sae, rows)
+    assert found.explained_variance[0] == pytest.approx(1, abs=1e-6)
+    assert found.l0 == (1.0,) and found.dead_fraction == (0.0,)
+
+
+def test_codes_and_reconstruction_are_the_formulas(planted, meta):
+    with torch.no_grad():
+        for s in range(2):
+            pre = (planted.rows - meta.b_dec[s]) @ meta.W_enc[s]
+            code = torch.where(pre > meta.threshold[s], pre, 0.0)
+            torch.testing.assert_close(meta_codes(meta, planted.rows, s), code)
+            x_hat = code @ meta.W_dec[s] + meta.b_dec[s]
+            torch.testing.assert_close(reconstruct(meta, planted.rows, s), x_hat)
+            mean = planted.rows.mean(0)
+            expected = 1 - (planted.rows - x_hat).square().sum() / (planted.rows - mean).square().sum()
+            found = meta_sae.quality(meta, planted.rows)
+            assert found.explained_variance[s] == pytest.approx(float(expected), abs=1e-5)
+            assert found.l0[s] == pytest.approx(float((code > 0).sum() / 500))
+            assert found.dead_fraction[s] == pytest.approx(float((~(code > 0).any(0)).sum() / 20))
+            assert (meta_sae.used(meta, planted.rows, s) == (code > 0).any(0)).all()
+    assert not meta.b_enc.any()
+
+
+def test_the_inference_threshold_gives_the_training_l0_on_held_out_rows():
+    """Trained on some sums of the parts, evaluated on others that it never saw."""
+    rows = planted_composites(n=6000, d=24, n_parts=20, seed=1, most=3).rows
+    order = torch.randperm(6000, generator=torch.Generator().manual_seed(0))
+    meta = train_meta(rows[order[:4000]], n_meta=20, k=2, training=MetaTraining(600, 200, 1e-2))
+    for part in (order[:4000], order[4000:]):
+        assert meta_sae.quality(meta, rows[part]).l0[0] == pytest.approx(2, rel=0.05)
+
+
+def test_only_the_direction_of_a_row_counts(planted, meta):
+    scaled = planted.rows * torch.linspace(0.1, 10, 500)[:, None]
+    torch.testing.assert_close(meta_codes(meta, scaled), meta_codes(meta, planted.rows), rtol=1e-4, atol=1e-5)
+    assert meta_sae.explained_variance(scaled, reconstruct(meta, scaled)) == pytest.approx(
+        meta_sae.explained_variance(planted.rows, reconstruct(meta, planted.rows)), abs=1e-5
+    )
+
+
+def test_together_is_as_alone_and_the_store_gives_the_same(planted, tmp_path):
+    rows = {"one": planted.rows, "two": planted.rows.flip(0)}
+    stacks = [meta_sae.new_stack(24, MetaStack(name, 12, 2, seeds=(4,))) for name in rows]
+    short = MetaTraining(20, 100)
+    together = meta_sae.train_together(rows, stacks, short, tmp_path)
+    alone = meta_sae.new_stack(24, MetaStack("one", 12, 2, seeds=(4,)))
+    meta_sae.train_together({"one": planted.rows}, [alone], short)
+    assert torch.equal(alone.W_dec, together[0].W_dec)
+    assert not torch.equal(together[0].W_dec, together[1].W_dec)
+    again = [meta_sae.new_stack(24, MetaStack(name, 12, 2, seeds=(4,))) for name in rows]
+    read = meta_sae.train_together(rows, again, short, tmp_path)
+    assert all(torch.equal(a.W_dec, b.W_dec) for a, b in zip(read, together, strict=True))
+    assert not torch.equal(again[0].W_dec, together[0].W_dec)  # they were read, not trained
+
+
+def test_with_decoder_takes_the_nearest_directions_and_refits_the_encoder_alone(planted, meta):
+    directions = random_directions(7, 24, seed=5).float()
+    new = meta_sae.with_decoder(meta, 3 * directions, "decoder", member=1)
+    cosine = torch.nn.functional.normalize(meta.W_dec[1], dim=-1) @ directions.T
+    torch.testing.assert_close(new.W_dec[0], directions[cosine.argmax(1)])
+    assert torch.equal(new.encoder[0], meta.encoder[1])
+    before = new.W_dec.detach().clone(), new.encoder.detach().clone()
+    refitted = meta_sae.train_together({"decoder": planted.rows}, [new], MetaTraining(20, 100))[0]
+    assert torch.equal(refitted.W_dec, before[0]) and not torch.equal(refitted.encoder, before[1])
+
+
+def test_rows_that_cannot_be_trained_on_are_refused(planted):
+    broken = planted.rows.clone()
+    broken[3] = 0
+    with pytest.raises(InputError, match="finite and not zero"):
+        train_meta(broken, 4)
+    with pytest.raises(InputError, match="batch_size=100 is more than the 50 decoder rows"):
+        train_meta(planted.rows[:50], 4, training=TRAINING)

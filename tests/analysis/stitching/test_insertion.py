@@ -1,0 +1,216 @@
+"""Insertion of all latents at once against one forward pass per latent, and against changes planned by hand."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.random_saes import ARCHITECTURES, raw_activations
+from helpers.stitched_pairs import REFUSALS, mse, other, pair
+
+from sae_utils.analysis.stitching.insertion import insert, insert_competing
+from sae_utils.errors import InputError
+from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.stitched import whole
+
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-9}
+
+
+def one_by_one(small, large, x, s, t):
+    """The definition: one latent's activation, by its own SAE, times its decoder row, added to the reconstruction."""
+    with torch.no_grad():
+        base, z = small(x)[:, s], large.encode(x).dense(large.config.n_latents)[:, t]
+        rows = large.W_dec[t] / large.scale
+        return np.array([mse(x, base + z[:, [j]] * rows[j]) - mse(x, base) for j in range(z.shape[1])])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_all_at_once_is_one_by_one(architecture, dtype):
+    small, large, x = pair(architecture, dtype)
+    found = insert(small, large, x.split(64))
+    assert found.change.shape == (2, 3, 40) and found.n_tokens == 200
+    for s in range(2):
+        assert found.mse[s] == pytest.approx(mse(x, small(x)[:, s].detach()), rel=1e-6)
+        for t in range(3):
+            expected = one_by_one(small, large, x, s, t)
+            largest = np.abs(expected).max()
+            assert largest > 0.01
+            # The oracle subtracts two means; below a thousandth of the largest change its own digits end.
+            np.testing.assert_allclose(
+                found.change[s, t], expected, rtol=TOLERANCE[dtype], atol=1e-3 * TOLERANCE[dtype] * largest
+            )
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_set_is_inserted_as_its_latents_together(architecture):
+    small, large, x = pair(architecture)
+    found = insert(small, large, x.split(64), sets=True)
+    chosen = np.random.default_rng(0).random(40) < 0.4
+    with torch.no_grad():
+        z = large.encode(x).dense(40)[:, 2] * torch.from_numpy(chosen)
+        x_hat = small(x)[:, 1] + z @ large.W_dec[2] / large.scale
+        expected = mse(x, x_hat) - mse(x, small(x)[:, 1])
+    assert found.change_of_set(1, 2, chosen) == pytest.approx(expected, rel=1e-9)
+    order = found.greedy(1, 2, chosen)
+    changes = found.along(1, 2, order)
+    assert sorted(order) == np.flatnonzero(chosen).tolist()
+    assert changes[-1] == pytest.approx(expected, rel=1e-9)
+    assert changes[0] == pytest.approx(found.change[1, 2][chosen].min())
+    for m in range(1, len(order)):
+        before = np.isin(np.arange(40), order[:m])
+        best = min(found.change_of_set(1, 2, before | (np.arange(40) == j)) for j in order[m:])
+        assert changes[m] == pytest.approx(best, rel=1e-6)
+
+
+def test_sets_must_be_asked_for():
+    small, large, x = pair("topk")
+    with pytest.raises(InputError, match="sets=True"):
+        insert(small, large, [x]).change_of_set(0, 0, np.ones(40, dtype=bool))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_permutation_of_latents_changes_nothing(architecture):
+    small, large, x = pair(architecture)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    moved = pair(architecture)[1]
+    with torch.no_grad():
+        for name, p in moved.named_parameters():
+            if name != "b_dec":
+                p.copy_(p[:, order])
+    before, after = insert(small, large, [x]), insert(small, moved, [x])
+    np.testing.assert_allclose(after.change, before.change[:, :, order], rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(after.alive, before.alive[:, order])
+
+
+def test_the_size_of_the_batches_and_the_stacks_change_nothing():
+    small, large, x = pair("batch_topk")
+    whole_pass, parts = insert(small, large, [x]), insert(small, large, x.split(7))
+    np.testing.assert_allclose(parts.change, whole_pass.change, rtol=1e-12)
+    alone = insert(small.member(1), large.member(2), [x])
+    np.testing.assert_allclose(alone.change[0, 0], whole_pass.change[1, 2], rtol=1e-12)
+    np.testing.assert_allclose(insert(whole(small.member(1)), large, [x]).change[0], whole_pass.change[1], rtol=1e-12)
+
+
+def planted_pair(architecture="relu"):
+    """Activations 2 p + q, p and q orthogonal with known sizes; the small SAE has p alone, the large one p and q.
+
+    All biases are 0 and encoders equal decoders, so that each latent's activation is the direction's size.
+    """
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.rand(100, 2, dtype=torch.float64, generator=generator) * (
+        torch.rand(100, 2, dtype=torch.float64, generator=generator) < 0.6
+    )
+    directions = torch.eye(4, dtype=torch.float64)[:2]
+    how = {"k": 1} if architecture == "topk" else {"sparsity": 0.0}
+    small = SAE(SAEConfig(4, 1, architecture, **how), [0]).double()
+    large = SAE(SAEConfig(4, 2, architecture, **(how | ({"k": 2} if "k" in how else {}))), [0]).double()
+    with torch.no_grad():
+        for sae in (small, large):
+            sae.W_dec[0] = directions[: sae.config.n_latents]
+            sae.encoder[0] = directions[: sae.config.n_latents]
+    return small, large, sizes @ directions, sizes
+
+
+@pytest.mark.parametrize("architecture", ["relu", "topk"])
+def test_a_copy_raises_the_error_and_a_missing_direction_lowers_it_by_what_it_explains(architecture):
+    small, large, x, sizes = planted_pair(architecture)
+    found = insert(small, large, [x])
+    # p is reconstructed without error: a second p adds its own square. q is the whole error, and goes to nothing.
+    expected = [sizes[:, 0].square().mean(), -sizes[:, 1].square().mean()]
+    np.testing.assert_allclose(found.change[0, 0], expected, rtol=1e-12)
+    assert found.novel[0, 0].tolist() == [False, True] and found.alive.all()
+
+
+def test_a_copy_raises_the_error_of_a_trained_looking_dictionary():
+    """An exact copy of the small SAE inserted into itself doubles each latent."""
+    small, _, x = pair("jump_relu")
+    one = small.member(0)
+    with torch.no_grad():
+        one.encoder.copy_(one.W_dec)
+        x = (
+            one.encode(raw_activations(300, seed=9).double()).dense(24)[:, 0] @ one.W_dec[0] + one.b_dec[0]
+        ) / one.scale
+        x = x + one.mean
+        z = one.encode(x).dense(24)[:, 0]
+        expected = [mse(x, one(x)[:, 0] + z[:, [j]] * one.W_dec[0, j] / one.scale) - mse(x, one(x)[:, 0])
+                    for j in range(24)]  # fmt: skip
+    np.testing.assert_allclose(insert(one, one, [x]).change[0, 0], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_the_larger_decoder_bias_is_not_added_but_its_encoder_s_is_used():
+    small, large, x = pair("relu")
+    shifted = pair("relu")[1]
+    with torch.no_grad():
+        # Another b_dec with the same pre-activations: the codes are the same, so is every insertion.
+        shifted.b_dec.add_(1.0)
+        shifted.b_enc.add_(shifted.encoder.sum(-1))
+    before, after = insert(small, large, [x]), insert(small, shifted, [x])
+    np.testing.assert_allclose(after.change, before.change, rtol=1e-9, atol=1e-12)
+    with torch.no_grad():
+        large.b_dec.add_(1.0)
+    assert np.abs(insert(small, large, [x]).change - before.change).max() > 0.01
+
+
+def test_other_decoder_rows_at_the_same_activations():
+    small, large, x = pair("topk")
+    generator = torch.Generator().manual_seed(3)
+    rows = torch.nn.functional.normalize(
+        torch.randn(large.W_dec.shape, dtype=torch.float64, generator=generator), dim=-1
+    )
+    rows = rows * large.W_dec.detach().norm(dim=-1, keepdim=True)
+    found = insert(small, large, [x], {"random": rows})
+    with torch.no_grad():
+        large.W_dec.copy_(rows)
+    np.testing.assert_allclose(found.change_replaced("random"), insert(small, large, [x]).change, rtol=1e-9)
+
+
+def test_dead_latents_change_nothing():
+    small, large, x = pair("relu")
+    with torch.no_grad():
+        large.b_enc[:, :5] = -1000
+    found = insert(small, large, [x])
+    assert not found.alive[:, :5].any() and found.alive[:, 5:].any()
+    assert (found.change[:, :, :5] == 0).all()
+
+
+def test_a_competing_latent_takes_the_place_of_the_weakest():
+    stacks = pair("topk", seeds=((0,), (1,)))
+    small, large, x = stacks
+    found = insert_competing(small, large, x.split(64))
+    expected = np.zeros(40)
+    with torch.no_grad():
+        pre = torch.cat([small.pre_activations(x)[:, 0], large.pre_activations(x)[:, 0]], dim=1)
+        rows = torch.cat([small.W_dec[0], large.W_dec[0]])
+        base = mse(x, small(x)[:, 0])
+        for j in range(40):
+            allowed = list(range(24)) + [24 + j]
+            top = pre[:, allowed].topk(4, dim=1)
+            z = torch.zeros(200, 25, dtype=x.dtype).scatter_(1, top.indices, top.values.relu())
+            expected[j] = mse(x, (z @ rows[allowed] + small.b_dec[0]) / small.scale + small.mean) - base
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_only_topk_latents_compete():
+    small, large, x = pair("relu", seeds=((0,), (1,)))
+    with pytest.raises(InputError, match="^latents compete for places in TopK SAEs alone"):
+        insert_competing(small, large, [x])
+
+
+@pytest.mark.parametrize("start", REFUSALS)
+def test_saes_that_do_not_fit_are_refused_in_one_line_before_any_pass(start):
+    small = pair("topk")[0]
+
+    def unread():
+        raise AssertionError("activations were read")
+        yield
+
+    with pytest.raises(InputError) as error:
+        insert(small, other(**REFUSALS[start]), unread())
+    assert str(error.value).startswith(start) and "\n" not in str(error.value)
+
+
+def test_no_activations_are_refused():
+    small, large, _ = pair("topk", seeds=((0,), (1,)))
+    for function in (insert, insert_competing):
+        with pytest.raises(InputError, match="^there are no activations"):
+            function(small, large, [])

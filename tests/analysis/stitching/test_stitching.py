@@ -1,0 +1,53 @@
+"""The five steps of stitching through the public entry, on dictionaries of which everything is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from sae_utils.analysis import stitching
+from sae_utils.saes.metrics import evaluate
+from sae_utils.saes.sae import SAE, SAEConfig
+
+N_SMALL, N_LARGE, D = 4, 12, 16
+
+
+def known_dictionary(n_latents):
+    """The first ``n_latents`` of D orthogonal directions; encoders equal decoders, no bias."""
+    sae = SAE(SAEConfig(D, n_latents, "relu", sparsity=0.0), [0]).double()
+    with torch.no_grad():
+        sae.W_dec[0] = torch.eye(D, dtype=torch.float64)[:n_latents]
+        sae.encoder.copy_(sae.W_dec)
+    return sae
+
+
+def sparse_sums(n=300):
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.rand(n, D, dtype=torch.float64, generator=generator)
+    return sizes * (torch.rand(n, D, generator=generator) < 0.2)
+
+
+def test_from_insertion_to_the_end_of_the_walk():
+    small, large, x = known_dictionary(N_SMALL), known_dictionary(N_LARGE), sparse_sums()
+    power = x.square().mean(0).numpy()
+    found = stitching.insert(small, large, [x])
+    missing = np.arange(N_LARGE) >= N_SMALL
+    np.testing.assert_allclose(found.change[0, 0], np.where(missing, -1, 1) * power[:N_LARGE], rtol=1e-12)
+    cosine = (large.W_dec[0] @ small.W_dec[0].T).amax(1).detach().numpy()
+    assert stitching.separation(cosine, found.change[0, 0]).auc == 1.0
+
+    relation = stitching.relate(small.W_dec[0], large.W_dec[0], 0.7)
+    assert relation.novel.tolist() == np.flatnonzero(missing).tolist()
+    assert relation.counts()["identical"] == N_SMALL and relation.counts()["lost"] == 0
+
+    error = stitching.pair_error(small, large, [x])
+    walked = stitching.walk(error, stitching.walk_steps(relation, error))
+    gone = np.sort(power[N_SMALL:N_LARGE])[::-1].cumsum()
+    np.testing.assert_allclose(walked.mse[: 1 + len(gone)], power[N_SMALL:].sum() - np.append(0, gone), rtol=1e-9)
+    assert (np.diff(walked.mse) <= 1e-12).all()
+
+    end = stitching.frankensteins([small, large], 0.7)[-1]
+    assert evaluate(end, [x]).mse.item() == pytest.approx(power[N_LARGE:].sum())
+
+
+def test_the_entry_offers_what_it_lists():
+    assert all(hasattr(stitching, name) for name in stitching.__all__)

@@ -1,0 +1,235 @@
+"""The disk cache: the same batches as the stream, nothing torn read after a kill, damage and mix-ups refused."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from helpers.places import importing
+from helpers.tiny_language_model import TableModel, make_tiny
+
+from sae_utils.data.activations.cache import ActivationCache, build_cache
+from sae_utils.data.activations.source import ActivationStream
+from sae_utils.data.models.language_model import load_language_model
+from sae_utils.errors import InputError
+from sae_utils.memory import human
+
+HOOKS = ("blocks.0.hook_mlp_out", "blocks.1.hook_resid_post")
+PER_SHARD = 8
+
+# Dies by SIGKILL in place of the rename number argv[3]: the .part beside its place is all that is left of the file.
+KILLED_CHILD = """
+import os, signal, sys
+import numpy as np
+from helpers.tiny_language_model import TableModel
+from sae_utils.data import activation_cache
+
+renames, rename = 0, os.replace
+def replace(source, target):
+    global renames
+    renames += 1
+    if renames == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+
+activation_cache.os = type("Os", (), {"replace": staticmethod(replace)})
+hooks, rows = sys.argv[4:], np.load(sys.argv[1])
+activation_cache.build_cache(sys.argv[2], TableModel(), rows, hooks, rows_per_shard=8, progress=False)
+"""
+
+
+@pytest.fixture
+def model():
+    return TableModel()
+
+
+@pytest.fixture
+def rows(model):
+    return np.random.default_rng(0).integers(0, model.n_vocab, (30, 16)).astype(np.uint16)
+
+
+@pytest.fixture
+def cache(model, rows, tmp_path):
+    return build(tmp_path / "cache", model, rows)
+
+
+def build(folder, model, rows, **options):
+    options = {"hook_points": HOOKS, "rows_per_shard": PER_SHARD, "progress": False, **options}
+    return build_cache(folder, model, rows, **options)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+def all_batches(source, n=20):
+    batches = source.batches(64, data_seed=1, first_batch=3)
+    return [next(batches) for _ in range(n)]
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 0), ("float16", 2**-11), ("bfloat16", 2**-8)])
+def test_cache_and_stream_give_the_same_batches(rows, tmp_path, dtype, rtol):
+    model = load_language_model(make_tiny(tmp_path / "model", n_layers=2))
+    cache = build(tmp_path / "cache", model, rows, dtype=dtype, block_rows=7)
+    stream = ActivationStream(model, rows, HOOKS, block_rows=7)
+    assert (cache.n_tokens, cache.d_in, cache.hook_points) == (stream.n_tokens, stream.d_in, stream.hook_points)
+    for cached, live in zip(all_batches(cache), all_batches(stream), strict=True):
+        for name in HOOKS:
+            assert cached[name].dtype == torch.float32
+            torch.testing.assert_close(cached[name], live[name], rtol=rtol, atol=1e-6 if rtol else 0)
+    for name in HOOKS:
+        assert cache.normalisation[name].scale == pytest.approx(stream.normalisation[name].scale, rel=max(rtol, 1e-6))
+
+
+def test_reopened_cache_is_the_same_and_is_not_built_again(cache, model, rows, monkeypatch):
+    again = ActivationCache(cache.folder)
+    assert again.normalisation[HOOKS[0]].scale == cache.normalisation[HOOKS[0]].scale
+    before = {file.name: file.stat().st_mtime_ns for file in cache.folder.iterdir()}
+    build(cache.folder, model, rows)
+    assert before == {file.name: file.stat().st_mtime_ns for file in cache.folder.iterdir()}
+    for one, other in zip(all_batches(cache), all_batches(again), strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in HOOKS)
+
+
+def test_reading_does_not_write_through_to_the_disk(cache):
+    before = contents(cache.folder)
+    for batch in all_batches(cache, 3):
+        for x in batch.values():
+            x.zero_()
+    assert contents(cache.folder) == before
+
+
+# Renames: 1 manifest, 2 rows, then per shard two files and an entry; the last is the normalisation.
+@pytest.mark.parametrize("killed_at", [1, 2, 4, 5, 6, 15])
+def test_killed_build_goes_on_to_the_same_bytes(cache, model, rows, tmp_path, killed_at):
+    saved, torn = tmp_path / "rows.npy", tmp_path / "torn"
+    np.save(saved, rows)
+    command = [sys.executable, "-c", KILLED_CHILD, saved, torn, str(killed_at), *HOOKS]
+    child = subprocess.run(command, env=importing(), capture_output=True, text=True)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    assert any(file.suffix == ".part" for file in torn.iterdir())
+    whole = contents(cache.folder)
+    left = {name: body for name, body in contents(torn).items() if not name.endswith(".part")}
+    assert len(left) == killed_at - 1 and all(whole[name] == body for name, body in left.items())
+    with pytest.raises(InputError, match="is not an activation cache|is unfinished"):
+        _ = ActivationCache(torn).normalisation
+    build(torn, model, rows)
+    assert contents(torn) == whole
+
+
+def test_a_shard_without_an_entry_is_not_read(cache):
+    (cache.folder / "shard-00001.json").unlink()
+    with pytest.raises(InputError, match="shard 1 is missing"):
+        all_batches(ActivationCache(cache.folder))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "emptied", "other length"])
+def test_damaged_shards_are_refused_in_one_line(cache, damage):
+    file = cache.folder / f"shard-00002.{HOOKS[1]}.bin"
+    body = bytearray(file.read_bytes())
+    body[100] ^= 1
+    damaged = {"flipped": bytes(body), "truncated": file.read_bytes()[:-64], "emptied": b"", "other length": b"abc"}
+    file.write_bytes(damaged[damage])
+    with pytest.raises(InputError, match=r"(shard-00002\.\S+ is damaged|shard 2 is missing or cut short)") as error:
+        all_batches(ActivationCache(cache.folder))
+    assert "\n" not in str(error.value)
+
+
+def test_changed_rows_are_refused(cache, rows):
+    np.save(cache.folder / "rows.npy", rows[::-1])
+    with pytest.raises(InputError, match=r"its rows\.npy was changed"):
+        ActivationCache(cache.folder)
+
+
+@pytest.mark.parametrize("other", ["weights", "rows", "hook points", "dtype", "shards", "end of text"])
+def test_a_cache_of_something_else_is_refused(cache, model, rows, other):
+    said = {
+        "weights": "its weights_sha256 is",
+        "rows": "its rows_sha256 is",
+        "hook points": "its d_in is",
+        "dtype": "its dtype is float16, not float32",
+        "shards": f"its rows_per_shard is {PER_SHARD}, not 5",
+        "end of text": "its end_of_text is 0, not None",
+    }
+    options = {
+        "hook points": {"hook_points": HOOKS[:1]},
+        "dtype": {"dtype": torch.float32},
+        "shards": {"rows_per_shard": 5},
+        "end of text": {"exclude_end_of_text": False},
+    }
+    if other == "weights":
+        model = TableModel(seed=1)
+    before = contents(cache.folder)
+    with pytest.raises(InputError, match=f"is another one: {said[other]}"):
+        build(cache.folder, model, rows[::-1] if other == "rows" else rows, **options.get(other, {}))
+    assert contents(cache.folder) == before
+
+
+def test_a_folder_with_other_files_is_refused(model, rows, tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="holds files but no activation cache"):
+        build(tmp_path, model, rows)
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_full_disk_is_refused_before_the_start(model, rows, tmp_path, monkeypatch):
+    need = 4 * PER_SHARD * 16 * 2 * 2 * 16  # rows of whole shards, positions, hook points, bytes, widths
+    for free, fits in ((need, False), (2 * need, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        if fits:
+            build(tmp_path / "new" / "cache", model, rows)
+        else:
+            with pytest.raises(InputError, match=f"needs {human(need)} and the disk has {human(free)} free"):
+                build(tmp_path / "new" / "cache", model, rows)
+            assert not (tmp_path / "new").exists()
+
+
+def test_activations_beyond_the_dtype_are_refused(model, rows, tmp_path, monkeypatch):
+    small = TableModel.activations
+    monkeypatch.setattr(TableModel, "activations", lambda *args: {name: 1e6 * x for name, x in small(*args).items()})
+    with pytest.raises(InputError, match="beyond torch.float16; use dtype='bfloat16' or 'float32'"):
+        build(tmp_path / "cache", model, rows)
+    assert np.isfinite(build(tmp_path / "other", model, rows, dtype="bfloat16").normalisation[HOOKS[0]].scale)
+
+
+def test_a_model_that_gives_nan_is_refused(model, rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        TableModel, "activations", lambda m, t, hooks: {h: torch.full((*t.shape, 16), torch.nan) for h in hooks}
+    )
+    with pytest.raises(InputError, match="not finite in torch.float32: the model itself gives inf or nan"):
+        build(tmp_path / "cache", model, rows)
+
+
+def test_a_bfloat16_model_is_kept_to_the_bit(model, rows, tmp_path, monkeypatch):
+    exact = TableModel.activations
+    monkeypatch.setattr(TableModel, "activations", lambda *args: {h: x.bfloat16() for h, x in exact(*args).items()})
+    cache = build(tmp_path / "cache", model, rows, dtype="bfloat16", block_rows=7)
+    stream = ActivationStream(model, rows, HOOKS, block_rows=7)
+    for cached, live in zip(all_batches(cache), all_batches(stream), strict=True):
+        assert all(torch.equal(cached[name], live[name]) for name in HOOKS)
+
+
+def test_manifest_says_whose_activations_they_are(cache, model):
+    manifest = json.loads((cache.folder / "manifest.json").read_text())
+    assert manifest["model"] == model.name and manifest["context"] == 16 and list(manifest["d_in"]) == list(HOOKS)
+
+
+def test_a_damaged_or_cut_normalisation_is_refused(tmp_path, model, rows):
+    build(tmp_path / "cache", model, rows)
+    path = tmp_path / "cache" / "normalisation.safetensors"
+    whole = path.read_bytes()
+    for content, why in (
+        (whole[:-1] + bytes([whole[-1] ^ 1]), "damaged"),
+        (whole[:-5], "cut short"),
+        (b"", "cut short"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=why) as caught:
+            _ = ActivationCache(tmp_path / "cache").normalisation
+        assert "\n" not in str(caught.value)

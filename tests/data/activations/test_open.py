@@ -1,0 +1,116 @@
+"""On disk or streamed: by size, by room, by what the numbers need; the same batches either way."""
+
+import logging
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny_language_model import make_tiny
+
+from sae_utils.data.activations.cache import ActivationCache
+from sae_utils.data.activations.open import open_source
+from sae_utils.data.activations.source import ActivationStream
+from sae_utils.data.models.language_model import LanguageModel, load_language_model
+from sae_utils.device_memory import weights_bytes
+from sae_utils.errors import InputError
+from sae_utils.memory import MemoryPlan
+
+HOOK = "blocks.1.hook_mlp_out"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return load_language_model(folder)
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(1).integers(1, 300, (6, 16)).astype(np.uint16)
+
+
+def batch(source):
+    return next(source.batches(32, data_seed=3))[HOOK]
+
+
+def names(folder):
+    return sorted(path.name.partition("-")[0] + path.name[28:] for path in folder.iterdir())
+
+
+def scale_activations(monkeypatch, factor):
+    """The model's activations that many times as large."""
+    plain = LanguageModel.activations
+    monkeypatch.setattr(LanguageModel, "activations", lambda *a: {h: factor * x for h, x in plain(*a).items()})
+
+
+def test_what_fits_is_cached_once_under_a_name_of_its_content(model, rows, tmp_path):
+    for _ in range(2):
+        assert isinstance(open_source(model, rows, [HOOK], tmp_path), ActivationCache)
+        assert len(list(tmp_path.iterdir())) == 1
+    open_source(model, rows[:3], [HOOK], tmp_path)
+    open_source(model, rows, ["blocks.0.hook_mlp_out"], tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_does_not_fit_is_streamed_and_gives_the_same_batches(model, rows, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        stream = open_source(model, rows, [HOOK], tmp_path / "none", largest_gb=1e-9)
+    assert isinstance(stream, ActivationStream) and not (tmp_path / "none").exists()
+    assert stream.memory("cpu") == MemoryPlan(model=weights_bytes(model), buffer=6 * 16 * 16 * 4)
+    assert [r.getMessage() for r in caplog.records] == [
+        f"activations are streamed (a cache of them would take 3.07 kB); cpu needs {stream.memory('cpu')}"
+    ]
+    cache = open_source(model, rows, [HOOK], tmp_path)
+    a, b = batch(stream), batch(cache)
+    np.testing.assert_allclose(a, b, atol=2e-3 * float(a.abs().max()))  # float16 keeps 11 bits
+
+
+def test_two_buffers_are_counted_where_one_is_filled_ahead(model, rows, tmp_path):
+    how = {"largest_gb": 0, "block_rows": 2, "dtype": "bfloat16", "fill_ahead": True}
+    stream = open_source(model, rows, [HOOK], tmp_path, **how)
+    assert stream.memory("cpu").buffer == 2 * 2 * 16 * 16 * 2
+    assert torch.equal(batch(stream).bfloat16().float(), batch(stream)) and stream.order.block_rows == 2
+
+
+def test_no_room_on_the_disk_means_a_stream(model, rows, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3000))
+    stream = open_source(model, rows, [HOOK], tmp_path / "cache")
+    assert isinstance(stream, ActivationStream) and not (tmp_path / "cache").exists()
+    (warning,) = caplog.messages
+    assert "needs 3.07 kB and the disk has 3.00 kB free: the activations are streamed instead" in warning
+
+
+def test_a_cache_of_a_bfloat16_model_is_in_bfloat16_and_loses_nothing(folder, rows, tmp_path):
+    half = load_language_model(folder, dtype="bfloat16")
+    cache = open_source(half, rows, [HOOK], tmp_path)
+    assert cache.manifest["dtype"] == "bfloat16" and names(tmp_path) == ["activations-bfloat16"]
+    assert torch.equal(batch(cache), batch(open_source(half, rows, [HOOK], tmp_path, largest_gb=0)))
+
+
+def test_beyond_float16_the_cache_is_in_bfloat16_now_and_later(model, rows, tmp_path, monkeypatch, caplog):
+    scale_activations(monkeypatch, 1e6)
+    cache = open_source(model, rows, [HOOK], tmp_path)
+    assert cache.manifest["dtype"] == "bfloat16" and batch(cache).isfinite().all()
+    assert names(tmp_path) == ["activations-beyond-float16"]
+    assert [m.partition(" are ")[2] for m in caplog.messages] == [
+        "beyond torch.float16: the cache is built again in bfloat16"
+    ]
+    caplog.clear()
+    assert torch.equal(batch(open_source(model, rows, [HOOK], tmp_path)), batch(cache))
+    assert not caplog.messages and len(names(tmp_path)) == 1
+
+
+def test_a_dtype_that_was_asked_for_is_not_changed(model, rows, tmp_path, monkeypatch):
+    assert open_source(model, rows, [HOOK], tmp_path, dtype="float32").manifest["dtype"] == "float32"
+    assert open_source(model, rows, [HOOK], tmp_path, dtype="bfloat16").manifest["dtype"] == "bfloat16"
+    assert open_source(model, rows, [HOOK], tmp_path).manifest["dtype"] == "float16"
+    assert names(tmp_path) == ["activations", "activations-bfloat16", "activations-float32"]
+    scale_activations(monkeypatch, 1e6)
+    with pytest.raises(InputError, match="are beyond torch.float16; use dtype='bfloat16' or 'float32'"):
+        open_source(model, rows, [HOOK], tmp_path / "other", dtype="float16")

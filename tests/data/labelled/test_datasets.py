@@ -1,0 +1,115 @@
+import json
+
+import numpy as np
+import pytest
+
+from sae_utils.data.labelled.datasets import text_windows
+from sae_utils.data.labelled.windows import NEITHER, balanced_task
+from sae_utils.errors import InputError
+from sae_utils.pycode.pretraining import train_tokenizer
+
+ROWS = [(f"x{i} = {i} + y", ("news", "sport", "law")[i % 3], i % 2) for i in range(180)]  # (text, topic, label)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer([text for text, _, _ in ROWS], 300)
+
+
+def write_csv(path, rows):
+    path.write_text("text,topic,label\n" + "".join(f"{text},{topic},{label}\n" for text, topic, label in rows))
+    return str(path)
+
+
+def labels_by_text(windows, tokenizer, name):
+    texts = tokenizer.batch_decode(windows.tokens, skip_special_tokens=True)
+    return dict(zip(texts, windows.labels[name].tolist(), strict=True))
+
+
+@pytest.fixture
+def csv(tmp_path):
+    return write_csv(tmp_path / "texts.csv", ROWS)
+
+
+def test_each_value_of_a_column_against_the_rest(csv, tokenizer):
+    w = text_windows(csv, tokenizer, 16, ["topic"])
+    assert sorted(w.labels) == ["topic=law", "topic=news", "topic=sport"]
+    assert labels_by_text(w, tokenizer, "topic=law") == {text: int(topic == "law") for text, topic, _ in ROWS}
+
+
+def test_a_column_with_two_values_is_one_concept_and_a_value_can_be_chosen(csv, tokenizer):
+    w = text_windows(csv, tokenizer, 16, ["label", "topic=news", "topic=news/law"])
+    assert list(w.labels) == ["label=1", "topic=news", "topic=news/law"]
+    assert labels_by_text(w, tokenizer, "label=1") == {text: label for text, _, label in ROWS}
+    assert labels_by_text(w, tokenizer, "topic=news") == {text: int(topic == "news") for text, topic, _ in ROWS}
+    expected = {"news": 1, "law": 0, "sport": NEITHER}
+    assert labels_by_text(w, tokenizer, "topic=news/law") == {text: expected[topic] for text, topic, _ in ROWS}
+
+
+def test_sides_depend_on_the_texts_alone_and_copies_count_once(csv, tmp_path, tokenizer):
+    first = text_windows(csv, tokenizer, 16, ["label"])
+    mixed = text_windows(write_csv(tmp_path / "b.csv", ROWS[::-1] + ROWS[:40]), tokenizer, 16, ["label"])
+    assert len(first.tokens) == len(ROWS)
+    assert (first.tokens == mixed.tokens).all() and (first.test == mixed.test).all()
+    assert 0.15 < first.test.mean() < 0.45  # 0.3 of 180
+
+
+def test_windows_are_beginnings_filled_up_and_texts_without_anything_to_pool_are_left_out(tmp_path, tokenizer):
+    rows = [{"body": text, "label": i % 2} for i, text in enumerate(["x1 = 1 + y", "x", "", "x2 = 2 + y, x3 = 3 + y"])]
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    w = text_windows(str(path), tokenizer, 6, ["label"], text_column="body")
+    expected = []
+    for text in (rows[0]["body"], rows[3]["body"]):
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"][:6]
+        expected.append(ids + [tokenizer.eos_token_id] * (6 - len(ids)))
+    assert sorted(w.tokens.tolist()) == sorted(expected)
+
+
+def test_a_value_with_few_texts_is_no_concept_unless_it_is_asked_for(tmp_path, tokenizer):
+    rows = [*ROWS, *((f"rare{i}", "chess", 1) for i in range(6))]
+    path = write_csv(tmp_path / "rare.csv", rows)
+    assert "topic=chess" not in text_windows(path, tokenizer, 16, ["topic"]).labels
+    assert text_windows(path, tokenizer, 16, ["topic=chess"]).labels["topic=chess"].sum() == 6
+
+
+def test_a_task_can_be_made_of_them(csv, tokenizer):
+    task = balanced_task(text_windows(csv, tokenizer, 16, ["label"]), "label=1", 1000, 1000)
+    assert task.majority == 0.5 and len(np.intersect1d(task.train, task.test)) == 0
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"columns": ["genre"]}, "has no column 'genre'; its columns are text, topic, label"),
+        ({"text_column": "body"}, "has no column 'body'; its columns are text, topic, label"),
+        ({"text_column": "label"}, "column 'label' holds 0, which is no text"),
+        ({"columns": ["topic=poems"]}, "column 'topic' has no value 'poems'; the most frequent are law, news, sport"),
+        ({"columns": ["topic=law/poems"]}, "has no value 'poems'"),
+        ({"source": "none.csv"}, "data set 'none.csv': there is no such file"),
+    ],
+)
+def test_refusals_name_what_is_there(csv, tokenizer, change, words):
+    arguments = {"source": csv, "tokenizer": tokenizer, "context": 16, "columns": ["topic"]}
+    with pytest.raises(InputError, match=words):
+        text_windows(**arguments | change)
+
+
+def test_files_of_other_kinds_and_columns_of_one_value(tmp_path, tokenizer):
+    other = tmp_path / "a.parquet"
+    other.write_text("x")
+    with pytest.raises(InputError, match="is a .parquet file; allowed: .csv, .jsonl"):
+        text_windows(str(other), tokenizer, 16, ["label"])
+    same = write_csv(tmp_path / "c.csv", [(text, "news", 0) for text, _, _ in ROWS])
+    with pytest.raises(InputError, match="column 'topic' holds news alone; two values are needed"):
+        text_windows(same, tokenizer, 16, ["topic"])
+    broken = tmp_path / "d.jsonl"
+    broken.write_text('{"text": "x", \n')
+    with pytest.raises(InputError, match="cannot be read: "):
+        text_windows(str(broken), tokenizer, 16, ["label"])
+
+
+def test_a_hub_name_without_a_hub_is_one_line(tokenizer, monkeypatch):
+    monkeypatch.setattr("sae_utils.data.models.hub.why_not", lambda kind, name: "not on the Hugging Face hub")
+    with pytest.raises(InputError, match="'nobody/nothing' is not an existing .csv or .jsonl file, and not on the"):
+        text_windows("nobody/nothing", tokenizer, 16, ["label"])

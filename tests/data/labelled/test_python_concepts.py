@@ -1,0 +1,165 @@
+import ast
+from textwrap import dedent
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from sae_utils.data.labelled.python_concepts import (
+    ATTRIBUTE_PAIRS,
+    TASKS,
+    cut,
+    line_facts,
+    line_starts,
+    source_windows,
+    window_labels,
+)
+from sae_utils.data.labelled.windows import NEITHER, balanced_task, quadrants
+from sae_utils.data.text.installed_python import SourceFile
+from sae_utils.paths import MODELS
+
+SOURCE = dedent(
+    '''\
+    """A module
+    on lines."""
+    import os
+
+
+    class TestThing(Base):
+        """A class."""
+
+        @mark
+        def helper(self, x: int) -> str:
+            for i in range(x):
+                while i: i -= 1
+            total: int = 0
+
+
+    def test_it():
+        assert [i for i in range(3)]
+
+
+    async def other(x):
+        async for y in x:
+            pass
+    '''
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(MODELS / "pycode-2m")
+
+
+def lines_where(fact):
+    """Numbers of the marked lines, from 1."""
+    return (np.flatnonzero(line_facts(SOURCE)[fact]) + 1).tolist()
+
+
+def test_line_facts_by_hand():
+    assert lines_where("docstring") == [1, 2, 7]
+    assert lines_where("class") == list(range(6, 14))
+    assert lines_where("test") == [*range(6, 14), 16, 17]
+    assert lines_where("loop") == [11, 12, 21]  # a comprehension is no loop statement
+    assert lines_where("function") == [10, 16, 20]
+    assert lines_where("annotated") == [10, 13]
+
+
+def test_line_facts_need_python():
+    with pytest.raises(SyntaxError):
+        line_facts("def f(:\n")
+
+
+def labels(first, last, path="sympy/a.py"):
+    return window_labels(path, line_facts(SOURCE), slice(first - 1, last))
+
+
+def test_window_labels_by_hand():
+    assert labels(1, 2)["docstring"] == 1
+    assert labels(3, 3)["docstring"] == 0
+    assert labels(1, 3)["docstring"] == NEITHER  # 21 of 30 characters
+    assert (labels(6, 13)["class"], labels(16, 17)["class"], labels(13, 16)["class"]) == (1, 0, NEITHER)
+    assert (labels(16, 17)["test"], labels(20, 22)["test"], labels(17, 20)["test"]) == (1, 0, NEITHER)
+    assert (labels(9, 11)["loop"], labels(16, 17)["loop"], labels(1, 2)["loop"]) == (1, 0, NEITHER)
+    # Annotated or not is asked where there is something that could be.
+    assert (labels(9, 11)["annotated"], labels(20, 22)["annotated"], labels(21, 22)["annotated"]) == (1, 0, NEITHER)
+
+
+def test_package_labels():
+    packages = {
+        "sympy": (1, 0, 0, 1),
+        "pandas": (0, 1, 0, 0),
+        "scipy": (0, 0, 1, NEITHER),
+        "sklearn": (0, 0, 0, NEITHER),
+    }
+    for package, expected in packages.items():
+        found = labels(1, 3, f"{package}/a.py")
+        assert tuple(found[name] for name in ("sympy", "pandas", "scipy", "sympy_or_pandas")) == expected
+    assert len({labels(1, 3, f"{package}/a.py")["package"] for package in packages}) == 4
+
+
+def test_pieces_begin_at_lines_and_cover_the_text_until_a_file_is_long():
+    text = "".join(f"line {i}\n" for i in range(100))
+    starts = line_starts(text)
+    pieces = cut(text, starts, 50)
+    assert [a for a, _ in pieces[1:]] == [b for _, b in pieces[:-1]]
+    assert (pieces[0][0], pieces[-1][1]) == (0, len(text))
+    assert all(a in starts for a, _ in pieces)
+    assert len(cut(text * 20, line_starts(text * 20), 50)) == 32
+
+
+def test_line_starts_are_those_of_ast():
+    text = "a = 1\r\nb = 2\rc = '\f'\n\x0cd = 3\n"
+    starts = line_starts(text)
+    for node in ast.parse(text).body:
+        assert text[starts[node.lineno - 1] :].lstrip("\x0c").startswith(node.targets[0].id)
+
+
+def files():
+    """Ten files of each of two packages, whose windows are alike but for numbers; a copy; one that is no Python."""
+
+    def code(name, n):
+        return "".join(
+            f"def {name}_{i}(value_{i}):\n    return {name}(value_{i}, '{name} number {i}')\n\n\n" for i in range(n)
+        )
+
+    made = [
+        SourceFile(f"{p}/m{j}.py", code(f"{p}_{'abcdefghij'[j]}", 12)) for p in ("sympy", "pandas") for j in range(10)
+    ]
+    return [*made, SourceFile("sympy/copy.py", made[0].text), SourceFile("sympy/bad.py", "def broken(:\n" * 40)]
+
+
+def test_windows_are_found_in_their_files_and_sides_share_no_file_or_copy(tokenizer):
+    made = files()
+    w = source_windows(tokenizer, 24, files=made)
+    assert w.tokens.shape[1] == 24 and len(w.tokens) > 40
+    texts = tokenizer.batch_decode(w.tokens)
+    for text, sympy in zip(texts, w.labels["sympy"], strict=True):
+        home = {file.path.split("/")[0] for file in made if text in file.text}
+        assert home == {"sympy" if sympy else "pandas"}
+    assert not any("broken" in text for text in texts)
+    assert not set(w.groups[w.test]) & set(w.groups[~w.test])
+    assert 0.2 < w.test.mean() < 0.6
+
+
+def test_windows_that_are_equal_but_for_digits_and_space_count_once(tokenizer):
+    made = files()
+    w = source_windows(tokenizer, 24, files=made)
+    without_digits = ["".join(c for c in text if not c.isdigit()) for text in tokenizer.batch_decode(w.tokens)]
+    assert len({" ".join(text.split()) for text in without_digits}) == len(w.tokens)
+    with_copy, without = made[:21], made[:20]
+    assert len(source_windows(tokenizer, 24, files=with_copy).tokens) == len(
+        source_windows(tokenizer, 24, files=without).tokens
+    )
+
+
+def test_the_held_out_source_has_every_task_and_pair(tokenizer):
+    w = source_windows(tokenizer, 64)
+    for name, within in TASKS.items():
+        task = balanced_task(w, name, 400, 200, within)
+        assert task.majority == 0.5
+        assert len(task.train) >= 100 and len(task.test) >= 50
+        assert len(np.unique(w.groups[task.test])) >= 20
+    for first, second in ATTRIBUTE_PAIRS:
+        q = quadrants(w, first, second, 400, 400)
+        assert q.train.shape == q.test.shape == (2, 2, 100)

@@ -1,0 +1,158 @@
+import io
+import tokenize
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.first_token import with_first_token
+from helpers.tiny_language_model import TEXTS
+
+from sae_utils.data.labelled.python_roles import ROLES, UNKNOWN, character_roles, row_roles, token_roles
+from sae_utils.data.text.corpus import documents, token_rows
+from sae_utils.errors import InputError
+from sae_utils.pycode.pretraining import train_tokenizer
+
+CODE = '''def f(x, y=1.5):
+    """Adds."""
+    s = "é" + 'b'  # note
+    return x if s else \\
+        [y]
+'''
+
+
+def names(roles):
+    return [ROLES[role] if role >= 0 else None for role in roles]
+
+
+def words(text, roles):
+    """Runs of characters with one role."""
+    out = []
+    for character, role in zip(text, roles, strict=True):
+        if out and out[-1][1] == role:
+            out[-1][0] += character
+        else:
+            out.append([character, role])
+    return [(run, role) for run, role in out]
+
+
+def test_characters_have_the_role_that_a_reader_would_give_them():
+    found = words(CODE, names(character_roles(CODE)))
+    assert found[:11] == [
+        ("def", "keyword"),
+        (" ", "space"),
+        ("f", "name"),
+        ("(", "bracket"),
+        ("x", "name"),
+        (",", "operator"),
+        (" ", "space"),
+        ("y", "name"),
+        ("=", "operator"),
+        ("1.5", "number"),
+        (")", "bracket"),
+    ]
+    assert ("    ", "indent") in found and ('"""Adds."""', "docstring") in found
+    assert ('"é"', "string") in found and ("# note", "comment") in found and (" \\", "space") in found
+    assert found[-4:] == [("[", "bracket"), ("y", "name"), ("]", "bracket"), ("\n", "newline")]
+
+
+def test_characters_of_each_python_token_are_labelled_by_its_type():
+    source = Path(tokenize.__file__).read_text(encoding="utf-8")
+    roles, lines = names(character_roles(source)), source.splitlines(keepends=True)
+    starts = np.cumsum([0, *map(len, lines)])
+    wanted = {
+        tokenize.NAME: {"name", "keyword"},
+        tokenize.NUMBER: {"number"},
+        tokenize.STRING: {"string", "docstring"},
+        tokenize.COMMENT: {"comment"},
+        tokenize.OP: {"operator", "bracket"},
+    }
+    seen = 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in wanted:
+            start, end = (starts[row - 1] + column for row, column in (token.start, token.end))
+            assert set(roles[start:end]) <= wanted[token.type] and len(set(roles[start:end])) == 1
+            seen += end - start
+    outside = [role for role in roles if role in ("space", "indent", "newline")]
+    assert seen + len(outside) == len(source)
+
+
+@pytest.mark.parametrize("text", ["Call me Ishmael, some years ago", "def f(:\n", "x = '''", "a\0b", "  x\n y\n"])
+def test_what_is_no_python_has_no_roles(text):
+    assert character_roles(text) is None
+    assert (token_roles(text, np.arange(1, len(text) + 1)) == UNKNOWN).all()
+
+
+def test_a_token_has_the_role_of_its_first_character_that_is_no_white_space():
+    text = "a = 1\n    \nif b: c\n"
+    pieces = ["a", " =", " ", "1\n", "    \n", "if b", ":", " c", "\n"]
+    roles = names(token_roles(text, np.cumsum([len(piece) for piece in pieces])))
+    expected = ["name", "operator", "space", "number", "newline", "keyword", "operator", "name", "newline"]
+    assert roles == expected
+
+
+def test_tokens_that_are_bytes_of_one_character_share_its_role():
+    text = "x = '€'\n"  # three bytes in the string: three tokens that end at its one character
+    ends = np.array([1, 2, 3, 4, 5, 6, 6, 6, 7, 8])
+    assert names(token_roles(text, ends))[4:] == ["string"] * 5 + ["newline"]
+    assert len(token_roles("", np.array([], dtype=np.int64))) == 0
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    tokenizer = train_tokenizer(TEXTS, 300)
+    path = tmp_path / "code.txt"
+    path.write_text("<|endoftext|>".join([*TEXTS, "This is not Python, is it?"]), encoding="utf-8")
+    return str(path), tokenizer
+
+
+def test_rows_have_the_roles_of_their_documents(corpus):
+    path, tokenizer = corpus
+    rows = token_rows(path, tokenizer, "train", 20, 16, cache_dir=None)
+    roles = row_roles(path, tokenizer, "train", rows)
+    assert roles.shape == rows.shape
+    flat = []
+    for text in documents(path, "train"):
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        own = character_roles(text)
+        for start, end in encoded["offset_mapping"]:
+            inside = [ROLES[r] for r in (own[start:end] if own is not None else [])]
+            solid = [r for r in inside if r not in ("space", "indent", "newline")]
+            flat.append((solid or [r for r in inside if r == "newline"] or inside or [None])[0])
+        flat.append("end of text")
+    assert names(roles.ravel()) == flat[: rows.size]
+    assert {"keyword", "name", "number"} <= set(names(roles.ravel()))
+
+
+def test_text_that_is_not_python_is_known_by_its_separators_alone(tmp_path):
+    path = tmp_path / "prose.txt"
+    path.write_text("<|endoftext|>".join(f"It was day {i}, and it rained." for i in range(40)), encoding="utf-8")
+    tokenizer = train_tokenizer(TEXTS, 300)
+    rows = token_rows(str(path), tokenizer, "train", 20, 16, cache_dir=None)
+    roles = row_roles(str(path), tokenizer, "train", rows)
+    np.testing.assert_array_equal(roles == UNKNOWN, rows != tokenizer.eos_token_id)
+
+
+def test_the_token_in_front_of_a_row_has_no_role(corpus):
+    path, tokenizer = corpus
+    plain = row_roles(path, tokenizer, "train", token_rows(path, tokenizer, "train", 20, 16, cache_dir=None))
+    first = with_first_token(tokenizer)
+    roles = row_roles(path, first, "train", token_rows(path, first, "train", 20, 17, cache_dir=None))
+    np.testing.assert_array_equal(roles[:, 1:], plain)
+    assert (roles[:, 0] == UNKNOWN).all()
+
+
+def test_rows_of_other_text_are_refused(corpus):
+    path, tokenizer = corpus
+    rows = token_rows(path, tokenizer, "train", 20, 16, cache_dir=None)
+    rows[3, 4] += 1
+    with pytest.raises(InputError, match="rows are not the first rows of corpus"):
+        row_roles(path, tokenizer, "train", rows)
+
+
+def test_a_tokenizer_without_offsets_gives_no_roles(corpus):
+    path, _ = corpus
+
+    class Slow:
+        is_fast = False
+
+    assert (row_roles(path, Slow(), "train", np.zeros((2, 3), dtype=np.uint16)) == UNKNOWN).all()

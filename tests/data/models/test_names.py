@@ -1,0 +1,87 @@
+"""A model's name is a bundled model, a folder, or a repository at a revision; a config.json says what cannot be had."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sae_utils.data.models import names as model_names
+from sae_utils.data.models.names import BUNDLED, Place
+from sae_utils.errors import InputError
+
+
+def test_names_and_their_places(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine@home").mkdir()
+    assert model_names.find("pycode-2m") == Place(BUNDLED["pycode-2m"])
+    assert model_names.find("mine@home") == Place(Path("mine@home"))
+    assert model_names.find("~/mine@home") == Place(tmp_path / "mine@home")
+    assert model_names.find("gpt2") == Place(None, "gpt2")
+    assert model_names.find("EleutherAI/pythia-160m") == Place(None, "EleutherAI/pythia-160m")
+    assert model_names.find("EleutherAI/pythia-160m@step1000") == Place(None, "EleutherAI/pythia-160m", "step1000")
+    assert model_names.find("owner/model@refs/pr/1") == Place(None, "owner/model", "refs/pr/1")
+    assert model_names.find("gelu-1l") == model_names.find("NeelNanda/GELU_1L512W_C4_Code")
+    assert [model_names.find(name).is_hooked for name in ("gelu-1l", "gpt2", "pycode-2m")] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("pycode-2m@main", "model 'pycode-2m@main': pycode-2m has no revisions"),
+        ("folder@main", "model 'folder@main': folder has no revisions"),
+        ("gelu-1l@main", "gelu-1l has no revisions"),
+        ("NeelNanda/GELU_1L512W_C4_Code@main", "has no revisions"),
+        ("gpt2@", "after the @ must be a branch, a tag or a commit"),
+        ("gpt2@a b", "after the @ must be a branch"),
+        ("gpt2@a@b", "after the @ must be a branch"),
+        ("gpt2@../x/", "after the @ must be a branch"),
+        ("@main", "model '@main' is unknown"),
+        ("./missing", "model './missing' is unknown: it is not bundled, not an existing folder"),
+        ("a/b/c", "model 'a/b/c' is unknown"),
+        ("", "model '' is unknown"),
+    ],
+)
+def test_names_that_can_be_nothing(tmp_path, monkeypatch, name, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=said) as error:
+        model_names.find(name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "its config.json is not JSON"),
+        ("[1]", "its config.json holds no settings"),
+        ("{}", "is no causal language model: the architectures of its config.json are none"),
+        ('{"architectures": []}', "is no causal language model"),
+        (
+            '{"architectures": ["BertForMaskedLM"]}',
+            "is no causal language model: .* are BertForMaskedLM, and none ends",
+        ),
+        ('{"architectures": ["T5ForConditionalGeneration"]}', "is no causal language model"),
+        ('{"architectures": [3]}', "is no causal language model"),
+    ],
+)
+def test_config_of_something_else(tmp_path, text, said):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match=f"model 'mine'.* {said}|model 'mine': {said}") as error:
+        model_names.read_config("mine", tmp_path / "config.json")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "n_layer", "num_layers"])
+def test_layers_and_context_of_a_config(tmp_path, key):
+    config = {"architectures": ["GPT2LMHeadModel"], key: 3, "n_positions": 32}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert model_names.read_config("mine", tmp_path / "config.json") == config
+    for layer in (0, 2):
+        model_names.check_layer("mine", config, layer)
+    for layer in (-1, 3):
+        with pytest.raises(InputError, match=f"layer = {layer} must be 0 to 2 for the model mine"):
+            model_names.check_layer("mine", config, layer)
+    model_names.check_context("mine", config, 32)
+    with pytest.raises(InputError, match=r"context = 33 must be 0 \(the model's\) to 32 for the model mine"):
+        model_names.check_context("mine", config, 33)

@@ -1,0 +1,104 @@
+"""Small stand-ins for a language model: a random GPT-NeoX in a folder, and a table that needs no TransformerLens."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+
+TEXTS = [f"def f_{i}(x, y):\n    return x + {i} * y\n\n\nclass C{i}:\n    pass\n" for i in range(60)]
+
+
+SIZES = {
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 32,
+}
+GEMMA = {**SIZES, "num_key_value_heads": 1, "head_dim": 8, "bos_token_id": 300}
+FAMILIES = {  # names of transformers' classes without their ends, and sizes
+    "gpt2": ("GPT2", {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 32}),
+    "gpt_neox": ("GPTNeoX", SIZES),
+    "llama": ("Llama", {**SIZES, "num_key_value_heads": 1, "bos_token_id": 300}),
+    "gemma": ("Gemma", GEMMA),
+    "gemma2": ("Gemma2", {**GEMMA, "query_pre_attn_scalar": 8, "sliding_window": 8}),
+}
+WITH_BOS = ("llama", "gemma", "gemma2")  # families whose tokenizers put the beginning-of-text token before a text
+
+
+def make_tiny(folder: Path, seed: int = 0, n_layers: int = 3) -> Path:
+    """A random GPT-NeoX, weights far from zero, so that every layer matters; context 32, width 16."""
+    from transformers import GPTNeoXForCausalLM
+
+    from sae_utils.pycode.pretraining import train_tokenizer
+
+    torch.manual_seed(seed)
+    tokenizer = train_tokenizer(TEXTS, 300)
+    config = _config("GPTNeoX", {**SIZES, "num_hidden_layers": n_layers}, tokenizer)
+    GPTNeoXForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_family(folder: Path, family: str) -> Path:
+    """A random model of one of FAMILIES, whose norms and biases are not the identity that they begin as."""
+    import transformers
+
+    torch.manual_seed(0)
+    tokenizer = family_tokenizer(family)
+    name, sizes = FAMILIES[family]
+    end = "LMHeadModel" if family == "gpt2" else "ForCausalLM"
+    model = getattr(transformers, name + end)(_config(name, sizes, tokenizer))
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim == 1:
+                weight += 0.3 * torch.randn_like(weight)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def family_tokenizer(family: str):
+    """300 tokens, and for the families of WITH_BOS a token <bos> that is put in front of every text."""
+    from tokenizers.processors import TemplateProcessing
+
+    from sae_utils.pycode.pretraining import train_tokenizer
+
+    tokenizer = train_tokenizer(TEXTS, 300)
+    if family in WITH_BOS:
+        tokenizer.add_special_tokens({"bos_token": "<bos>"})
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)]
+        )
+    return tokenizer
+
+
+def _config(name: str, sizes: dict[str, int], tokenizer):
+    import transformers
+
+    ends = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    return getattr(transformers, f"{name}Config")(vocab_size=len(tokenizer), initializer_range=0.3, **{**ends, **sizes})
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """As much of LanguageModel as a source of activations asks for: each token's activation is a row of a table."""
+
+    seed: int = 0
+    name: str = "table"
+    context: int = 32
+    n_vocab: int = 300
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def tokenizer(self):
+        return SimpleNamespace(eos_token_id=0)
+
+    @property
+    def fingerprint(self):
+        return f"table {self.seed}"
+
+    def activations(self, tokens, hook_points):
+        generator = torch.Generator().manual_seed(self.seed)
+        return {name: torch.randn(self.n_vocab, 16, generator=generator)[tokens] for name in hook_points}

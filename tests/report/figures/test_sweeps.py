@@ -1,0 +1,72 @@
+"""Figures of sweeps: what is drawn where, from arrays."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from sae_utils.report.figures import sweeps as sweep_plots
+from sae_utils.report.figures.sweeps import MEASURES, doublings, of_sweep, overlap_bars, overlap_lines, quality_lines
+
+X = np.array([64, 128, 256])
+
+
+def arrays(values=X):
+    n = len(values)
+    made = {"values": np.array(values), "l0": np.full((n, 3), 15.96), "dead": np.linspace(0, 0.3, 3 * n).reshape(n, 3)}
+    made["explained_variance"] = np.full((n, 3), [0.7, 0.8, 0.9])
+    for i, name in enumerate(MEASURES):
+        middle = 0.2 * i + 0.1 * np.arange(n)
+        made |= {name: np.stack([middle, middle - 0.05, middle + 0.1], 1), f"null_{name}": np.full(n, 0.01 * i)}
+    return made
+
+
+def test_of_sweep_takes_its_arrays_alone():
+    assert of_sweep({"k_values": X, "k_null_agree": X, "width_values": X}, "k").keys() == {"values", "null_agree"}
+
+
+def test_lines_pass_through_the_points_with_intervals_and_nulls(ax):
+    overlap_lines(ax, arrays(), X, ["shared_strict", "agree"])
+    lines = {
+        (line.get_color(), line.get_linestyle()): line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 3
+    }
+    for name in ("shared_strict", "agree"):
+        np.testing.assert_allclose(lines[MEASURES[name][0], "-"], arrays()[name][:, 0])
+        np.testing.assert_allclose(lines[MEASURES[name][0], ":"], arrays()[f"null_{name}"])
+    bars = [collection.get_segments() for collection in ax.collections]
+    np.testing.assert_allclose([segment[:, 1] for segment in bars[0]], arrays()["shared_strict"][:, 1:])
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["shared, strict", "both matchings agree", "same, random directions"] and ax.get_ylabel()
+
+
+def test_quality_has_a_point_for_each_seed(ax):
+    quality_lines(ax, arrays(), X)
+    points = [line for line in ax.lines if line.get_linestyle() == "None"]
+    assert len(points) == 6
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), 0.8)
+
+
+def test_a_tick_at_each_doubling(ax):
+    doublings(ax, np.array([93_750, 1_500_000, 2_000_000]), "tokens")
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["93.8k", "1.5M", "2M"]
+    assert ax.get_xscale() == "log" and ax.get_xlabel() == "tokens"
+
+
+def test_bars_say_l0_and_explained_variance_and_mark_a_wrong_l0(ax):
+    overlap_bars(ax, arrays(["relu", "topk", "gated"]), ["shared_strict", "agree"], wrong_l0=["topk"])
+    assert [text.get_text() for text in ax.get_xticklabels()] == [
+        "relu\nL0 16.0\nEV 0.80",
+        "topk*\nL0 16.0\nEV 0.80",
+        "gated\nL0 16.0\nEV 0.80",
+    ]
+    heights = [patch.get_height() for patch in ax.patches]
+    expected = [*arrays()["shared_strict"][:, 0], *arrays()["agree"][:, 0]]
+    np.testing.assert_allclose(heights, expected)
+    assert sweep_plots.MEASURES["agree"][2] in [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_a_legend_is_no_wider_than_its_axes():
+    for n_axes, figwidth in ((2, 8.4), (1, 8)):
+        fig, axes = plt.subplots(1, n_axes, figsize=(figwidth, 3.4), squeeze=False)
+        drawn = overlap_bars(axes[0, 0], arrays(), list(MEASURES))
+        fig.draw_without_rendering()
+        assert drawn.get_legend().get_window_extent().width <= drawn.get_window_extent().width
+        plt.close(fig)

@@ -1,0 +1,336 @@
+"""Batches: resume, refusals, killed runs, on throw-away notebooks that take a real notebook's parameters."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+import yaml
+from helpers.throw_away_notebooks import WRITE, make
+from papermill.cli import NoDatesSafeLoader
+
+from sae_utils.paths import NOTEBOOKS
+from sae_utils.results import read_results
+from sae_utils.run import batch, inputs
+from sae_utils.run.batch import locked, main, plan, select
+from sae_utils.run.presets import Preset, load_preset
+
+
+def start(notebooks: Path, results: Path) -> subprocess.Popen:
+    """A batch in a process group of its own, which heeds SIGINT even where this process was told to ignore it."""
+    code = f"from pathlib import Path; from sae_utils.run.batch import main; import sys; sys.exit(main(\
+['--preset', 'quick'], Path({str(notebooks)!r}), Path({str(results)!r})))"
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code], start_new_session=True, preexec_fn=heed, **streams)
+
+
+def until(condition, seconds: float = 60) -> None:
+    """Waits for a condition that does not depend on the machine's speed; a minute means that it never comes."""
+    for _ in range(int(seconds * 20)):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("never happened")
+
+
+def test_runs_then_skips_then_runs_what_changed(tmp_path, capsys):
+    notebooks, results = make(tmp_path, WRITE), tmp_path / "the results"
+    run = ["--preset", "quick"]
+    assert main(run, notebooks, results) == 0
+    assert "[1/1] 00_language_model" in capsys.readouterr().out
+    assert read_results("00_language_model", "quick", results).metrics == {"rows": 4}
+    kept = sorted(path.name for path in (results / "quick").iterdir())
+    stem = "00_language_model"
+    assert kept == [".lock", f"{stem}.done.json", f"{stem}.ipynb", f"{stem}.json", f"{stem}.npz"]
+
+    assert main(run, notebooks, results) == 0
+    assert "unchanged, skipped" in capsys.readouterr().out
+
+    make(tmp_path, WRITE, preset="common:\n  n_eval_rows: 7\nexpected_seconds:\n  00_language_model: 9\n")
+    assert main(run, notebooks, results) == 0
+    assert "(expected " in capsys.readouterr().out
+    assert read_results("00_language_model", "quick", results).metrics == {"rows": 7}
+
+
+def job_of(notebooks: Path, results: Path) -> batch.Job:
+    chosen = select(notebooks, "")
+    return plan(chosen, load_preset("quick", chosen), results)[0]
+
+
+def fake_run(job: batch.Job) -> None:
+    """The files of a finished run, without its minutes."""
+    from sae_utils.results import sha256, write_json, write_results
+
+    path = write_results(job.name, job.folder.name, job.folder.parent, {}, {}, [], {})
+    write_json(job.file(".done.json"), {"key": job.key, "results_sha256": sha256(path), "seconds": 1.0})
+
+
+def test_key_changes_with_cells_parameters_and_sources_but_not_with_outputs(tmp_path, monkeypatch):
+    notebooks = make(tmp_path, "1 + 1")
+    key = job_of(notebooks, tmp_path).key
+    path = notebooks / "00_language_model.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.cells[2].outputs = [nbformat.v4.new_output("stream", text="2")]
+    nbformat.write(notebook, path)
+    assert job_of(notebooks, tmp_path).key == key
+    notebook.cells.append(nbformat.v4.new_markdown_cell("prose"))
+    nbformat.write(notebook, path)
+    assert job_of(notebooks, tmp_path).key != key
+    assert job_of(make(tmp_path, "1 + 2"), tmp_path).key != key
+    assert job_of(make(tmp_path, "1 + 1", preset="common: {n_eval_rows: 5}"), tmp_path).key != key
+    assert job_of(make(tmp_path, "1 + 1"), tmp_path).key == key
+    monkeypatch.setattr(inputs, "PACKAGE", tmp_path / "another version")
+    assert job_of(notebooks, tmp_path).key != key
+
+
+def test_sources_are_code_style_bundled_models_and_claims_but_no_prose(tmp_path, monkeypatch):
+    package, notebooks = tmp_path / "package", tmp_path / "notebooks"
+    monkeypatch.setattr(inputs, "PACKAGE", package)
+    notebooks.mkdir()
+    before = {inputs.sources_digest(notebooks)}
+    for name in ("a.py", "b/c.py", "report/paper.mplstyle", "models/tiny/config.json"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("1")
+        before.add(inputs.sources_digest(notebooks))
+    (notebooks / "claims.yaml").write_text("1")
+    before.add(inputs.sources_digest(notebooks))
+    assert len(before) == 6
+    (package / "models" / "tiny" / "README.md").write_text("prose")
+    assert inputs.sources_digest(notebooks) in before
+
+
+def test_key_changes_with_the_bytes_of_a_local_model_and_corpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model, corpus = tmp_path / "model", tmp_path / "text.jsonl"
+    (model / "deep").mkdir(parents=True)
+    files = [model / "config.json", model / "deep" / "weights.bin", corpus]
+    for file in files:
+        file.write_text('{"architectures": ["GPT2LMHeadModel"]}')
+    notebooks = make(tmp_path, preset="common: {model: ~/model, corpus: ~/text.jsonl}")
+    keys = [job_of(notebooks, tmp_path).key]
+    for file in files:
+        time = file.stat().st_mtime_ns
+        file.write_text(f" {file.read_text()}")
+        os.utime(file, ns=(time, time))
+        keys.append(job_of(notebooks, tmp_path).key)
+    assert len(set(keys)) == 4
+    os.utime(corpus)
+    assert job_of(notebooks, tmp_path).key == keys[-1]
+
+
+def test_key_changes_with_the_bytes_of_saes_that_are_read(tmp_path):
+    path, weights = NOTEBOOKS / "01_seed_divergence.ipynb", tmp_path / "sae" / "params.npz"
+    weights.parent.mkdir()
+    keys = []
+    for content in (b"one", b"two"):
+        weights.write_bytes(content)
+        preset = Preset("quick", {path.stem: {"saes": [str(weights.parent), "owner/repository/folder"]}}, {})
+        keys.append(plan([path], preset, tmp_path)[0].key)
+    assert keys[0] != keys[1]
+
+
+def test_floats_reach_papermill_as_floats():
+    values = {"lr": 1e-5, "large": 1e20, "k": 8, "preset": "1e-5", "results_dir": "/a  b/{c}: d, " + 9 * "long folder "}
+    assert yaml.load(batch.as_yaml(values), Loader=NoDatesSafeLoader) == values
+
+
+@pytest.mark.parametrize("ending", [".json", ".npz", ".done.json"])
+@pytest.mark.parametrize("damage", ["remove", "truncate"])
+def test_damaged_results_are_not_done(tmp_path, ending, damage):
+    job = job_of(make(tmp_path, WRITE), tmp_path)
+    fake_run(job)
+    assert job.is_done()
+    path = job.file(ending)
+    path.unlink() if damage == "remove" else path.write_bytes(path.read_bytes()[:-9])
+    assert not job.is_done()
+
+
+FIGURES = """\
+import matplotlib.pyplot as plt
+from sae_utils.report import plots
+plots.save_figure(plt.figure(), "A9_empty", p.preset, p.results_dir)
+"""
+
+
+def test_page_of_claims_is_written_after_all_notebooks_and_only_then(tmp_path):
+    notebooks, results = make(tmp_path, WRITE), tmp_path / "r"
+    claims = (batch.NOTEBOOKS / "claims.yaml").read_text(encoding="utf-8")
+    (notebooks / "claims.yaml").write_text(claims, encoding="utf-8")
+    page = results / "quick" / "claims.md"
+    assert main(["--preset", "quick", "--only", "00"], notebooks, results) == 0
+    assert not page.exists()
+    assert main(["--preset", "quick"], notebooks, results) == 0
+    assert page.read_text(encoding="utf-8").count("| not run |") == claims.count("- id: ")
+    page.unlink()
+    make(tmp_path, "1 / 0")
+    assert main(["--preset", "quick"], notebooks, results) == 1
+    assert page.is_file()
+
+
+def test_deleted_figure_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "FIGURES", tmp_path / "figures")
+    notebooks, results = make(tmp_path, WRITE, FIGURES), tmp_path / "r"
+    other = results / "quick" / "figures" / "A8_of_another_notebook.png"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    os.utime(other, (0, 0))
+    assert main(["--preset", "quick"], notebooks, results) == 0
+    job = job_of(notebooks, results)
+    assert job.done()["figures"] == ["figures/A9_empty.png"]
+    other.unlink()
+    assert job.is_done()
+    (results / "quick" / "figures" / "A9_empty.png").unlink()
+    assert not job.is_done()
+
+
+def test_published_figures_are_recorded_through_a_link_to_the_results(tmp_path, monkeypatch):
+    root, disk = tmp_path / "repository", tmp_path / "disk" / "far" / "away"
+    monkeypatch.setattr(batch, "FIGURES", root / "figures")
+    (root / "figures").mkdir(parents=True)
+    disk.mkdir(parents=True)
+    (root / "results").symlink_to(disk)
+    job = job_of(make(tmp_path, WRITE), root / "results")
+    fake_run(job)
+    (root / "figures" / "A1.png").touch()
+    record = job.done() | {"figures": job.figures_since(0)}
+    job.file(".done.json").write_text(json.dumps(record))
+    assert record["figures"] == ["../../figures/A1.png"]
+    assert job.is_done()
+    (root / "figures" / "A1.png").unlink()
+    assert not job.is_done()
+
+
+@pytest.mark.parametrize("leftover", [".part.ipynb", ".failed.ipynb"])
+def test_rest_of_a_stopped_run_gives_no_expected_time(tmp_path, capsys, leftover):
+    notebooks, results = make(tmp_path, WRITE), tmp_path / "r"
+    (results / "quick").mkdir(parents=True)
+    job_of(notebooks, results).file(leftover).write_text("{}")
+    assert main(["--preset", "quick"], notebooks, results) == 0
+    assert main(["--preset", "quick"], notebooks, results) == 0
+    assert capsys.readouterr().out.splitlines()[-2].endswith("unchanged, skipped")
+    assert job_of(notebooks, results).expected is None
+
+
+def test_results_of_a_run_by_hand_are_not_taken_for_this_one(tmp_path):
+    job = job_of(make(tmp_path, WRITE), tmp_path)
+    fake_run(job)
+    from sae_utils.results import write_results
+
+    write_results(job.name, "quick", tmp_path, {"n_eval_rows": 99}, {}, [], {})
+    assert not job.is_done()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("from sae_utils.data.errors import InputError\nraise InputError('layer 9 is out of range')", "layer 9 is out"),
+        ("import os\nos._exit(9)", "papermill ended with code"),
+    ],
+    ids=["input error", "dead kernel"],
+)
+def test_failure_is_one_line_and_leaves_no_result(tmp_path, capsys, body, said):
+    notebooks = make(tmp_path, body, WRITE)
+    assert main(["--preset", "quick"], notebooks, tmp_path / "r") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert f"FAILED: {said}" in lines[0]
+    assert "00_language_model.failed.ipynb]" in lines[0]
+    assert not list((tmp_path / "r").rglob("*.json"))
+
+
+def test_notebook_that_writes_nothing_failed(tmp_path, capsys):
+    assert main(["--preset", "quick"], make(tmp_path), tmp_path / "r") == 1
+    assert "the notebook ended without writing its results" in capsys.readouterr().out
+
+
+SLEEP = "import os, time\nopen({path!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_killed_run_leaves_no_result_and_no_process(tmp_path, number):
+    """The notebook is stopped after it wrote its results and before its end."""
+    mark = tmp_path / "started"
+    notebooks = make(tmp_path, WRITE, SLEEP.format(path=str(mark)))
+    run = start(notebooks, tmp_path / "r")
+    until(lambda: mark.exists() and mark.read_text())
+    kernel = psutil.Process(int(mark.read_text()))
+    if number == signal.SIGKILL:
+        os.killpg(run.pid, number)
+    else:
+        os.kill(run.pid, number)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), out + err
+    until(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE)
+    assert (tmp_path / "r" / "quick" / "00_language_model.json").is_file()
+    assert not job_of(notebooks, tmp_path / "r").is_done()
+
+
+def test_second_run_on_the_same_results_is_refused(tmp_path, capsys):
+    notebooks = make(tmp_path, WRITE)
+    with locked(tmp_path / "r" / "quick"):
+        assert main(["--preset", "quick"], notebooks, tmp_path / "r") == 2
+    assert "another run is writing to" in capsys.readouterr().err
+    with (tmp_path / "r" / "quick" / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "preset", "said"),
+    [
+        (["--only", "07"], "", "no notebook '07'; there are 00_language_model"),
+        (["--only", ","], "", "no notebook ','"),
+        (["--preset", "huge"], "", "no preset 'huge'; there are quick"),
+        ([], "common: {n_eval_row: 3}", "no notebook has the parameter 'n_eval_row'"),
+        ([], "00_language_model: {n_eval_row: 3}", "no parameter 'n_eval_row' (did you mean n_eval_rows?)"),
+        ([], "00_language_model: {n_eval_rows: 1e3}", "n_eval_rows = '1e3' must be int, not str"),
+        ([], "common: {batch_size: no}", "batch_size = False must be int, not bool"),
+        ([], "01_nothing: {}", "no notebook '01_nothing'"),
+        ([], "common: 3", "common must be a map"),
+        ([], "- 3", "must be a map of maps"),
+        ([], "a: [", "is not YAML"),
+        ([], "expected_seconds: {00_language_model: soon}", "expected_seconds 00_language_model: 'soon'"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_runs(tmp_path, capsys, arguments, preset, said):
+    notebooks = make(tmp_path, WRITE, preset=preset)
+    assert main(["--preset", "quick", *arguments], notebooks, tmp_path / "r") == 2
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+    assert not printed.out
+    assert not (tmp_path / "r").exists()
+
+
+def test_malformed_parameters_cell_is_refused(tmp_path, capsys):
+    notebooks = make(tmp_path, WRITE)
+    path = notebooks / "00_language_model.ipynb"
+    content = json.loads(path.read_text())
+    content["cells"][0]["source"] = "model: str = print()"
+    path.write_text(json.dumps(content))
+    assert main(["--preset", "quick"], notebooks, tmp_path / "r") == 2
+    assert "each line of the cell 'parameters' must be 'name: type = literal'" in capsys.readouterr().err
+
+
+def test_dry_run_and_a_finished_run_load_nothing_heavy(tmp_path):
+    notebooks = make(tmp_path, WRITE)
+    fake_run(job_of(notebooks, tmp_path / "r"))
+    code = f"""
+import sys
+from pathlib import Path
+from sae_utils.run.batch import main
+for options in (["--dry-run", "--fresh"], []):
+    assert main(["--preset", "quick", *options], Path({str(notebooks)!r}), Path({str(tmp_path / "r")!r})) == 0
+assert not {{"torch", "papermill", "transformer_lens", "transformers", "scipy", "matplotlib"}} & set(sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "[1/1] 00_language_model  to run, expected 1 s: preset=quick" in run.stdout
+    assert "0 run, 1 unchanged, 0 failed" in run.stdout

@@ -1,0 +1,129 @@
+"""Presets: base, notebooks, refusals in one line; every preset's dry run; the page of presets is what is printed."""
+
+import subprocess
+import sys
+
+import pytest
+from helpers.throw_away_notebooks import WRITE, make
+
+from sae_utils.errors import InputError
+from sae_utils.paths import NOTEBOOKS, PRESETS
+from sae_utils.run.batch import main, of_preset, plan, select
+from sae_utils.run.dry_run import estimates_of
+from sae_utils.run.presets import load_preset
+from sae_utils.run.presets_page import PAGE, page, papers_presets
+
+EVERY = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two notebooks, and a function that writes a preset beside them."""
+    make(tmp_path, WRITE)
+    notebooks = make(tmp_path, name="01_seed_divergence")
+    real = (NOTEBOOKS / "01_seed_divergence.ipynb").read_text(encoding="utf-8")
+    (notebooks / "01_seed_divergence.ipynb").write_text(real, encoding="utf-8")
+    return notebooks
+
+
+def write(folder, **presets):
+    for name, text in presets.items():
+        (folder / "presets" / f"{name}.yaml").write_text(text)
+    return select(folder, "")
+
+
+def test_a_preset_goes_before_its_base_wherever_either_says_it(folder):
+    base = "notebooks: [01]\ncommon: {k: 4, n_latents: 64, layer: 1}\n01_seed_divergence: {n_latents: 32}\n"
+    notebooks = write(folder, big=base, small="base: big\ncommon: {n_latents: 16}\n01_seed_divergence: {layer: 2}\n")
+    big, small = load_preset("big", notebooks), load_preset("small", notebooks)
+    assert big.overrides == {"01_seed_divergence": {"k": 4, "n_latents": 32, "layer": 1, "preset": "big"}}
+    assert small.overrides == {"01_seed_divergence": {"k": 4, "n_latents": 16, "layer": 2, "preset": "small"}}
+
+
+def test_measured_times_are_not_those_of_another_preset(folder):
+    notebooks = write(folder, big="expected_seconds: {00_language_model: 9}", small="base: big\n")
+    assert load_preset("small", notebooks).expected_seconds == {}
+
+
+@pytest.mark.parametrize("listed", ["[00]", "['00']", "[0]", "[00_language_model]"])
+def test_notebooks_by_number_or_name(folder, listed):
+    notebooks = write(folder, one=f"notebooks: {listed}\n")
+    assert list(load_preset("one", notebooks).overrides) == ["00_language_model"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("notebooks: [07]", "notebooks must be a list of some of 00_language_model, 01_seed_divergence"),
+        ("notebooks: 01", "notebooks must be a list"),
+        ("notebooks: []", "notebooks must be a list"),
+        ("notebooks: [00]\n01_seed_divergence: {k: 3}", "01_seed_divergence is not among its notebooks 00_language"),
+        ("base: none", "no preset 'none'; there are one, quick"),
+        ("base: [quick]", "base must be the name of a preset"),
+        ("base: one", "its base 'one' has a base itself"),
+        ("common: {device: tpu}", "device = 'tpu' must be cpu, cuda"),
+        ("common: {device: 1}", "device = 1 must be str"),
+    ],
+)
+def test_refusals_are_one_line(folder, text, said):
+    notebooks = write(folder, one=text)
+    with pytest.raises(InputError) as refusal:
+        load_preset("one", notebooks)
+    assert said in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_notebook_that_is_left_out_does_not_run_and_is_not_to_be_had(folder, tmp_path, capsys):
+    write(folder, one="notebooks: [00]\n")
+    assert main(["--preset", "one", "--dry-run"], folder, tmp_path / "r") == 0
+    assert "[1/1] 00_language_model" in capsys.readouterr().out
+    assert main(["--preset", "one", "--dry-run", "--only", "01"], folder, tmp_path / "r") == 2
+    assert "preset 'one' leaves out 01_seed_divergence; it has 00_language_model" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_refused_by_a_run_and_not_by_a_dry_run(folder, tmp_path, capsys):
+    write(folder, one="notebooks: [00]\ncommon: {device: 'cuda:99'}\n")
+    assert main(["--preset", "one", "--dry-run"], folder, tmp_path / "r") == 0
+    assert main(["--preset", "one"], folder, tmp_path / "r") == 2
+    assert "device = 'cuda:99': this machine has" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def jobs(name, results):
+    notebooks = select(NOTEBOOKS, "")
+    preset = load_preset(name, notebooks)
+    return plan(of_preset(notebooks, preset, ""), preset, results)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_preset_is_dry_run(name, tmp_path, capsys):
+    assert main(["--preset", name, "--dry-run"], results=tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert all(notebook in printed for notebook in load_preset(name, select(NOTEBOOKS, "")).overrides)
+    assert ("Estimated, not measured" in printed) == (name in papers_presets())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name.endswith("-small")])
+def test_small_variants_end_within_an_hour_on_one_gpu(name, tmp_path):
+    estimates = estimates_of(jobs(name, tmp_path))
+    assert 60 < sum(sum(one.seconds.values()) for one in estimates.values()) < 3600
+    assert max(one.memory.total for one in estimates.values()) < 72e9
+
+
+def test_a_dry_run_of_a_gpu_s_preset_loads_nothing_and_asks_no_network():
+    code = """
+import socket, sys
+def refuse(*_): raise OSError("no network")
+socket.socket.connect = refuse
+from sae_utils.run.batch import main
+assert main(["--preset", "b-gpt2", "--dry-run"]) == 0
+assert not {"torch", "papermill", "transformer_lens", "transformers", "scipy", "matplotlib"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_page_of_presets_is_what_the_code_prints():
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == page(text), "python -m sae_utils.run.presets_page writes it anew"
+    assert all(f"[{name}]({name}.yaml)" in text for name in EVERY if not name.endswith("-small"))

@@ -1,0 +1,126 @@
+"""Boosting: members learn the residual, side by side as alone, and their losses, AuxK's too, are about the residual."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.synthetic_activations import planted
+
+from sae_utils.data.activations.source import TensorSource
+from sae_utils.errors import InputError
+from sae_utils.saes import losses
+from sae_utils.saes.ensembles import boosting
+from sae_utils.saes.ensembles.boosting import SEED_STRIDE, HeldSource, ResidualSource, boost
+from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.training.training import StackTrainer, TrainingConfig, train
+
+HOOK = "hook"
+
+
+@pytest.fixture(scope="module")
+def source():
+    return TensorSource({HOOK: planted(4096)[0], "other": planted(4096, seed=1)[0]}, block_rows=1000)
+
+
+def training(n_steps=40, batch_size=64, **how):
+    return TrainingConfig(n_tokens=n_steps * batch_size, batch_size=batch_size, **how)
+
+
+def firsts(source, seeds=(0, 1), architecture="topk", **how):
+    sparse = {"k": 3} if architecture == "topk" else {"sparsity": 0.05}
+    config = SAEConfig(24, 32, architecture, **sparse, **how)
+    stack = SAE.create(config, seeds, HOOK, source.normalisation[HOOK])
+    train([stack], source, training(), progress=False)
+    return [stack.member(i) for i in range(len(seeds))]
+
+
+def all_of(source, name=HOOK):
+    return source.read(np.arange(len(source.order.keep)))[name].flatten(0, 1)
+
+
+@pytest.mark.parametrize("architecture", ["topk", "relu", "jump_relu"])
+def test_each_member_lowers_the_error(source, tmp_path, architecture):
+    ensemble = boost(firsts(source, (0,), architecture), 3, source, training(), tmp_path, progress=False)[0]
+    x = all_of(source)
+    errors = [(ensemble.outputs(x)[:, :j].sum(1) - x).square().sum().item() for j in (1, 2, 3)]
+    assert errors[2] < errors[1] < errors[0]
+    assert [m.seeds for m in ensemble.members] == [(0,), (SEED_STRIDE,), (2 * SEED_STRIDE,)]
+    assert {m.hook_point for m in ensemble.members} == {HOOK}
+
+
+def test_two_side_by_side_are_two_alone(source, tmp_path):
+    both = boost(firsts(source), 3, source, training(), tmp_path / "both", progress=False)
+    for first, together in zip(firsts(source), both, strict=True):
+        alone = boost([first], 3, source, training(), tmp_path / "alone", progress=False)[0]
+        torch.testing.assert_close(together(all_of(source)), alone(all_of(source)), rtol=0, atol=1e-5)
+
+
+def test_residuals_computed_anew_give_what_residuals_in_memory_give(source, tmp_path):
+    held, live = (
+        boost(firsts(source), 3, source, training(), tmp_path / str(gb), progress=False, largest_gb=gb)
+        for gb in (1.0, 0.0)
+    )
+    assert torch.equal(held[1](all_of(source)), live[1](all_of(source)))
+
+
+def test_trained_members_are_read_the_second_time(source, tmp_path, monkeypatch):
+    made = boost(firsts(source), 2, source, training(), tmp_path, progress=False)
+    monkeypatch.setattr("sae_utils.saes.training.store.train", lambda *a: pytest.fail("trained again"))
+    again = boost(firsts(source), 2, source, training(), tmp_path, progress=False)
+    assert torch.equal(again[0](all_of(source)), made[0](all_of(source)))
+    with pytest.raises(pytest.fail.Exception):
+        boost(firsts(source, (2, 3)), 2, source, training(), tmp_path, progress=False)
+
+
+def test_a_residual_is_what_the_frozen_dictionary_leaves(source):
+    a, b = firsts(source)
+    residual = ResidualSource(source, {"r0": a, "r1": b})
+    rows = np.array([3, 5, 4000])
+    x = source.read(rows)[HOOK]
+    torch.testing.assert_close(residual.read(rows)["r1"][:, 0], x[:, 0] - b(x[:, 0])[:, 0])
+    first, again = (next(s.batches(100, 7)) for s in (residual, HeldSource(residual)))
+    assert torch.equal(first["r0"], again["r0"])
+    scale = residual.normalisation["r0"].scale
+    assert scale > source.normalisation[HOOK].scale  # a residual is smaller, so its units are finer
+
+
+def test_auxk_is_about_the_residual_not_the_input(source, monkeypatch):
+    """The released code gives the auxiliary loss of a boosted TopK the original activation."""
+    first = firsts(source, (0,), auxk=4)[0]
+    residual = ResidualSource(source, {"r": first})
+    second = SAE.create(first.config, [1], "r", residual.normalisation["r"])
+    targets, real = [], losses.auxk_loss
+    monkeypatch.setattr(losses, "auxk_loss", lambda *a: targets.append(a[2]) or real(*a))
+    batch = next(residual.batches(64, 0))["r"]
+    left = second.normalise(batch) - (second(batch)[:, 0] - second.mean) * second.scale
+    StackTrainer(second, training(dead_after=1)).step(0, batch)
+    torch.testing.assert_close(targets[0], left.detach(), rtol=1e-4, atol=1e-5)
+    raw = next(source.batches(64, 0))[HOOK]
+    assert (targets[0] - second.normalise(raw)).abs().max() > 1
+
+
+def test_content_names_what_the_residual_is_of(source):
+    a, b = firsts(source)
+    contents = [ResidualSource(source, {"r": sae}).content for sae in (a, b)]
+    contents += [ResidualSource(source, {"s": a}).content, HeldSource(source).content, HeldSource(source, 100).content]
+    assert len(set(contents)) == 5
+    assert ResidualSource(source, {"r": a}).content == contents[0]
+
+
+def test_held_rows_have_the_tokens_asked_for(source):
+    held = HeldSource(source, 100)
+    assert held.n_tokens == 100
+    assert torch.equal(all_of(held), all_of(source)[:100])
+    assert boosting.hold(source, 100, largest_gb=1e-9) is source
+    with pytest.raises(InputError, match="n_tokens=5000 must be at most the 4096"):
+        HeldSource(source, 5000)
+
+
+def test_wrong_first_members_are_refused(source, tmp_path):
+    a, b = firsts(source)
+    with pytest.raises(InputError, match=r"seeds \[0, 0\] of the first members must differ"):
+        boost([a, a], 2, source, training(), tmp_path)
+    with pytest.raises(InputError, match="n_members=0 must be"):
+        boost([a, b], 0, source, training(), tmp_path)
+    a.hook_point = "elsewhere"
+    with pytest.raises(InputError, match="'elsewhere' is not among the activations: hook, other"):
+        boost([a], 2, source, training(), tmp_path)

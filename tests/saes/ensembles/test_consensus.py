@@ -1,0 +1,136 @@
+"""Consensus dictionaries: planted latents are found in as many seeds as they are in, merged, and refitted."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers.ensembles_made import ARCHITECTURES, activations, stack
+from helpers.planted_stacks import planted as planted_stack
+from helpers.synthetic_activations import planted
+
+from sae_utils.analysis.ensembles.consensus_stability import agreement, over_disjoint_sets
+from sae_utils.analysis.matching.groups import disjoint_sets, groups, random_groups
+from sae_utils.analysis.matching.overlap import overlap_of_pairs
+from sae_utils.data.activations.source import TensorSource
+from sae_utils.errors import InputError
+from sae_utils.saes.ensembles.consensus import merge, refit
+from sae_utils.saes.metrics import evaluate
+from sae_utils.saes.training.training import TrainingConfig
+
+HELD = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 1]], dtype=bool)  # seeds, atoms
+
+
+@pytest.fixture(scope="module")
+def overlaps():
+    rows = planted_stack(HELD, 8, 64)
+    alive = np.ones((4, 8), dtype=bool)
+    alive[3, 7] = False
+    return overlap_of_pairs(rows, rows, torch.from_numpy(alive)), alive, rows
+
+
+def atoms_in(found):
+    """In how many dictionaries each found group is."""
+    return [len({s for s, _ in group}) for group in found]
+
+
+def test_planted_latents_are_found_in_as_many_seeds_as_hold_them(overlaps):
+    pairs, alive, rows = overlaps
+    assert atoms_in(groups(pairs, alive, range(4), 2)) == [4, 3, 2]
+    assert atoms_in(groups(pairs, alive, range(4), 3)) == [4, 3]
+    assert atoms_in(groups(pairs, alive, [1, 3], 2)) == [2]
+    for group in groups(pairs, alive, range(4), 2):
+        versions = F.normalize(torch.stack([rows[s, i] for s, i in group]), dim=-1)
+        assert (versions @ versions.T).min() > 0.999
+    everything = groups(pairs, alive, range(4), 1)
+    assert sorted(pair for group in everything for pair in group) == sorted(zip(*np.nonzero(alive), strict=True))
+    with pytest.raises(InputError, match="at_least=3 must be 1 to the 2"):
+        groups(pairs, alive, [0, 1], 3)
+
+
+def test_random_groups_are_alive_latents_of_the_members(overlaps):
+    alive = overlaps[1]
+    found = random_groups(alive, [1, 3], 15, np.random.default_rng(0))
+    assert sorted(found) == [[(s, i)] for s in (1, 3) for i in np.flatnonzero(alive[s])]
+    with pytest.raises(InputError, match="n_groups=16 must be at most the 15"):
+        random_groups(alive, [1, 3], 16, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("n_seeds, size, number", [(5, 2, 15), (8, 3, 60)])
+def test_disjoint_sets(n_seeds, size, number):
+    found = disjoint_sets(n_seeds)
+    assert len(set(found)) == number
+    assert all(len(a) == len(b) == size and not set(a) & set(b) for a, b in found)
+    for seed in range(n_seeds):
+        assert any(seed not in a + b for a, b in found)
+    with pytest.raises(InputError, match="at least 5 seeds, not 4"):
+        disjoint_sets(4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_dictionary_merged_with_itself_is_itself(architecture):
+    """Every group two copies of one latent: nothing changes but the order."""
+    once = stack(architecture, 1)
+    twice = type(once)(once.config, [0, 1], once.hook_point, once.normalisation)
+    with torch.no_grad():
+        for name, parameter in twice.named_parameters():
+            parameter.copy_(once.get_parameter(name).expand_as(parameter))
+    twice.threshold.copy_(once.threshold.expand(2))
+    merged, x = merge(twice, [[(0, i), (1, i)] for i in reversed(range(20))]), activations()
+    torch.testing.assert_close(merged(x), once(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(merged.W_dec[0].flip(0), once.W_dec[0], rtol=0, atol=1e-6)
+
+
+def test_rows_are_means_of_their_versions():
+    sae = stack(n_seeds=3)
+    merged = merge(sae, [[(0, 4), (2, 5)], [(1, 0)], [(0, 1), (1, 1), (2, 1)]])
+    torch.testing.assert_close(merged.W_dec[0, 0], F.normalize(sae.W_dec[0, 4] + sae.W_dec[2, 5], dim=0))
+    torch.testing.assert_close(merged.encoder[0, 2], sae.encoder[:, 1].mean(0))
+    torch.testing.assert_close(merged.b_enc[0, 0], (sae.b_enc[0, 4] + sae.b_enc[2, 5]) / 2)
+    torch.testing.assert_close(merged.b_dec[0], sae.b_dec.mean(0))
+
+
+def test_the_refit_lowers_the_error_and_leaves_the_decoder_unless_asked():
+    x = planted(4096)[0]
+    source = TensorSource({"hook": x})
+    sae = merge(stack("topk", 2, 24, 40, normalisation=source.normalisation["hook"]), [[(i % 2, i)] for i in range(30)])
+    before = {name: t.clone() for name, t in sae.state_dict().items()}
+    how = source, TrainingConfig(4000, 50, lr=3e-3)
+    encoder, both = (refit(sae, *how, decoder=decoder, progress=False) for decoder in (False, True))
+    errors = [evaluate(s, [x]).mse.item() for s in (sae, encoder, both)]
+    assert errors[2] < errors[1] < 0.9 * errors[0]
+    torch.testing.assert_close(encoder.W_dec, sae.W_dec, rtol=0, atol=1e-6)
+    assert (encoder.encoder - sae.encoder).abs().max() > 0.01
+    assert (both.W_dec - sae.W_dec).abs().max() > 0.01
+    assert all(torch.equal(t, before[name]) for name, t in sae.state_dict().items())
+    assert not encoder.W_dec._backward_hooks
+
+
+def test_groups_that_make_no_dictionary_are_refused():
+    with pytest.raises(InputError, match="at least one group"):
+        merge(stack(), [])
+    with pytest.raises(InputError, match="at least one latent"):
+        merge(stack(), [[(0, 1)], []])
+    with pytest.raises(InputError, match="2 groups of latents are fewer than the k=3"):
+        merge(stack(), [[(0, 1)], [(0, 2)]])
+
+
+def test_consensus_of_disjoint_sets_agree_where_latents_are_planted():
+    """Three atoms in all of five seeds, and five rows of its own in each: the consensus is the atoms."""
+    rows = planted_stack(np.ones((5, 3), dtype=bool), 8, 64)
+    alive = np.ones((5, 8), dtype=bool)
+    found = agreement(overlap_of_pairs(rows, rows), alive, rows, 2)
+    assert set(found["size"].values()) == {3 / 8}
+    assert over_disjoint_sets(found["consensus"]).low > 0.999
+    assert over_disjoint_sets(found["random"]).high < 0.99
+    with pytest.raises(InputError, match="no latent is shared by at_least=2"):
+        apart = planted_stack(np.zeros((5, 3), dtype=bool), 8, 64)
+        agreement(overlap_of_pairs(apart, apart), alive, apart, 2)
+
+
+def test_the_interval_leaves_out_a_seed_with_its_sets():
+    values = {sets: float(sum(sets[0])) for sets in disjoint_sets(5)}
+    without = [np.mean([v for (a, b), v in values.items() if seed not in a + b]) for seed in range(5)]
+    spread = np.sqrt(4 / 5 * ((without - np.mean(without)) ** 2).sum())
+    found = over_disjoint_sets(values)
+    assert found.estimate == pytest.approx(np.mean(list(values.values())))
+    assert found.high - found.estimate == pytest.approx(2.776445 * spread, rel=1e-5)

@@ -1,0 +1,79 @@
+import pytest
+import torch
+from helpers.synthetic_activations import planted
+
+from sae_utils.analysis.concepts.probing import bags
+from sae_utils.data.activations.source import TensorSource
+from sae_utils.errors import InputError
+from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes.ensembles.paper_c import train_rivals, train_total_l0
+from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.training.training import TrainingConfig, train
+
+TRAINING = TrainingConfig(1280, 64)
+
+
+@pytest.fixture(scope="module")
+def source():
+    return TensorSource({"h": planted(2000, 8, 16)[0]})
+
+
+def new(seeds=range(5)):
+    return SAE.create(SAEConfig(8, 12, "topk", 2), seeds, "h")
+
+
+@pytest.fixture(scope="module")
+def rivals(source, tmp_path_factory):
+    return train_rivals(new(), 2, 2, source, TRAINING, tmp_path_factory.mktemp("store"))
+
+
+def test_singles_are_the_stack_that_was_asked_for(rivals, source):
+    alone = new()
+    train([alone], source, TRAINING, progress=False)
+    assert torch.equal(rivals.single.W_dec, alone.W_dec)
+    assert torch.equal(rivals.untrained.W_dec, new().W_dec[:2])
+
+
+def test_boosted_ensembles_begin_with_the_first_of_each_bag(rivals):
+    for r, ensemble in enumerate(rivals.boosting):
+        assert len(ensemble.members) == 2 and ensemble.sequential
+        assert torch.equal(ensemble.members[0].W_dec[0], rivals.single.W_dec[2 * r])
+
+
+def test_expanded_ones_are_as_wide_as_an_ensemble_and_as_sparse_as_a_single_one(rivals):
+    assert rivals.expanded.config == SAEConfig(8, 24, "topk", 2)
+    assert rivals.expanded.n_members == 2
+    assert {d.config.n_latents for d in rivals.boosting} == {24}
+
+
+def test_total_l0_is_that_of_an_ensemble_on_the_tokens_of_a_member(source, tmp_path):
+    found = train_total_l0(new(), 2, 2, source, TRAINING, tmp_path)
+    alone = SAE.create(SAEConfig(8, 24, "topk", 4), [0, 1], "h")
+    train([alone], source, TRAINING, progress=False)
+    assert found.config == alone.config and torch.equal(found.W_dec, alone.W_dec)
+    x = source.read(torch.arange(30).numpy())["h"][:, 0]
+    assert found.encode(x).values.shape[-1] == 2 * new().encode(x).values.shape[-1]
+
+
+def test_total_l0_needs_a_k(source, tmp_path):
+    relu = SAE.create(SAEConfig(8, 12, "relu", sparsity=0.1), [0, 1], "h")
+    with pytest.raises(InputError, match="architecture relu has no k"):
+        train_total_l0(relu, 2, 1, source, TRAINING, tmp_path)
+
+
+def test_codes_of_bags_are_those_of_the_ensembles(rivals, source):
+    x = source.read(torch.arange(30).numpy())["h"][:, 0]
+    codes = rivals.single.encode(x).dense(12).numpy()
+    for r in range(2):
+        ensemble = Ensemble.bag(rivals.single, [2 * r, 2 * r + 1])
+        expected = ensemble.encode(x).dense(24)[:, 0].numpy()
+        assert bags(codes, 2)[:, r] == pytest.approx(expected, abs=1e-6)
+
+
+def test_all_have_names(rivals):
+    assert list(rivals.dictionaries()) == ["single", "boosting 0", "boosting 1", "expanded", "untrained"]
+
+
+def test_too_few_seeds_are_refused(source, tmp_path):
+    with pytest.raises(InputError, match="2 ensembles of 3 need 6 dictionaries, and there are 5"):
+        train_rivals(new(), 3, 2, source, TRAINING, tmp_path)

@@ -1,0 +1,267 @@
+"""Published SAEs in the place of trained ones: what is read and refused, and notebooks 01, 03 and 04 on them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers.foreign_files import D_IN, N_LATENTS, activations, assert_same, ours
+from helpers.notebook_cells import run_cells
+from helpers.tiny_language_model import TEXTS, make_tiny
+
+from sae_utils.data.activations.open import open_source
+from sae_utils.data.models.language_model import load_language_model
+from sae_utils.data.text.corpus import token_rows
+from sae_utils.errors import InputError
+from sae_utils.paths import NOTEBOOKS
+from sae_utils.report.claims.verdicts import NOT_JUDGED
+from sae_utils.saes.formats.centring import centred
+from sae_utils.saes.formats.published import as_family, as_stack, read_published, with_unit_rows
+from sae_utils.saes.formats.saelens import write_saelens
+from sae_utils.saes.formats.sparsify import write_sparsify
+from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.training.checkpoints import save_sae
+from sae_utils.saes.training.training import TrainingConfig, train
+
+HOOK = "blocks.2.hook_mlp_out"
+
+
+def write_gemma_scope(sae, folder):
+    """``params.npz`` of a JumpReLU stack of one: an encoder that does not subtract b_dec."""
+    plain = sae.fold_normalisation()
+    W_enc, b_dec = plain.W_enc[0].detach(), plain.b_dec[0].detach()
+    arrays = {"W_enc": W_enc, "W_dec": plain.W_dec[0], "b_enc": plain.b_enc[0] - b_dec @ W_enc, "b_dec": b_dec}
+    arrays["threshold"] = plain.log_threshold[0].exp()
+    folder.mkdir(parents=True)
+    np.savez(folder / "params.npz", **{name: t.detach().numpy() for name, t in arrays.items()})
+
+
+def read(*paths, site="mlp_out", layer=2):
+    return read_published([str(path) for path in paths], site, layer)
+
+
+def refused(*paths, of=lambda found: found, **at):
+    with pytest.raises(InputError) as error:
+        of(read(*paths, **at))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def narrower(sae, n):
+    """The first latents of a stack."""
+    config = SAEConfig(**{**vars(sae.config), "n_latents": n})
+    out = SAE(config, sae.seeds, sae.hook_point, sae.normalisation)
+    out.load_state_dict(
+        {k: t[:, :n] if t.ndim > 1 and t.shape[1] == N_LATENTS else t for k, t in sae.state_dict().items()}
+    )
+    return out
+
+
+def test_no_names_are_no_dictionaries():
+    given = read()
+    assert not given and given.lines == () and given.saes == ()
+    x = activations()
+    assert given.activations(x) is x
+    given.check_fits("anything", 3)
+
+
+def test_one_stack_of_what_lies_in_several_formats(tmp_path):
+    """Other scales, no hook point in the file, more than one in a folder; the function of x is the same."""
+    write_sparsify(ours("topk", (7, 9)), tmp_path / "layers.2.mlp")
+    write_saelens(ours("topk", (4,), hook_point=""), tmp_path / "saelens")
+    save_sae(ours("topk", (7,)), tmp_path / "own.safetensors")
+    given = read(tmp_path / "layers.2.mlp", tmp_path / "saelens", tmp_path / "own.safetensors")
+    stack, x = as_stack(given), activations()
+    assert (stack.seeds, stack.hook_point, given.architecture) == ((0, 1, 2, 3), HOOK, "topk")
+    expected = [ours("topk", (7, 9)).member(0), ours("topk", (7, 9)).member(1), ours("topk", (4,)), ours("topk", (7,))]
+    with torch.no_grad():
+        for member, sae in enumerate(expected):
+            assert_same(stack(x)[:, member], sae(x)[:, 0])
+    assert [line.removeprefix(f"{tmp_path}/") for line in given.lines] == [
+        f"layers.2.mlp: sparsify, 2 of 16 latents, topk (k 3), {HOOK}",
+        "saelens: saelens, 16 latents, topk (k 3), hook point not recorded",
+        f"own.safetensors: sae_utils, 16 latents, topk (k 3), {HOOK}",
+    ]
+
+
+def test_what_does_not_go_together_is_refused_in_one_line(tmp_path):
+    write_saelens(ours("relu"), tmp_path / "relu")
+    write_saelens(narrower(ours("relu"), 8), tmp_path / "narrow")
+    write_gemma_scope(ours("jump_relu"), tmp_path / "scope")
+    write_saelens(ours("relu", hook_point="blocks.0.hook_resid_pre"), tmp_path / "elsewhere")
+    write_saelens(SAE.create(SAEConfig(9, 16, "relu", sparsity=1.0), [0]), tmp_path / "other model")
+    cfg = json.loads((tmp_path / "relu" / "cfg.json").read_text())
+    cfg["metadata"]["model_from_pretrained_kwargs"] = {"center_writing_weights": True}
+    write_saelens(ours("relu"), tmp_path / "centred")
+    (tmp_path / "centred" / "cfg.json").write_text(json.dumps(cfg))
+    relu, narrow = tmp_path / "relu", tmp_path / "narrow"
+    assert "there is no such file or folder" in refused(tmp_path / "none")
+    assert f"trained at {HOOK}; layer and site say blocks.1.hook_mlp_out" in refused(relu, layer=1)
+    assert f"elsewhere was trained at blocks.0.hook_resid_pre; layer and site say {HOOK}" in refused(
+        relu, tmp_path / "elsewhere"
+    )
+    assert "saes must have one architecture; found relu, jump_relu" in refused(relu, tmp_path / "scope")
+    assert "saes must have one d_in; found 6, 9" in refused(relu, tmp_path / "other model")
+    assert "trained on centred activations; found False, True" in refused(relu, tmp_path / "centred")
+    assert "saes must have one n_latents; found 16, 8" in refused(relu, narrow, of=as_stack)
+    assert "saes hold 1 dictionary" in refused(relu, of=as_stack)
+    for wrong in ([relu], [relu, narrow], [relu, relu]):
+        assert "each of its own width; found widths [16" in refused(*wrong, of=as_family)
+    assert [sae.config.n_latents for sae in as_family(read(narrow, relu))] == [8, 16]
+    with pytest.raises(InputError, match=f"d_in=6, but hook point '{HOOK}' has 8 dimensions"):
+        read(relu).check_fits(HOOK, 8)
+
+
+def test_other_k_make_no_stack_but_a_family(tmp_path):
+    sae = ours("topk")
+    write_sparsify(sae, tmp_path / "three")
+    write_sparsify(SAE.create(SAEConfig(D_IN, N_LATENTS, "topk", 5), [0]), tmp_path / "five")
+    assert "saes must have one k; found 3, 5" in refused(tmp_path / "three", tmp_path / "five", of=as_stack)
+    write_sparsify(narrower(sae, 8), tmp_path / "narrow")
+    assert [sae.config.k for sae in as_family(read(tmp_path / "narrow", tmp_path / "five"))] == [3, 5]
+
+
+def test_centred_dictionaries_are_compared_with_centred_activations(tmp_path):
+    write_saelens(ours("relu"), tmp_path / "centred")
+    cfg = json.loads((tmp_path / "centred" / "cfg.json").read_text())
+    cfg["metadata"]["model_from_pretrained_kwargs"] = {"center_writing_weights": True}
+    (tmp_path / "centred" / "cfg.json").write_text(json.dumps(cfg))
+    given, x = read(tmp_path / "centred"), activations()
+    assert_same(given.activations(x).mean(-1).abs() + 1, torch.ones(len(x)))
+    with torch.no_grad():
+        assert_same(given.saes[0](x), centred(ours("relu"))(x))
+        assert_same(given.saes[0](given.activations(x)), given.saes[0](x))
+
+
+@pytest.mark.parametrize("architecture", ["relu", "gated", "jump_relu"])
+def test_unit_rows_are_the_same_function(architecture):
+    sae, x = ours(architecture, (1, 2)), activations()
+    unit = with_unit_rows(sae)
+    norms = sae.W_dec.norm(dim=-1)
+    assert (norms - 1).abs().max() > 0.1
+    torch.testing.assert_close(unit.W_dec.norm(dim=-1), torch.ones(2, N_LATENTS))
+    with torch.no_grad():
+        assert_same(unit(x), sae(x))
+        assert_same(unit.encode(x).dense(N_LATENTS), sae.encode(x).dense(N_LATENTS) * norms)
+    assert with_unit_rows(unit) is unit
+
+
+def test_rows_whose_norms_choose_latents_are_refused():
+    for architecture in ("topk", "batch_topk"):
+        with pytest.raises(InputError, match=f"decoder rows of {architecture} dictionaries must have norm 1 here"):
+            with_unit_rows(ours(architecture))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A small model, a text, and SAEs that were trained on both a little, in several formats."""
+    folder = tmp_path_factory.mktemp("published")
+    make_tiny(folder / "model")
+    with open(folder / "text.jsonl", "w") as file:
+        for i in range(240):
+            file.write(json.dumps({"text": "".join(TEXTS[j % 60] for j in range(i, 5 * i, 7))[:600] + str(i)}) + "\n")
+    lm = load_language_model(folder / "model")
+    rows = token_rows(str(folder / "text.jsonl"), lm.tokenizer, "train", 200, 32, folder / "cache")
+    source = open_source(lm, rows, [HOOK], folder / "cache")
+    how = {"topk": {"k": 4}, "relu": {"sparsity": 0.5}}
+    sizes = {("topk", 24): range(5), ("relu", 16): [0], ("relu", 24): [1], ("relu", 32): [2]}
+    sizes |= {("topk", 16): [3]}
+    stacks = {
+        (a, n): SAE.create(SAEConfig(16, n, a, **how[a]), seeds, HOOK, source.normalisation[HOOK])
+        for (a, n), seeds in sizes.items()
+    }
+    train(list(stacks.values()), source, TrainingConfig(6144, 64, 0, 1e-2), progress=False)
+    write_sparsify(stacks["topk", 24].member(0), folder / "one" / "layers.2.mlp")
+    for i in (1, 2):
+        write_saelens(stacks["topk", 24].member(i), folder / f"saelens_{i}")
+    save_sae(stacks["topk", 24], folder / "five.safetensors")
+    for n in (16, 24, 32):
+        write_saelens(stacks["relu", n], folder / f"relu_{n}")
+    for n in (16, 64):  # not trained: every latent is alive
+        config = SAEConfig(16, n, "jump_relu", sparsity=0.5)
+        write_gemma_scope(SAE.create(config, [n], HOOK, source.normalisation[HOOK]), folder / f"scope_{n}")
+    write_sparsify(stacks["topk", 16], folder / "narrow" / "layers.2.mlp")
+    return folder
+
+
+def run(place, notebook, saes, **changes):
+    parameters = {
+        "model": str(place / "model"),
+        "corpus": str(place / "text.jsonl"),
+        "layer": 2,
+        "saes": [str(place / sae) for sae in saes],
+        "n_eval_tokens": 2048,
+        "batch_size": 64,
+        "results_dir": str(place / "results"),
+        "preset": "-".join(saes).replace("/", "."),
+    }
+    cells = run_cells(NOTEBOOKS / f"{notebook}.ipynb", parameters | changes)
+    return cells["r"], {verdict["id"]: verdict for verdict in cells["r"].verdicts}
+
+
+def not_judged(verdicts):
+    return {name for name, verdict in verdicts.items() if verdict["verdict"] == NOT_JUDGED}
+
+
+@pytest.mark.parametrize(
+    ("saes", "n", "left_out"),
+    [
+        (["scope_16", "scope_16/params.npz"], 2, {"A-4", "A-5", "A-6"}),
+        (["one/layers.2.mlp", "saelens_1", "saelens_2"], 3, {"A-4", "A-5", "A-6"}),
+        (["five.safetensors"], 5, set()),
+    ],
+    ids=["two of Gemma Scope", "three of sparsify and SAELens", "five of ours"],
+)
+def test_seed_divergence(place, saes, n, left_out):
+    found, verdicts = run(place, "01_seed_divergence", saes)
+    assert not_judged(verdicts) == left_out and len(verdicts) == 9
+    assert all(verdicts[name]["estimate"] is None for name in left_out)
+    assert found.arrays["pairwise"].shape == (n, n) and len(found.arrays["membership"]) == n
+    assert ("laws" in found.arrays) == (n == 5)
+    if n == 2:  # one dictionary twice
+        shared = found.metrics["measured"]["shared_strict"]
+        assert shared["estimate"] == shared["low"] == 1 and shared["method"].startswith("bootstrap")
+        assert "cycle_decoder" not in found.metrics["measured"]
+    assert np.isfinite(found.arrays["criteria"]).all()
+
+
+def test_stitching(place):
+    found, verdicts = run(place, "03_stitching", ["relu_16", "relu_24", "relu_32"])
+    assert {"B-5", "B-8", "B-9", "B-10", "B-11", "B-12", "B-17"} <= not_judged(verdicts)
+    assert {"B-1", "B-4", "B-6", "B-13"}.isdisjoint(not_judged(verdicts)) and len(verdicts) == 17
+    assert "not over seeds" in verdicts["B-4"]["interval"]
+    assert [verdicts[name]["low"] for name in ("B-4", "B-13")] == [verdicts["B-4"]["low"]] * 2
+    assert found.metrics["labels"] == ["16→24", "24→32"] and found.metrics["between_seeds"] == {}
+    assert found.arrays["trained"][:, 0].tolist() == [16, 24, 32] and not len(found.arrays["controls_paper"])
+
+
+def test_stitching_of_two_topk_dictionaries_in_two_formats(place):
+    found, verdicts = run(place, "03_stitching", ["narrow/layers.2.mlp", "saelens_1"])
+    assert set(found.metrics["competing"]) == {"own activation", "competing", "same answer"}
+    assert {"B-1", "B-4", "B-6", "B-13"} <= not_judged(verdicts)  # one pair of widths has no interval
+
+
+SMALL_META = {"n_meta": 8, "meta_k": 2, "meta_widths": [8], "meta_ks": [2], "n_meta_steps": 200}
+SMALL_META |= {"meta_batch_size": 32, "split_cosine": 0.3, "n_edited": 1, "n_edit_places": 2, "edit_context": 24}
+
+
+def test_meta_saes(place):
+    found, verdicts = run(place, "04_meta_saes", ["scope_16", "scope_64"], **SMALL_META)
+    assert "B-30" in not_judged(verdicts) and "B-20" not in not_judged(verdicts)
+    assert set(found.metrics["stability"]) == {"meta-latents, one dictionary", "null: same covariance"}
+    assert "meta-SAE, other dictionary" not in found.metrics["regression"]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "saes", "said"),
+    [
+        ("01_seed_divergence", ["relu_16", "relu_24"], "saes must have one n_latents; found 16, 24"),
+        ("03_stitching", ["relu_24", "relu_16"], "found widths [24, 16]"),
+        ("04_meta_saes", ["relu_16", "relu_24"], "n_meta = 32 must be at most 16, the widest but one"),
+    ],
+)
+def test_notebooks_refuse_before_they_load_a_model(place, notebook, saes, said, monkeypatch):
+    monkeypatch.setattr("sae_utils.data.models.language_model.load_language_model", lambda *args: 1 / 0)
+    with pytest.raises(InputError) as error:
+        run(place, notebook, saes)
+    assert said in str(error.value) and "\n" not in str(error.value)
