@@ -1,22 +1,38 @@
-"""Confidence intervals for statistics of pairs of seeds.
+"""Confidence intervals, the same for every analysis: which values are independent decides which one is used.
 
-Pairs share seeds, so they are not independent: the jackknife leaves out one seed, with all its pairs, at a
-time. Two seeds make one pair and tell nothing about other seeds: then the latents of that pair are resampled,
-and the interval says so.
+===========================  ==================================================================================
+``over_seeds``               one independent value for each seed: Student's t
+``leave_one_out``            any statistic of all seeds: jackknife, one seed left out at a time
+``over_pairs``               one value for each pair of seeds: jackknife, a seed left out with all its pairs
+``over_latents``             a statistic of latents: bootstrap; it covers these dictionaries alone
+``over_groups``              a mean over windows that come in groups: bootstrap over the groups
+``over_tasks_and_seeds``     one value for each task and seed: t with the variance over both
+===========================  ==================================================================================
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import hypot
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats
 
 from sae_utils.errors import InputError
 
 CONFIDENCE = 0.95
+TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+UNBOUNDED = (-np.inf, np.inf)
+STUDENT = "Student's t over seeds"
 JACKKNIFE = "jackknife over seeds"
 BOOTSTRAP = "bootstrap over latents of one pair of seeds"
+GROUPS = "bootstrap over groups of test windows"
+OVER_WIDTHS = "Student's t over pairs of widths that share dictionaries; not over seeds"
+CROSSED = "Student's t over tasks and seeds"
+
+Bounds = tuple[float, float]  # the least and the largest value that a statistic can have
+Pair = tuple[int, int]  # of seeds
+Scores = Mapping[str, Float[np.ndarray, "seeds tasks"]]
 
 
 @dataclass(frozen=True)
@@ -41,25 +57,72 @@ class Interval:
         return f"{self.estimate:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def mean_over_pairs(
-    values: Mapping[tuple[int, int], Float[np.ndarray, " n"]], bounds: tuple[float, float] = (0.0, 1.0)
-) -> Interval:
-    """The mean over latents, then over pairs of seeds, with the interval that the number of seeds allows.
+def mean_defined(values: Iterable[float]) -> float:
+    """The mean of the values that are not NaN; NaN where all are."""
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")
 
-    ``values`` maps a pair of seeds to one number (or truth value) per latent; ``bounds`` are the least and the
-    largest value that the mean can have.
+
+def over_seeds(values: Sequence[float], bounds: Bounds = UNBOUNDED) -> Interval:
+    """The mean of one independent value for each seed, with Student's interval.
+
+    Raises InputError with fewer than two values.
     """
+    if len(values) < 2:
+        raise InputError(f"an interval over seeds needs at least 2, not {len(values)}")
+    values = np.asarray(values, dtype=np.float64)
+    half = stats.t.ppf(TAILS[1], len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    estimate = float(np.clip(values.mean(), *bounds))
+    return Interval(estimate, max(estimate - half, bounds[0]), min(estimate + half, bounds[1]), STUDENT)
+
+
+def over_seeds_by_name(each: Sequence[Mapping[str, float]], bounds: Bounds = UNBOUNDED) -> dict[str, Interval]:
+    """``over_seeds`` of numbers that every seed has under the same names."""
+    return {name: over_seeds([values[name] for values in each], bounds) for name in each[0]}
+
+
+def over_chains(values: Sequence[Sequence[float]], bounds: Bounds = UNBOUNDED) -> Interval | None:
+    """The mean over chains of seeds of each one's mean over pairs of widths; of one chain alone, ``over_widths``."""
     if len(values) == 1:
-        return bootstrap_over_latents(next(iter(values.values())))
-    return jackknife_over_seeds({pair: float(np.mean(v)) for pair, v in values.items()}, bounds)
+        return over_widths(values[0], bounds)
+    return over_seeds([np.mean(chain) for chain in values], bounds) if values else None
 
 
-def jackknife_over_seeds(
-    values: Mapping[tuple[int, int], float], bounds: tuple[float, float] = (-np.inf, np.inf)
+def over_widths(values: Sequence[float], bounds: Bounds = UNBOUNDED) -> Interval | None:
+    """The mean of one value for each pair of widths, as if independent; None for fewer than two."""
+    return replace(over_seeds(values, bounds), method=OVER_WIDTHS) if len(values) > 1 else None
+
+
+def jackknife(
+    estimate: float, without: Sequence[float], bounds: Bounds = UNBOUNDED, method: str = JACKKNIFE
 ) -> Interval:
-    """Mean over pairs, and Student's interval from the jackknife (Arvesen 1969, for U-statistics of order two).
+    """Student's interval about ``estimate`` from the same statistic with each seed left out in turn.
 
-    Raises InputError with fewer than three seeds, or if a pair is missing.
+    Its variance is, on average, no smaller than that of the statistic of one seed fewer (Efron & Stein 1981), whatever
+    the statistic, so the interval is rather too wide than too narrow. Raises InputError with fewer than three seeds.
+    """
+    n, without = len(without), np.asarray(without, dtype=np.float64)
+    if n < 3:
+        raise InputError(f"the jackknife needs at least 3 seeds, not {n}")
+    error = np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())
+    half = stats.t.ppf(TAILS[1], n - 1) * error
+    estimate = min(max(estimate, bounds[0]), bounds[1])  # a sum may end in a last bit beyond its bound
+    low, high = max(estimate - half, bounds[0]), min(estimate + half, bounds[1])
+    return Interval(estimate, float(low), float(high), method)
+
+
+def leave_one_out(
+    statistic: Callable[[int | None], float], n_seeds: int, bounds: Bounds = UNBOUNDED
+) -> Interval:
+    """``statistic(None)``, of all seeds, with the jackknife's interval from ``statistic(s)``, without seed s."""
+    return jackknife(statistic(None), [statistic(seed) for seed in range(n_seeds)], bounds)
+
+
+def over_pairs(values: Mapping[Pair, float], bounds: Bounds = UNBOUNDED) -> Interval:
+    """The mean over pairs of seeds, with the jackknife's interval (Arvesen 1969, for U-statistics of order two).
+
+    Pairs share seeds, so they are not independent: each seed is left out with all its pairs. Raises InputError with
+    fewer than three seeds, or if a pair is missing.
     """
     seeds = sorted({seed for pair in values for seed in pair})
     n = len(seeds)
@@ -70,30 +133,108 @@ def jackknife_over_seeds(
     return jackknife(estimate, without, bounds)
 
 
-def jackknife(estimate: float, without: Sequence[float], bounds: tuple[float, float] = (-np.inf, np.inf)) -> Interval:
-    """Student's interval about ``estimate`` from the same statistic with each seed left out in turn.
+def over_ordered_pairs(values: Mapping[Pair, float], bounds: Bounds = UNBOUNDED) -> Interval:
+    """The mean over pairs (small dictionary's seed, large one's): ``over_pairs``; of two seeds, both orders."""
+    if len({seed for pair in values for seed in pair}) < 3:
+        return over_seeds(list(values.values()), bounds)
+    return over_pairs(values, bounds)
 
-    Its variance is, on average, no smaller than that of the statistic of one seed fewer (Efron & Stein 1981), whatever
-    the statistic, so the interval is rather too wide than too narrow. Raises InputError with fewer than three seeds.
+
+def mean_over_pairs(values: Mapping[Pair, Float[np.ndarray, " n"]], bounds: Bounds = (0.0, 1.0)) -> Interval:
+    """The mean over latents, then over pairs of seeds, with the interval that the number of seeds allows.
+
+    ``values`` maps a pair of seeds to one number (or truth value) for each latent. Two seeds make one pair and tell
+    nothing about other seeds: then the latents of that pair are resampled, and the interval says so.
     """
-    n, without = len(without), np.asarray(without, dtype=np.float64)
-    if n < 3:
-        raise InputError(f"the jackknife needs at least 3 seeds, not {n}")
-    error = np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * error
-    estimate = min(max(estimate, bounds[0]), bounds[1])  # a sum may end in a last bit beyond its bound
-    low, high = max(estimate - half, bounds[0]), min(estimate + half, bounds[1])
-    return Interval(estimate, float(low), float(high), JACKKNIFE)
+    if len(values) == 1:
+        return bootstrap_of_mean(next(iter(values.values())))
+    return over_pairs({pair: float(np.mean(v)) for pair, v in values.items()}, bounds)
 
 
-def bootstrap_over_latents(values: Float[np.ndarray, " n"], n_resamples: int = 2000, seed: int = 0) -> Interval:
-    """Mean over latents with the percentile bootstrap; what it covers is this pair of dictionaries only."""
+def percentiles(estimate: float, draws: Sequence[float], method: str = BOOTSTRAP) -> Interval:
+    """The percentile bootstrap's interval from resampled statistics; NaN draws are left out."""
+    low, high = np.nanquantile(draws, TAILS)
+    # A sum in another order may differ in the last bit, so that a constant's interval would miss its own mean.
+    return Interval(estimate, min(float(low), estimate), max(float(high), estimate), method)
+
+
+def bootstrap_of_mean(values: Float[np.ndarray, " n"], n_resamples: int = 2000, seed: int = 0) -> Interval:
+    """The mean over latents with the percentile bootstrap; it covers this pair of dictionaries alone."""
     values = np.asarray(values, dtype=np.float64)
     if not len(values):
         raise InputError("no latents to resample")
     rng = np.random.default_rng(seed)
     means = [rng.choice(values, len(values)).mean() for _ in range(n_resamples)]
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return percentiles(float(values.mean()), means)
+
+
+def over_latents(
+    statistic: Callable[..., float], groups: Sequence[tuple[np.ndarray, ...]], n_resamples: int = 500, seed: int = 0
+) -> Interval:
+    """The mean over ``groups`` of a statistic of their latents (NaN left out), percentile bootstrap over latents.
+
+    Each group holds arrays with an entry for each latent, which are resampled together. It covers these dictionaries
+    alone.
+    """
+    rng = np.random.default_rng(seed)
+
+    def resampled(arrays: tuple[np.ndarray, ...]) -> float:
+        chosen = rng.integers(len(arrays[0]), size=len(arrays[0]))
+        return statistic(*(a[chosen] for a in arrays))
+
+    estimate = mean_defined(statistic(*arrays) for arrays in groups)
+    draws = [mean_defined([resampled(arrays) for arrays in groups]) for _ in range(n_resamples)]
+    return percentiles(estimate, draws)
+
+
+def over_groups(
+    correct: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"], n_resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """The mean over windows, with the percentile bootstrap over their groups: windows of one file are alike.
+
+    For dictionaries of several seeds, pass the mean over them for each window.
+    """
+    _, which = np.unique(groups, return_inverse=True)
+    sums, counts = np.bincount(which, weights=correct), np.bincount(which)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n_resamples)
+    return percentiles(float(sums.sum() / counts.sum()), (drawn @ sums) / (drawn @ counts), GROUPS)
+
+
+def over_tasks_and_seeds(values: Float[np.ndarray, "seeds tasks"]) -> Interval:
+    """The mean with an interval for other tasks and other seeds.
+
+    Its variance is that of the mean over tasks (of means over seeds) plus that over seeds (of means over tasks), as
+    for crossed random effects; what is neither is counted in both, so the interval is rather too wide. Degrees of
+    freedom by Satterthwaite (1946). Raises InputError with fewer than two of either.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 or min(values.shape) < 2:
+        raise InputError(f"an interval over tasks and seeds needs at least two of each, not values {values.shape}")
     estimate = float(values.mean())
-    # A sum in another order may differ in the last bit, so that a constant's interval would miss its own mean.
-    return Interval(estimate, min(float(low), estimate), max(float(high), estimate), BOOTSTRAP)
+    parts = [(values.mean(axis).var(ddof=1) / n, n - 1) for axis, n in ((1, len(values)), (0, values.shape[1]))]
+    variance = sum(part for part, _ in parts)
+    if not variance > 0:
+        return Interval(estimate, estimate, estimate, CROSSED)
+    freedom = variance**2 / sum(part**2 / df for part, df in parts)
+    half = float(stats.t.ppf(TAILS[1], freedom) * np.sqrt(variance))
+    return Interval(estimate, estimate - half, estimate + half, CROSSED)
+
+
+def paired_difference(scores: Scores, one: str, other: str) -> Interval:
+    """The mean of method ``one`` less ``other``, task by task and seed by seed; one without seeds has one row."""
+    return over_tasks_and_seeds(scores[one] - scores[other])
+
+
+def lead(scores: Scores, method: str, others: Sequence[str]) -> Interval:
+    """By how much ``method`` is better than the best of ``others``: negative where it is not the best."""
+    rival = max(others, key=lambda name: float(scores[name].mean()))
+    return paired_difference(scores, method, rival)
+
+
+def independent_difference(one: Interval, other: Interval) -> Interval:
+    """``one`` less ``other``, taken as independent: the distances to the ends add up as squares (Zou & Donner 2008)."""
+    estimate = one.estimate - other.estimate
+    low = estimate - hypot(one.estimate - one.low, other.high - other.estimate)
+    high = estimate + hypot(one.high - one.estimate, other.estimate - other.low)
+    return Interval(estimate, low, high, f"{one.method}, both sides")

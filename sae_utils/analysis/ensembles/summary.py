@@ -10,7 +10,7 @@ from torch import Tensor
 from sae_utils.analysis.directions import UNIFORM, second_moment
 from sae_utils.analysis.ensembles import diversity
 from sae_utils.analysis.ensembles.profile import Profile, profile
-from sae_utils.analysis.statistics import Interval, jackknife_over_seeds
+from sae_utils.analysis.statistics import Interval, over_pairs
 from sae_utils.analysis.stitching.insertion import code_matrix
 from sae_utils.analysis.stitching.novelty import over_seeds
 from sae_utils.saes.ensembles.ensemble import Ensemble
@@ -107,7 +107,7 @@ def interval_rows(values: Float[np.ndarray, "R J"]) -> Float[np.ndarray, "J 3"]:
 def pair_rows(values: diversity.PairsOfRuns) -> Float[np.ndarray, "J 3"]:
     """``interval_rows`` for numbers of pairs of ensembles, with the jackknife that leaves out an ensemble's pairs."""
     n = len(next(iter(values.values())))
-    return np.array([jackknife_over_seeds({pair: v[j] for pair, v in values.items()}).ends for j in range(n)])
+    return np.array([over_pairs({pair: v[j] for pair, v in values.items()}).ends for j in range(n)])
 
 
 def last(metrics: Mapping[str, Float[np.ndarray, "R J"]], name: str) -> Float[np.ndarray, " R"]:
@@ -124,7 +124,7 @@ def lead(
 
 def pair_lead(one: diversity.PairsOfRuns, other: diversity.PairsOfRuns) -> Interval:
     """``lead`` for numbers of pairs of ensembles, with the jackknife. Raises InputError with fewer than three."""
-    return jackknife_over_seeds({pair: float(one[pair][-1] - other[pair][-1]) for pair in one})
+    return over_pairs({pair: float(one[pair][-1] - other[pair][-1]) for pair in one})
 
 
 def as_ensembles(rivals: Rivals) -> dict[str, list[Ensemble]]:

@@ -15,7 +15,7 @@ from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.special import comb
 
 from sae_utils.analysis.matching.overlap import Pairs
-from sae_utils.analysis.statistics import BOOTSTRAP, Interval, bootstrap_over_latents, jackknife
+from sae_utils.analysis.statistics import BOOTSTRAP, Interval, bootstrap_of_mean, jackknife
 from sae_utils.errors import InputError
 
 MIN_SEEDS = 5  # leaving one out must leave three points, n = 2, 3, 4, for the three parameters of the power law
@@ -111,7 +111,7 @@ def only_in_one_intervals(m: Membership) -> list[Interval]:
 
 def _over_latents(m: Membership, count: int) -> Interval:
     """Share of latents that are in ``count`` of two dictionaries; both show one matching, so that ends are averaged."""
-    sides = [bootstrap_over_latents(row[alive] == count).ends for row, alive in zip(m.counts, m.alive, strict=True)]
+    sides = [bootstrap_of_mean(row[alive] == count).ends for row, alive in zip(m.counts, m.alive, strict=True)]
     return Interval(*(float(end) for end in np.mean(sides, axis=0)), BOOTSTRAP)
 
 

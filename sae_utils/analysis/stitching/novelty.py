@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from scipy import stats
 from sklearn.metrics import roc_curve
 
-from sae_utils.analysis.statistics import BOOTSTRAP, CONFIDENCE, Interval, jackknife_over_seeds
+from sae_utils.analysis.statistics import BOOTSTRAP, CONFIDENCE, Interval, over_pairs
 from sae_utils.errors import InputError
 
 PAPER_THRESHOLDS = {"GPT-2": 0.7, "Gemma Scope": 0.4}
@@ -117,7 +117,7 @@ def over_ordered_pairs(
     """Mean over pairs (small dictionary's seed, large one's): jackknife over seeds; of two seeds, both orders."""
     if len({seed for pair in values for seed in pair}) < 3:
         return over_seeds(list(values.values()), bounds)
-    return jackknife_over_seeds(values, bounds)
+    return over_pairs(values, bounds)
 
 
 def mean_defined(values: Sequence[float]) -> float:

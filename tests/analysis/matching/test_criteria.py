@@ -11,7 +11,7 @@ from sae_utils.analysis.matching import criteria
 from sae_utils.analysis.matching import overlap as seeds
 from sae_utils.analysis.matching.criteria import CONTRASTS, CRITERIA, means, measure
 from sae_utils.analysis.matching.overlap import from_both_sides
-from sae_utils.analysis.statistics import BOOTSTRAP, JACKKNIFE, jackknife_over_seeds
+from sae_utils.analysis.statistics import BOOTSTRAP, JACKKNIFE, over_pairs
 from sae_utils.errors import InputError
 
 N_SEEDS = 4
@@ -194,7 +194,7 @@ def test_three_dictionaries_have_a_jackknife_but_of_cycles():
     found = measure(pairs)
     assert set(CRITERIA) - set(found) == {"cycle_decoder", "cycle_encoder", "cycle_agreeing"}
     by_pair = {pair: overlap.fraction(overlap.agree) for pair, overlap in pairs.items()}
-    expected = jackknife_over_seeds(by_pair, (0.0, 1.0))
+    expected = over_pairs(by_pair, (0.0, 1.0))
     assert found["agree"].ends == pytest.approx(expected.ends) and found["agree"].method == JACKKNIFE
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sae_utils.analysis.statistics import jackknife_over_seeds
+from sae_utils.analysis.statistics import over_pairs
 from sae_utils.analysis.stitching.novelty import (
     accuracy_at,
     associate,
@@ -89,7 +89,7 @@ def test_intervals_over_seeds():
 
 def test_pairs_of_three_seeds_are_jackknifed_and_of_two_are_two_values():
     three = {(i, j): float(i + 10 * j) for i in range(3) for j in range(3) if i != j}
-    assert over_ordered_pairs(three) == jackknife_over_seeds(three)
+    assert over_ordered_pairs(three) == over_pairs(three)
     assert over_ordered_pairs({(0, 1): 1.0, (1, 0): 2.0}) == over_seeds([1.0, 2.0])
 
 
