@@ -64,21 +64,21 @@ def median_seconds(call: Callable[[], object], device: torch.device, repetitions
     return statistics.median(start.elapsed_time(end) / 1000 for start, end in events)
 
 
-def gemm_seconds(size: Size, n_members: int, device: torch.device, dtype: torch.dtype) -> float:
+def gemm_seconds(size: Size, n_dictionaries: int, device: torch.device, dtype: torch.dtype) -> float:
     """The encoder's product alone: torch.mm of its shapes, layout and dtype, into memory that is already there."""
     x = torch.randn(size.batch, size.d_in, device=device, dtype=dtype)
-    weight = torch.randn(n_members * size.n_latents, size.d_in, device=device, dtype=dtype).T
-    out = torch.empty(size.batch, n_members * size.n_latents, device=device, dtype=dtype)
+    weight = torch.randn(n_dictionaries * size.n_latents, size.d_in, device=device, dtype=dtype).T
+    out = torch.empty(size.batch, n_dictionaries * size.n_latents, device=device, dtype=dtype)
     return median_seconds(lambda: torch.mm(x, weight, out=out), device, size.repetitions)
 
 
-def step_seconds(size: Size, n_members: int, device: torch.device, bfloat16: bool) -> tuple[float, float | None]:
+def step_seconds(size: Size, n_dictionaries: int, device: torch.device, bfloat16: bool) -> tuple[float, float | None]:
     """A whole training step (loss to renormalised rows): median seconds, and the peak GiB of the run on CUDA."""
     if device.type == "cuda":
         gc.collect()  # an optimiser is part of a reference cycle, and its stack would be counted again
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    sae = SAE.create(SAEConfig(size.d_in, size.n_latents, "topk", k=size.k), range(n_members), "hook").to(device)
+    sae = SAE.create(SAEConfig(size.d_in, size.n_latents, "topk", k=size.k), range(n_dictionaries), "hook").to(device)
     config = TrainingConfig(1_000_000 * size.batch, size.batch, bfloat16=bfloat16, log_every=1_000_000)
     trainer = StackTrainer(sae, config)
     batches = [torch.randn(size.batch, size.d_in, device=device) for _ in range(4)]
@@ -92,16 +92,16 @@ def step_seconds(size: Size, n_members: int, device: torch.device, bfloat16: boo
     return seconds, torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
 
 
-def report_throughput(size: Size, n_members: int, device: torch.device) -> None:
+def report_throughput(size: Size, n_dictionaries: int, device: torch.device) -> None:
     """Print the rates of one stack."""
     bfloat16 = device.type == "cuda"
     dtype = torch.bfloat16 if bfloat16 else torch.float32
-    seconds, peak = step_seconds(size, n_members, device, bfloat16)
-    alone = gemm_seconds(size, n_members, device, dtype)
-    done = size.batch * n_members
+    seconds, peak = step_seconds(size, n_dictionaries, device, bfloat16)
+    alone = gemm_seconds(size, n_dictionaries, device, dtype)
+    done = size.batch * n_dictionaries
     teraflops = 2e-12 * done * size.d_in * size.n_latents / alone
     print(
-        f"stack of {n_members}: {1000 * seconds:.2f} ms a step, {done / seconds:,.0f} tokens x SAEs/s; "
+        f"stack of {n_dictionaries}: {1000 * seconds:.2f} ms a step, {done / seconds:,.0f} tokens x SAEs/s; "
         f"encoder GEMM alone {1000 * alone:.2f} ms, {done / alone:,.0f} tokens x SAEs/s ({teraflops:.1f} TFLOP/s); "
         f"the step runs at {alone / seconds:.1%} of the GEMM's rate; "
         f"peak memory {'not measured on the CPU' if peak is None else f'{peak:.2f} GiB'}",
@@ -139,11 +139,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     product = "bfloat16" if device.type == "cuda" else "float32"
     print(f"TopK, d_in {size.d_in}, {size.n_latents:,} latents, k {size.k}, batch {size.batch:,}; "
           f"encoder product in {product}; median of {size.repetitions}")  # fmt: skip
-    for n_members in STACKS:
+    for n_dictionaries in STACKS:
         try:
-            report_throughput(size, n_members, device)
+            report_throughput(size, n_dictionaries, device)
         except torch.OutOfMemoryError:
-            print(f"stack of {n_members}: does not fit into this device's memory")
+            print(f"stack of {n_dictionaries}: does not fit into this device's memory")
     return 1 if failed else 0
 
 

@@ -70,7 +70,7 @@ def compare(d_in: int, n_latents: int, k: int, repetitions: int) -> None:
     config = TrainingConfig(n_tokens=1_000_000 * BATCH, batch_size=BATCH, warmup=0.001, decay=0.5, log_every=1)
     stack = SAE.create(SAEConfig(d_in, n_latents, "topk", k=k), range(STACK), "x")
     ours = StackTrainer(stack, config)
-    dense = [DenseTrainer(stack.member(i), config) for i in range(STACK)]
+    dense = [DenseTrainer(stack.dictionary(i), config) for i in range(STACK)]
     times, losses = [], []
     for step in range(WARM_UP + repetitions):
         x = batches[step % len(batches)]

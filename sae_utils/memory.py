@@ -71,20 +71,20 @@ def rows_bytes(n_tokens: int, n_vocab: int) -> int:
     return n_tokens * (2 if n_vocab <= 2**16 else 4)
 
 
-def dictionary_bytes(n_members: int, d_in: int, n_latents: int, architecture: str = "topk") -> int:
+def dictionary_bytes(n_dictionaries: int, d_in: int, n_latents: int, architecture: str = "topk") -> int:
     """Weights and buffers of a stack (``dictionary.sae.SAE``)."""
-    return 4 * (_n_parameters(n_members, d_in, n_latents, architecture) + n_members + d_in + 1)
+    return 4 * (_n_parameters(n_dictionaries, d_in, n_latents, architecture) + n_dictionaries + d_in + 1)
 
 
-def optimiser_bytes(n_members: int, d_in: int, n_latents: int, architecture: str = "topk") -> int:
+def optimiser_bytes(n_dictionaries: int, d_in: int, n_latents: int, architecture: str = "topk") -> int:
     """Gradient and Adam's two moments of a stack, and the int64 counter of each latent's last firing."""
-    n = _n_parameters(n_members, d_in, n_latents, architecture)
-    return 4 * len(ADAM) * n + 8 * n_members * n_latents
+    n = _n_parameters(n_dictionaries, d_in, n_latents, architecture)
+    return 4 * len(ADAM) * n + 8 * n_dictionaries * n_latents
 
 
 def step_bytes(
     batch_size: int,
-    n_members: int,
+    n_dictionaries: int,
     d_in: int,
     n_latents: int,
     architecture: str = "topk",
@@ -93,24 +93,24 @@ def step_bytes(
     device: str = "cuda",
 ) -> int:
     """Largest sum of the temporary tensors of one training step of one stack, beside the gradient."""
-    n, weights = n_members * n_latents, 4 * n_members * n_latents * d_in
-    outputs = 4 * 4 * batch_size * n_members * d_in  # reconstruction, error, their gradients
+    n, weights = n_dictionaries * n_latents, 4 * n_dictionaries * n_latents * d_in
+    outputs = 4 * 4 * batch_size * n_dictionaries * d_in  # reconstruction, error, their gradients
     if architecture in DENSE_TENSORS:
         peak = max(4 * DENSE_TENSORS[architecture] * batch_size * n + outputs, 2 * weights)
     else:
         rows = min(batch_size, CPU_CHUNK) if str(device).startswith("cpu") else batch_size
         # Values in float32 and latents in int64, chosen, masked, laid flat and sorted by latent.
-        codes = 4 * 12 * OFFERED[architecture] * (k or 1) * batch_size * n_members
+        codes = 4 * 12 * OFFERED[architecture] * (k or 1) * batch_size * n_dictionaries
         peak = max(4 * rows * n + codes + outputs, 1.25 * weights)
     if auxk:
         # The dead latents of one member at a time, at most all of it, and their rows of encoder and decoder.
-        peak += 4 * batch_size * n_latents + 3 * weights / n_members
+        peak += 4 * batch_size * n_latents + 3 * weights / n_dictionaries
     return int(peak)
 
 
-def _n_parameters(n_members: int, d_in: int, n_latents: int, architecture: str) -> int:
+def _n_parameters(n_dictionaries: int, d_in: int, n_latents: int, architecture: str) -> int:
     per_latent = 2 * d_in + 1 + EXTRA_PARAMETERS.get(architecture, 0)
-    return n_members * (n_latents * per_latent + d_in)
+    return n_dictionaries * (n_latents * per_latent + d_in)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class MemoryPlan:
 
 
 def training_plan(
-    n_members: int,
+    n_dictionaries: int,
     d_in: int,
     n_latents: int,
     batch_size: int,
@@ -160,7 +160,7 @@ def training_plan(
     device: str = "cuda",
 ) -> MemoryPlan:
     """What one stack and its training need; add plans of several stacks, of the model and of the buffer."""
-    stack = n_members, d_in, n_latents, architecture
+    stack = n_dictionaries, d_in, n_latents, architecture
     return MemoryPlan(
         dictionaries=dictionary_bytes(*stack),
         optimiser=optimiser_bytes(*stack),

@@ -87,10 +87,10 @@ def encode_top_k(x, encoder, b_enc, b_dec, k: int):
 
 def keep_top_k(values, latents, n_latents: int) -> tuple[Float[Tensor, " nnz"], Pattern]:
     """A code of exactly k latents per token and member as (values [nnz], pattern)."""
-    batch, n_members, k = values.shape
-    flat = latents + n_latents * torch.arange(n_members, device=latents.device)[:, None]
+    batch, n_dictionaries, k = values.shape
+    flat = latents + n_latents * torch.arange(n_dictionaries, device=latents.device)[:, None]
     starts = torch.arange(0, flat.numel(), k, device=flat.device)
-    bags = torch.arange(batch * n_members, device=flat.device).repeat_interleave(k)
+    bags = torch.arange(batch * n_dictionaries, device=flat.device).repeat_interleave(k)
     return values.flatten(), Pattern(flat.flatten(), starts, bags)
 
 
@@ -100,16 +100,16 @@ def keep_batch_top_k(values, latents, n_latents: int, k: int):
     ``values`` and ``latents`` [batch, S, c] are each token's c largest. ``complete`` is False where a token might
     have had more than c latents among the kept ones: then c was too small and the caller must offer more.
     """
-    batch, n_members, c = values.shape
+    batch, n_dictionaries, c = values.shape
     per_member = values.transpose(0, 1).flatten(1)
     kept = per_member.topk(batch * k, dim=-1, sorted=False)
     smallest = kept.values.amin(-1)
     mask = torch.zeros_like(per_member, dtype=torch.bool).scatter_(1, kept.indices, True)
     mask = mask.unflatten(1, (batch, c)).transpose(0, 1)
     complete = c == n_latents or not bool(mask.all(-1).any())
-    flat = latents + n_latents * torch.arange(n_members, device=latents.device)[:, None]
+    flat = latents + n_latents * torch.arange(n_dictionaries, device=latents.device)[:, None]
     counts = mask.sum(-1).flatten()
-    bags = torch.arange(batch * n_members, device=flat.device).repeat_interleave(counts)
+    bags = torch.arange(batch * n_dictionaries, device=flat.device).repeat_interleave(counts)
     return values[mask], Pattern(flat[mask], counts.cumsum(0) - counts, bags), smallest, complete
 
 
@@ -125,17 +125,17 @@ class _SparseEncode(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         x, encoder, b_dec, active = ctx.saved_tensors
-        n_members, n_latents, d_in = encoder.shape
+        n_dictionaries, n_latents, d_in = encoder.shape
         grad = (grad * active).to(x.dtype)
-        order, bags, starts = ctx.pattern.transposed(n_members * n_latents)
+        order, bags, starts = ctx.pattern.transposed(n_dictionaries * n_latents)
         by_latent = grad[order]
         grad_encoder = F.embedding_bag(
-            bags // n_members, x, starts, mode="sum", per_sample_weights=by_latent
-        ).unflatten(0, (n_members, n_latents))
+            bags // n_dictionaries, x, starts, mode="sum", per_sample_weights=by_latent
+        ).unflatten(0, (n_dictionaries, n_latents))
         # Sums of by_latent alone: bags of a table of one 1, since index_add on CUDA adds in any order.
         grad_b_enc = F.embedding_bag(
             torch.zeros_like(bags), x.new_ones(1, 1), starts, mode="sum", per_sample_weights=by_latent
-        ).view(n_members, n_latents)
+        ).view(n_dictionaries, n_latents)
         # The pre-activation is (x - b_dec) w + b: what b_enc gets, w gets times -b_dec, and b_dec times -w.
         grad_encoder.baddbmm_(grad_b_enc[..., None], b_dec[:, None, :], alpha=-1)
         grad_b_dec = -torch.einsum("sn,snd->sd", grad_b_enc, encoder)
@@ -143,7 +143,7 @@ class _SparseEncode(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             rows = encoder.flatten(0, 1)
             grad_x = F.embedding_bag(ctx.pattern.latents, rows, ctx.pattern.starts, mode="sum", per_sample_weights=grad)
-            grad_x = grad_x.unflatten(0, (len(x), n_members)).sum(1)
+            grad_x = grad_x.unflatten(0, (len(x), n_dictionaries)).sum(1)
         return grad_x, grad_encoder, grad_b_enc, grad_b_dec, None, None
 
 
@@ -165,8 +165,8 @@ class _SparseDecode(torch.autograd.Function):
         grad_values = torch.autograd.grad(ctx.out, ctx.weights, grad, retain_graph=True)[0]
         if not ctx.needs_input_grad[1]:  # a frozen decoder
             return grad_values, None, None
-        n_members, n_latents, _ = ctx.shape
-        order, bags, starts = ctx.pattern.transposed(n_members * n_latents)
+        n_dictionaries, n_latents, _ = ctx.shape
+        order, bags, starts = ctx.pattern.transposed(n_dictionaries * n_latents)
         by_latent = ctx.weights.detach()[order]
         grad_decoder = F.embedding_bag(bags, grad, starts, mode="sum", per_sample_weights=by_latent)
         return grad_values, grad_decoder.view(ctx.shape), None

@@ -40,7 +40,7 @@ def training_loss(sae: SAE, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, "
     if sae.config.auxk is None:
         return terms
     residual = (x[:, None] - x_hat).detach()
-    revival = torch.stack([auxk_loss(sae, x, residual[:, s], dead[s], s) for s in range(sae.n_members)])
+    revival = torch.stack([auxk_loss(sae, x, residual[:, s], dead[s], s) for s in range(sae.n_dictionaries)])
     loss = terms.loss + sae.config.auxk_coefficient * revival / variance
     return LossTerms(loss, terms.fvu, terms.l0, terms.fired, terms.smallest_kept)
 
@@ -72,7 +72,7 @@ def _sparse_terms(sae: SAE, x, variance) -> tuple[LossTerms, Float[Tensor, "batc
     with torch.no_grad():
         values, pattern, smallest = _choose(sae, x)
     z = kernels.sparse_encode(x, sae.encoder, sae.b_enc, sae.b_dec, values.to(x.dtype), pattern)
-    x_hat = kernels.sparse_decode(z, sae.W_dec, pattern).unflatten(0, (len(x), sae.n_members)) + sae.b_dec
+    x_hat = kernels.sparse_decode(z, sae.W_dec, pattern).unflatten(0, (len(x), sae.n_dictionaries)) + sae.b_dec
     fvu = squared_error(x, x_hat) / variance
     counts = torch.bincount(pattern.latents, weights=(z > 0).to(x.dtype), minlength=sae.b_enc.numel())
     counts = counts.view(sae.b_enc.shape)

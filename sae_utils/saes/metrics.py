@@ -113,7 +113,7 @@ def cross_entropy_recovered(
     def zero(activation, keep):
         return activation.masked_fill(keep, 0.0)
 
-    states = [partial(_reconstruct, sae.member(s)) for sae in stacks for s in range(sae.n_members)]
+    states = [partial(_reconstruct, sae.dictionary(s)) for sae in stacks for s in range(sae.n_dictionaries)]
     states = [None, zero, *states]
     sums, n = [0.0] * len(states), 0
     size = max(1, batch_tokens // rows.shape[1])

@@ -138,7 +138,7 @@ class SAE(nn.Module):
         return sae
 
     @property
-    def n_members(self) -> int:
+    def n_dictionaries(self) -> int:
         """S, the number of dictionaries in the stack."""
         return len(self.seeds)
 

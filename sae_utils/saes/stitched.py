@@ -46,7 +46,7 @@ class Stitched:
     b' = b + (b_dec - b_own) w. ``member``, ``encode``, ``decode`` and a call are an SAE's.
     """
 
-    n_members = 1
+    n_dictionaries = 1
 
     def __init__(self, parts: Sequence[Part], b_dec: Float[Tensor, " d_in"]):
         self.parts = tuple(part for part in parts if part.kept.any())
@@ -119,8 +119,8 @@ def whole(sae: SAE) -> Stitched:
 
 def check_one(sae: SAE) -> None:
     """Raise InputError for a stack of more than one."""
-    if sae.n_members != 1:
-        raise InputError(f"a stack of {sae.n_members} dictionaries cannot be stitched: pass sae.member(i)")
+    if sae.n_dictionaries != 1:
+        raise InputError(f"a stack of {sae.n_dictionaries} dictionaries cannot be stitched: pass sae.dictionary(i)")
 
 
 def check_same_activations(first: SAE | Stitched, other: SAE | Stitched) -> None:

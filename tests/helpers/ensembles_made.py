@@ -32,6 +32,6 @@ def activations(n=64, d_in=12, seed=0) -> torch.Tensor:
 def boosted(architecture="topk", n_members=3, weights=None) -> Ensemble:
     """A sequential ensemble whose later members have units of their own."""
     units = [Normalisation(torch.full((12,), 0.1 * j), 0.7 * 2**j) for j in range(n_members)]
-    members = [stack(architecture, n_members).member(0)]
-    members += [stack(architecture, n_members, normalisation=units[j]).member(j) for j in range(1, n_members)]
+    members = [stack(architecture, n_members).dictionary(0)]
+    members += [stack(architecture, n_members, normalisation=units[j]).dictionary(j) for j in range(1, n_members)]
     return Ensemble(members, weights, sequential=True)

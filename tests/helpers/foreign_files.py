@@ -88,5 +88,5 @@ def ours(architecture, seeds=(3,), hook_point="blocks.2.hook_mlp_out"):
     with torch.no_grad():
         for parameter in sae.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-        sae.threshold.copy_(0.2 + torch.rand(sae.n_members, generator=generator))
+        sae.threshold.copy_(0.2 + torch.rand(sae.n_dictionaries, generator=generator))
     return sae

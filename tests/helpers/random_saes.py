@@ -25,5 +25,5 @@ def make(architecture, n_latents=24, seeds=(0, 1, 2), normalised=True, perturb=T
         for p in sae.parameters() if perturb else ():
             p.add_(0.2 * torch.randn(p.shape, generator=generator))
         if perturb:
-            sae.threshold.copy_(torch.rand(sae.n_members, generator=generator))
+            sae.threshold.copy_(torch.rand(sae.n_dictionaries, generator=generator))
     return sae

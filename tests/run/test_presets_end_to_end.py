@@ -73,7 +73,7 @@ def dictionaries(monkeypatch):
 
     def counting(stacks, source, config, *arguments, **more):
         for sae in stacks:
-            counts[sae.config.n_latents, sae.config.architecture, config.n_tokens] += sae.n_members
+            counts[sae.config.n_latents, sae.config.architecture, config.n_tokens] += sae.n_dictionaries
         return train(stacks, source, config, *arguments, **more)
 
     monkeypatch.setattr(trained, "train", counting)

@@ -93,7 +93,7 @@ def test_a_perfect_dictionary_recovers_all_and_an_empty_one_what_the_mean_does(m
         sae.W_dec[1] = 0
         sae.b_dec[1] = -sae.mean * sae.scale
     perfect, zeros = cross_entropy_recovered(model, [sae], rows, batch_tokens=4 * rows.shape[1])
-    again = cross_entropy_recovered(model, [sae.member(1), sae.member(0)], rows, batch_tokens=3 * rows.shape[1])
+    again = cross_entropy_recovered(model, [sae.dictionary(1), sae.dictionary(0)], rows, batch_tokens=3 * rows.shape[1])
     assert [c.replaced for c in again] == pytest.approx([zeros.replaced, perfect.replaced], rel=1e-6)
     tokens = torch.from_numpy(rows.astype(np.int64))
     assert perfect.clean == pytest.approx(model.loss(tokens).double().mean().item(), rel=1e-6)

@@ -76,7 +76,7 @@ def test_member_is_that_part_of_the_stack(architecture):
     with torch.no_grad():
         whole = sae(x)
         for i in range(3):
-            one = sae.member(i)
+            one = sae.dictionary(i)
             assert one.seeds == (sae.seeds[i],) and one.hook_point == "hook"
             torch.testing.assert_close(one(x)[:, 0], whole[:, i], rtol=1e-5, atol=1e-5)
         one.W_dec.zero_()
@@ -85,9 +85,9 @@ def test_member_is_that_part_of_the_stack(architecture):
 
 def test_member_and_folded_keep_the_precision():
     sae = make("topk").double()
-    for other in (sae.member(1), sae.fold_normalisation()):
+    for other in (sae.dictionary(1), sae.fold_normalisation()):
         assert {t.dtype for t in other.state_dict().values()} == {torch.float64}
-    assert torch.equal(sae.member(1).W_dec[0], sae.W_dec[1])
+    assert torch.equal(sae.dictionary(1).W_dec[0], sae.W_dec[1])
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

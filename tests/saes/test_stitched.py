@@ -50,20 +50,20 @@ def test_all_of_one_sae_is_that_sae_bit_for_bit(architecture):
     same = whole(sae)
     for name in ("encoder", "W_dec", "b_enc", "b_dec"):
         assert torch.equal(getattr(same, name), getattr(sae, name)), name
-    assert torch.equal(same(x), sae(x)) and same.member(0) is same
-    nothing = Part(pair(architecture, torch.float32)[1].member(0), torch.zeros(40, dtype=torch.bool))
+    assert torch.equal(same(x), sae(x)) and same.dictionary(0) is same
+    nothing = Part(pair(architecture, torch.float32)[1].dictionary(0), torch.zeros(40, dtype=torch.bool))
     assert torch.equal(Stitched([Part(sae, torch.ones(24, dtype=torch.bool)), nothing], sae.b_dec[0])(x), sae(x))
 
 
 def test_impossible_parts_are_refused():
-    sae = pair("topk")[0].member(0)
+    sae = pair("topk")[0].dictionary(0)
     every = torch.ones(24, dtype=torch.bool)
     with pytest.raises(InputError, match="^a stitched dictionary needs at least one latent$"):
         Stitched([Part(sae, ~every)], sae.b_dec[0])
-    with pytest.raises(InputError, match=r"^a stack of 2 dictionaries cannot be stitched: pass sae.member\(i\)$"):
+    with pytest.raises(InputError, match=r"^a stack of 2 dictionaries cannot be stitched: pass sae.dictionary\(i\)$"):
         whole(pair("topk")[0])
     with pytest.raises(InputError, match="^member=1 is not in a stitched dictionary; allowed: 0$"):
-        whole(sae).member(1)
+        whole(sae).dictionary(1)
     for start, changes in REFUSALS.items():
         if "widths" not in start:
             stranger = other(**changes)

@@ -92,10 +92,10 @@ def bags(codes: Float[np.ndarray, "n S n_latents"], size: int) -> Float[np.ndarr
     Paper C, proposition 3.1. Members are taken in order; those left over are in no bag. Raises InputError where there
     are fewer than ``size``.
     """
-    n, n_members, n_latents = codes.shape
-    count = n_members // size
+    n, n_dictionaries, n_latents = codes.shape
+    count = n_dictionaries // size
     if count < 1:
-        raise InputError(f"a bag of {size} cannot be made of {n_members} dictionaries")
+        raise InputError(f"a bag of {size} cannot be made of {n_dictionaries} dictionaries")
     return (codes[:, : count * size] / size).reshape(n, count, size * n_latents)
 
 

@@ -111,9 +111,9 @@ def latent_directions(dictionary: SAE) -> Float[np.ndarray, "S n_latents d"]:
     """
     device = dictionary.W_dec.device
     with torch.no_grad():
-        n_members = dictionary.encode(torch.zeros(1, dictionary.config.d_in, device=device)).values.shape[1]
+        n_dictionaries = dictionary.encode(torch.zeros(1, dictionary.config.d_in, device=device)).values.shape[1]
         latents = torch.arange(dictionary.config.n_latents, device=device)
-        which = latents[:, None, None].expand(-1, n_members, 1).contiguous()
+        which = latents[:, None, None].expand(-1, n_dictionaries, 1).contiguous()
         ones = torch.ones(which.shape, device=device)
         with_latent = dictionary.decode(SparseCode(ones, which))
         without = dictionary.decode(SparseCode(torch.zeros_like(ones[:1]), which[:1]))

@@ -139,4 +139,4 @@ def as_ensembles(rivals: Rivals) -> dict[str, list[Ensemble]]:
 
 def singles(stack: SAE) -> list[Ensemble]:
     """Each dictionary of a stack as an ensemble of one."""
-    return [Ensemble([stack.member(i)]) for i in range(stack.n_members)]
+    return [Ensemble([stack.dictionary(i)]) for i in range(stack.n_dictionaries)]

@@ -58,7 +58,7 @@ def collect(sae: SAE, source: ActivationSource, n_rows: int) -> Firing:
     variance = float((whole - whole.mean(0)).double().square().sum())
     codes = tuple(
         _sparse([(values[:, s], indices[:, s]) for values, indices in parts], sae.config.n_latents)
-        for s in range(sae.n_members)
+        for s in range(sae.n_dictionaries)
     )
     return Firing(np.flatnonzero(keep), codes, rise.cpu().numpy() / variance, whole)
 

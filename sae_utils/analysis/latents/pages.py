@@ -157,17 +157,18 @@ def neighbours(decoder: Float[Tensor, "n d"], alive: Bool[np.ndarray, " n"], n_n
 
 
 def partners(
-    encoders: Float[Tensor, "S n d"], decoders: Float[Tensor, "S n d"], alive: Bool[Tensor, "S n"], member: int = 0
+    encoders: Float[Tensor, "S n d"], decoders: Float[Tensor, "S n d"], alive: Bool[Tensor, "S n"], dictionary: int = 0
 ) -> Partners:
-    """Partners of the latents of ``member`` in the first other dictionary of a stack, and how many others have them.
+    """Partners of the latents of ``dictionary`` in the first other dictionary of a stack, and how many others have them.
 
     Dead latents are left out of the matchings. Raises InputError where there is no other dictionary.
     """
-    others = [i for i in range(len(decoders)) if i != member]
+    others = [i for i in range(len(decoders)) if i != dictionary]
     if not others:
         raise InputError("partners need a stack of at least two dictionaries")
     found = [
-        compare(encoders[member], decoders[member], encoders[i], decoders[i], alive[member], alive[i]) for i in others
+        compare(encoders[dictionary], decoders[dictionary], encoders[i], decoders[i], alive[dictionary], alive[i])
+        for i in others
     ]
     first, shared = found[0], np.stack([overlap.shared("strict") for overlap in found])
     sides = first.decoder.partner, first.decoder.cosine, first.encoder.partner, first.encoder.cosine

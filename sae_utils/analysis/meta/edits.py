@@ -266,7 +266,7 @@ def summarise_edits(results: Sequence[EditedLatent]) -> dict[str, float]:
 @torch.no_grad()
 def with_rows(sae: SAE, kept: Bool[Tensor, " n_latents"], rows: Float[Tensor, "n d"]) -> SAE:
     """A copy of one dictionary that decodes with ``rows`` in place of the ``kept`` latents'; its encoder stays."""
-    out = sae.member(0)
+    out = sae.dictionary(0)
     out.W_dec[0, kept] = rows.to(out.W_dec)
     return out
 

@@ -124,16 +124,16 @@ def train_meta(
 
 
 @torch.no_grad()
-def meta_codes(meta: SAE, rows: Float[Tensor, "n d"], member: int = 0) -> Float[Tensor, "n n_meta"]:
-    """Weight of each meta-latent in each row, at inference (above the threshold), for one member of the stack."""
-    one = meta.member(member)
+def meta_codes(meta: SAE, rows: Float[Tensor, "n d"], dictionary: int = 0) -> Float[Tensor, "n n_meta"]:
+    """Weight of each meta-latent in each row, at inference (above the threshold), for one dictionary of the stack."""
+    one = meta.dictionary(dictionary)
     return one.encode(unit_rows(rows).to(one.W_dec.device)).dense(one.config.n_latents)[:, 0].cpu()
 
 
 @torch.no_grad()
-def reconstruct(meta: SAE, rows: Float[Tensor, "n d"], member: int = 0) -> Float[Tensor, "n d"]:
+def reconstruct(meta: SAE, rows: Float[Tensor, "n d"], dictionary: int = 0) -> Float[Tensor, "n d"]:
     """Each row, at unit length, as its meta-latents write it."""
-    return meta.member(member)(unit_rows(rows).to(meta.W_dec.device))[:, 0].cpu()
+    return meta.dictionary(dictionary)(unit_rows(rows).to(meta.W_dec.device))[:, 0].cpu()
 
 
 def explained_variance(rows: Float[Tensor, "n d"], approximation: Float[Tensor, "n d"]) -> float:
@@ -145,7 +145,7 @@ def explained_variance(rows: Float[Tensor, "n d"], approximation: Float[Tensor, 
 
 @dataclass(frozen=True)
 class MetaQuality:
-    """How well a stack of meta-SAEs describes the rows; one entry per member."""
+    """How well a stack of meta-SAEs describes the rows; one entry per dictionary."""
 
     explained_variance: tuple[float, ...]
     l0: tuple[float, ...]  # active meta-latents per row
@@ -153,8 +153,8 @@ class MetaQuality:
 
 
 def quality(meta: SAE, rows: Float[Tensor, "n d"]) -> MetaQuality:
-    """Each member of ``meta`` on the rows, at inference."""
-    members = range(meta.n_members)
+    """Each dictionary of ``meta`` on the rows, at inference."""
+    members = range(meta.n_dictionaries)
     codes = [meta_codes(meta, rows, s) for s in members]
     return MetaQuality(
         tuple(explained_variance(rows, reconstruct(meta, rows, s)) for s in members),
@@ -163,19 +163,19 @@ def quality(meta: SAE, rows: Float[Tensor, "n d"]) -> MetaQuality:
     )
 
 
-def used(meta: SAE, rows: Float[Tensor, "n d"], member: int = 0) -> Bool[Tensor, " n_meta"]:
+def used(meta: SAE, rows: Float[Tensor, "n d"], dictionary: int = 0) -> Bool[Tensor, " n_meta"]:
     """Meta-latents that are active for at least one row."""
-    return (meta_codes(meta, rows, member) > 0).any(0)
+    return (meta_codes(meta, rows, dictionary) > 0).any(0)
 
 
 @torch.no_grad()
-def with_decoder(meta: SAE, directions: Float[Tensor, "m d"], hook_point: str, member: int = 0) -> SAE:
-    """An untrained copy of one member whose decoder rows are the nearest of ``directions``, frozen (paper B, B.5).
+def with_decoder(meta: SAE, directions: Float[Tensor, "m d"], hook_point: str, dictionary: int = 0) -> SAE:
+    """An untrained copy of one dictionary whose decoder rows are the nearest of ``directions``, frozen (paper B, B.5).
 
     Its encoder starts where the meta-SAE's is: training refits it. Several rows may be one direction.
     """
     directions = unit_rows(directions)
-    out = meta.member(member)
+    out = meta.dictionary(dictionary)
     out.hook_point = hook_point
     out.W_dec[0] = directions[nearest(out.W_dec[0], directions).partner]
     out.threshold.zero_()

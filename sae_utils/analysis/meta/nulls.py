@@ -77,19 +77,19 @@ class Recovery:
     code_recall: float  # of the parts in a sum, those that its code names
 
 
-def recovery(meta: SAE, planted: Planted, threshold: float, member: int = 0) -> Recovery:
+def recovery(meta: SAE, planted: Planted, threshold: float, dictionary: int = 0) -> Recovery:
     """Compare a meta-SAE of ``planted.rows`` with the truth; a meta-latent is a part above the cosine ``threshold``.
 
     A meta-latent in a code that is no part counts as a wrong name.
     """
-    used_here = used(meta, planted.rows, member)
-    to_part = nearest(meta.W_dec[member][used_here], planted.parts)
+    used_here = used(meta, planted.rows, dictionary)
+    to_part = nearest(meta.W_dec[dictionary][used_here], planted.parts)
     is_part = torch.from_numpy(to_part.cosine > threshold)
     found = torch.zeros(len(planted.parts), dtype=torch.bool)
     found[torch.from_numpy(to_part.partner)[is_part]] = True
 
     sums = planted.members.sum(1) > 1
-    active = meta_codes(meta, planted.rows, member)[sums][:, used_here] > 0
+    active = meta_codes(meta, planted.rows, dictionary)[sums][:, used_here] > 0
     named = torch.zeros(len(active), len(planted.parts), dtype=torch.bool)
     for column in is_part.nonzero()[:, 0].tolist():
         named[:, to_part.partner[column]] |= active[:, column]

@@ -69,7 +69,7 @@ def between_seeds(stack: SAE, batches: Batches, spread: Float[Tensor, "d_in d_in
     own = larger_k(stack, lambda: islice(batches(), 1, None, 2))
     grid, groups = np.linspace(0, stack.config.k, 41), {"orphans": orphan_insertion.orphans(both)}
     groups["shared"] = orphan_insertion.shared(both)
-    curves = {name: greedy_curves(halves, chosen, grid, stack.n_members) for name, chosen in groups.items()}
+    curves = {name: greedy_curves(halves, chosen, grid, stack.n_dictionaries) for name, chosen in groups.items()}
     values = pair_values(both, halves, groups, own)
     intervals = {name: over_ordered_pairs(by_pair) for name, by_pair in values.items()}
     return BetweenSeeds(intervals, own, grid, curves, values["reconstruction latents, by insertion"])
@@ -87,7 +87,7 @@ def larger_k(stack: SAE, batches: Batches) -> LargerK:
     base = evaluate(stack, batches())
     larger = [evaluate(orphan_insertion.with_k(stack, k + m), batches()) for m in extra]
     l0 = np.array([0, *((q.l0 - base.l0).mean().item() for q in larger)])
-    change = [np.zeros(stack.n_members), *(100 * (q.mse / base.mse - 1).cpu().numpy() for q in larger)]
+    change = [np.zeros(stack.n_dictionaries), *(100 * (q.mse / base.mse - 1).cpu().numpy() for q in larger)]
     return LargerK(l0, np.array(change).T)
 
 

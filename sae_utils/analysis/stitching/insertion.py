@@ -114,8 +114,8 @@ def insert(
     device, shape = large.W_dec.device, large.b_enc.shape
     rows = {"": large.W_dec, **(replacements or {})}
     rows = {name: r.detach().to(device, torch.float64) for name, r in rows.items()}
-    n_tokens, error_sum = 0, torch.zeros(small.n_members, dtype=torch.float64, device=device)
-    products = {name: torch.zeros(small.n_members, *shape, dtype=torch.float64, device=device) for name in rows}
+    n_tokens, error_sum = 0, torch.zeros(small.n_dictionaries, dtype=torch.float64, device=device)
+    products = {name: torch.zeros(small.n_dictionaries, *shape, dtype=torch.float64, device=device) for name in rows}
     squares, fired = (torch.zeros(shape, dtype=torch.float64, device=device) for _ in range(2))
     together = np.zeros((shape[0], shape[1], shape[1])) if sets else None
     for x in batches:
@@ -123,7 +123,7 @@ def insert(
         error, code = (x[:, None] - small(x)).double(), large.encode(x)
         n_tokens += len(x)
         error_sum += error.square().sum((0, 2))
-        for t in range(large.n_members):
+        for t in range(large.n_dictionaries):
             tokens, latents, values = active(code, t)
             moment = sum_by_latent(error.flatten(1), tokens, latents, values, shape[1])
             moment = moment.unflatten(1, error.shape[1:])

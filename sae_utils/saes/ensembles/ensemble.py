@@ -45,11 +45,11 @@ class Ensemble(nn.Module):
     @classmethod
     def bag(cls, stack: SAE, seeds: Sequence[int] | None = None, weights: Sequence[float] | None = None) -> "Ensemble":
         """Naive bagging of a stack's members, or of those at the positions ``seeds``: the mean of their outputs."""
-        positions = range(stack.n_members) if seeds is None else seeds
-        return cls([stack.member(i) for i in positions], weights)
+        positions = range(stack.n_dictionaries) if seeds is None else seeds
+        return cls([stack.dictionary(i) for i in positions], weights)
 
     @property
-    def n_members(self) -> int:
+    def n_dictionaries(self) -> int:
         """1: an ensemble is one dictionary, however many members it has (``len(ensemble.members)``)."""
         return 1
 
@@ -142,8 +142,8 @@ def _check_members(members: Sequence[SAE], sequential: bool) -> None:
         raise InputError("members=[] must hold at least one dictionary")
     first = members[0]
     for j, member in enumerate(members):
-        if member.n_members != 1:
-            raise InputError(f"member {j} is a stack of {member.n_members}; take one of them with .member(index)")
+        if member.n_dictionaries != 1:
+            raise InputError(f"member {j} is a stack of {member.n_dictionaries}; take one of them with .dictionary(index)")
         for what, here, there in (
             ("hook point", member.hook_point, first.hook_point),
             ("d_in", member.config.d_in, first.config.d_in),

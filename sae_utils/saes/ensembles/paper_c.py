@@ -43,12 +43,12 @@ def train_rivals(
     as in the paper, so fewer active latents than an ensemble. Raises InputError for too few seeds.
     """
     n = n_members * n_ensembles
-    if new.n_members < n:
-        raise InputError(f"{n_ensembles} ensembles of {n_members} need {n} dictionaries, and there are {new.n_members}")
+    if new.n_dictionaries < n:
+        raise InputError(f"{n_ensembles} ensembles of {n_members} need {n} dictionaries, and there are {new.n_dictionaries}")
     wide = replace(new.config, n_latents=n_members * new.config.n_latents)
     untrained, expanded = _like(new, new.config, n_ensembles), _like(new, wide, n_ensembles)
     single, expanded = train_or_load([new, expanded], source, config, folder)
-    boosted = boost([single.member(n_members * r) for r in range(n_ensembles)], n_members, source, config, folder)
+    boosted = boost([single.dictionary(n_members * r) for r in range(n_ensembles)], n_members, source, config, folder)
     return Rivals(n_members, n_ensembles, single, boosted, expanded, untrained)
 
 

@@ -65,7 +65,7 @@ def read_published(names: Sequence[str], site: str, layer: int, device: str = "c
         if found.hook_point not in ("", hook_point):
             raise InputError(f"saes: {name} was trained at {found.hook_point}; layer and site say {hook_point}")
         centred.append(format == "saelens" and is_centred(path if path.is_dir() else path.parent))
-        saes += [found.member(i).fold_normalisation() for i in range(found.n_members)]
+        saes += [found.dictionary(i).fold_normalisation() for i in range(found.n_dictionaries)]
     for what, values in (
         ("d_in", [sae.config.d_in for sae in saes]),
         ("architecture", [sae.config.architecture for sae in saes]),
@@ -127,7 +127,7 @@ def with_unit_rows(sae: SAE) -> SAE:
 
 def _described(sae: SAE, format: Format) -> str:
     """``gemma_scope, 16,384 latents, jump_relu, hook point not recorded``."""
-    several = f"{sae.n_members} of " if sae.n_members > 1 else ""
+    several = f"{sae.n_dictionaries} of " if sae.n_dictionaries > 1 else ""
     k = f" (k {sae.config.k})" if sae.config.k is not None else ""
     where = sae.hook_point or "hook point not recorded"
     return f"{format}, {several}{sae.config.n_latents:,} latents, {sae.config.architecture}{k}, {where}"

@@ -78,8 +78,8 @@ class SAEBenchSAE(nn.Module):
         prepend_bos: bool = True,
     ):
         super().__init__()
-        if dictionary.n_members != 1:
-            raise InputError(f"SAEBench takes one SAE, not a stack of {dictionary.n_members}: take .member(index)")
+        if dictionary.n_dictionaries != 1:
+            raise InputError(f"SAEBench takes one SAE, not a stack of {dictionary.n_dictionaries}: take .dictionary(index)")
         match = re.fullmatch(r"blocks\.(\d+)\.hook_\w+", dictionary.hook_point)
         if match is None:
             raise InputError(

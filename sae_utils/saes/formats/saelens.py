@@ -147,8 +147,8 @@ def write_saelens(sae: SAE, folder: Path, model_name: str | None = None) -> None
     BatchTopK becomes JumpReLU with one threshold, as SAELens itself saves it. Raises InputError for stacks and
     ensembles: SAELens has one dictionary per folder.
     """
-    if not isinstance(sae, SAE) or sae.n_members != 1:
-        raise InputError(f"SAELens holds one SAE per folder, not {_called(sae)}; take one with .member(index)")
+    if not isinstance(sae, SAE) or sae.n_dictionaries != 1:
+        raise InputError(f"SAELens holds one SAE per folder, not {_called(sae)}; take one with .dictionary(index)")
     folder, plain = Path(folder), sae.fold_normalisation().cpu()
     theirs = {"relu": "standard", "jump_relu": "jumprelu", "batch_topk": "jumprelu"}
     name = theirs.get(sae.config.architecture, sae.config.architecture)
@@ -190,4 +190,4 @@ def _settings(sae: SAE, architecture: str, model_name: str | None) -> dict:
 
 
 def _called(sae) -> str:
-    return f"a stack of {sae.n_members}" if isinstance(sae, SAE) else f"an {type(sae).__name__}"
+    return f"a stack of {sae.n_dictionaries}" if isinstance(sae, SAE) else f"an {type(sae).__name__}"

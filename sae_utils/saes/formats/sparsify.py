@@ -64,11 +64,11 @@ def write_sparsify(sae: SAE, folder: Path) -> None:
     if not isinstance(sae, SAE) or sae.config.architecture != "topk":
         what = sae.config.architecture if isinstance(sae, SAE) else type(sae).__name__
         raise InputError(f"sparsify holds topk SAEs, not {what!r}")
-    if len(set(sae.seeds)) < sae.n_members:
+    if len(set(sae.seeds)) < sae.n_dictionaries:
         raise InputError(f"seeds={list(sae.seeds)} must differ: sparsify keeps one folder per seed")
     folded = sae.fold_normalisation().cpu()
     for i, seed in enumerate(sae.seeds):
-        _write_one(folded.member(i), Path(folder) if sae.n_members == 1 else Path(folder) / f"seed{seed}")
+        _write_one(folded.dictionary(i), Path(folder) if sae.n_dictionaries == 1 else Path(folder) / f"seed{seed}")
 
 
 def _write_one(sae: SAE, folder: Path) -> None:

@@ -18,7 +18,7 @@ def plan_training(stacks: Sequence[SAE], source: ActivationSource, config: Train
     plan = source.memory(device)
     for sae in stacks:
         c = sae.config
-        shape = sae.n_members, c.d_in, c.n_latents, config.batch_size
+        shape = sae.n_dictionaries, c.d_in, c.n_latents, config.batch_size
         plan += training_plan(*shape, c.architecture, c.k, c.auxk, device.type)
     return plan
 

@@ -32,7 +32,7 @@ def normalise_rows(rows: Float[Tensor, "S n d"]) -> None:
 
 
 @torch.no_grad()
-def clip_per_member(grads: Sequence[Tensor], largest: float) -> Float[Tensor, " S"]:
+def clip_per_dictionary(grads: Sequence[Tensor], largest: float) -> Float[Tensor, " S"]:
     """Scale each member's gradients, in place, to a joint norm of at most ``largest``; returns the norms before.
 
     Per member, so that a dictionary trained in a stack takes the steps that it would take alone.

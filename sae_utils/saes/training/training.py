@@ -94,7 +94,7 @@ class StackTrainer:
         unit_norm = sae.config.unit_norm_decoder and sae.W_dec.requires_grad
         if unit_norm:
             optimisation.remove_parallel_gradient(sae.W_dec.grad, sae.W_dec)
-        optimisation.clip_per_member([p.grad for p in self.learned.values()], config.clip)
+        optimisation.clip_per_dictionary([p.grad for p in self.learned.values()], config.clip)
         factor = optimisation.schedule(step, config.n_steps, config.warmup, config.decay)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * factor
@@ -120,7 +120,7 @@ class StackTrainer:
         """All that a later step depends on."""
         state = {f"sae.{name}": t for name, t in self.sae.state_dict().items()}
         state["since_fired"] = self.since_fired
-        state["rows"] = torch.stack(self.rows) if self.rows else torch.zeros(0, 4, self.sae.n_members)
+        state["rows"] = torch.stack(self.rows) if self.rows else torch.zeros(0, 4, self.sae.n_dictionaries)
         for name, p in self.learned.items():
             state |= {f"adam.{name}.{key}": t for key, t in self.optimizer.state[p].items()}
         return state

@@ -39,7 +39,7 @@ def test_the_latents_that_the_members_share_are_kept_with_their_directions(stack
     alive = torch.ones(4, 8, dtype=bool)
     for half, size in zip(halves(4), (3, 2), strict=True):
         found = consensus_of(stack, alive, half, 2, source, TRAINING)
-        assert found.config.n_latents == size and found.n_members == 1
+        assert found.config.n_latents == size and found.n_dictionaries == 1
         cosines = (found.W_dec[0] @ stack.W_dec[half[0]].T).amax(-1)
         assert cosines.tolist() == pytest.approx([1.0] * size, abs=1e-5)
         assert not torch.equal(found.encoder[0], found.W_dec[0])  # refitted

@@ -84,7 +84,7 @@ def test_the_ambiguity_identity(architecture):
 def test_boosting_never_has_more_training_error_with_more_members(trained, tmp_path):
     """At the least-squares weights, on the batches that the weights are fitted to."""
     sae, source, config, x = trained
-    ensemble = boost([sae.member(0)], 5, source, config, tmp_path, progress=False)[0]
+    ensemble = boost([sae.dictionary(0)], 5, source, config, tmp_path, progress=False)[0]
     p = profiled(ensemble, x)
     errors = [p.mse(p.least_squares(n)) for n in range(1, 6)]
     assert all(after <= before for before, after in zip(errors, errors[1:], strict=False))

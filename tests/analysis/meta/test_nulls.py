@@ -67,8 +67,8 @@ def test_a_meta_sae_finds_the_planted_parts_and_random_directions_do_not():
     planted = planted_composites(n=1000, d=64, n_parts=48, seed=0, most=3)
     meta = train_meta(planted.rows, n_meta=48, k=2, seeds=(0, 1), training=MetaTraining(800, 100))
     assert abs(meta_sae.new_stack(64, MetaStack("", 48, 2)).W_dec[0] @ planted.parts.T).max() < 0.9  # not given away
-    for member in range(2):
-        found = recovery(meta, planted, threshold=0.9, member=member)
+    for dictionary in range(2):
+        found = recovery(meta, planted, threshold=0.9, dictionary=dictionary)
         assert found.precision > 0.9 and found.recall > 0.9
         assert found.code_precision > 0.9 and found.code_recall > 0.7
     assert random_recovery(planted, 48, threshold=0.9, seed=0) == (0.0, 0.0)

@@ -85,9 +85,9 @@ def test_the_size_of_the_batches_and_the_stacks_change_nothing():
     small, large, x = pair("batch_topk")
     whole_pass, parts = insert(small, large, [x]), insert(small, large, x.split(7))
     np.testing.assert_allclose(parts.change, whole_pass.change, rtol=1e-12)
-    alone = insert(small.member(1), large.member(2), [x])
+    alone = insert(small.dictionary(1), large.dictionary(2), [x])
     np.testing.assert_allclose(alone.change[0, 0], whole_pass.change[1, 2], rtol=1e-12)
-    np.testing.assert_allclose(insert(whole(small.member(1)), large, [x]).change[0], whole_pass.change[1], rtol=1e-12)
+    np.testing.assert_allclose(insert(whole(small.dictionary(1)), large, [x]).change[0], whole_pass.change[1], rtol=1e-12)
 
 
 def planted_pair(architecture="relu"):
@@ -123,7 +123,7 @@ def test_a_copy_raises_the_error_and_a_missing_direction_lowers_it_by_what_it_ex
 def test_a_copy_raises_the_error_of_a_trained_looking_dictionary():
     """An exact copy of the small SAE inserted into itself doubles each latent."""
     small, _, x = pair("jump_relu")
-    one = small.member(0)
+    one = small.dictionary(0)
     with torch.no_grad():
         one.encoder.copy_(one.W_dec)
         x = (

@@ -93,7 +93,7 @@ def test_shrinkage_is_undone_by_the_best_factor(architecture):
     found = without_shrinkage(error)
 
     def scaled(factor):
-        same = small.member(0)
+        same = small.dictionary(0)
         with torch.no_grad():
             same.W_dec.mul_(factor)
         return same

@@ -30,7 +30,7 @@ def firsts(source, seeds=(0, 1), architecture="topk", **how):
     config = SAEConfig(24, 32, architecture, **sparse, **how)
     stack = SAE.create(config, seeds, HOOK, source.normalisation[HOOK])
     train([stack], source, training(), progress=False)
-    return [stack.member(i) for i in range(len(seeds))]
+    return [stack.dictionary(i) for i in range(len(seeds))]
 
 
 def all_of(source, name=HOOK):

@@ -26,7 +26,7 @@ def assert_close(a, b, atol=2e-5):
 def test_proposition_3_1_for_bagging(architecture, weights):
     """decode(encode(x)) is the weighted sum of the members' outputs."""
     members, x = stack(architecture), activations()
-    each = torch.stack([members.member(j)(x)[:, 0] for j in range(3)])
+    each = torch.stack([members.dictionary(j)(x)[:, 0] for j in range(3)])
     expected = torch.einsum("j,jnd->nd", torch.tensor(weights or [1 / 3] * 3), each)
     ensemble = Ensemble.bag(members, weights=weights)
     assert_close(ensemble.decode(ensemble.encode(x))[:, 0], expected)
@@ -98,9 +98,9 @@ def test_it_goes_where_a_dictionary_goes(make):
     overlap = compare(*[ensemble.W_enc[0].T, ensemble.W_dec[0]] * 2)
     assert overlap.fraction(overlap.shared("strict")) == 1
     assert_close(ensemble.fold_normalisation()(x), ensemble(x))
-    assert ensemble.member(0)(x).shape == (64, 1, 12)
+    assert ensemble.dictionary(0)(x).shape == (64, 1, 12)
     with pytest.raises(InputError, match=r"member=1 .* stack of one"):
-        ensemble.member(1)
+        ensemble.dictionary(1)
 
 
 @pytest.mark.parametrize("architecture", ["topk", "jump_relu"])

@@ -42,7 +42,7 @@ def test_boosted_ensembles_begin_with_the_first_of_each_bag(rivals):
 
 def test_expanded_ones_are_as_wide_as_an_ensemble_and_as_sparse_as_a_single_one(rivals):
     assert rivals.expanded.config == SAEConfig(8, 24, "topk", 2)
-    assert rivals.expanded.n_members == 2
+    assert rivals.expanded.n_dictionaries == 2
     assert {d.config.n_latents for d in rivals.boosting} == {24}
 
 

@@ -73,7 +73,7 @@ def test_one_stack_of_what_lies_in_several_formats(tmp_path):
     given = read(tmp_path / "layers.2.mlp", tmp_path / "saelens", tmp_path / "own.safetensors")
     stack, x = as_stack(given), activations()
     assert (stack.seeds, stack.hook_point, given.architecture) == ((0, 1, 2, 3), HOOK, "topk")
-    expected = [ours("topk", (7, 9)).member(0), ours("topk", (7, 9)).member(1), ours("topk", (4,)), ours("topk", (7,))]
+    expected = [ours("topk", (7, 9)).dictionary(0), ours("topk", (7, 9)).dictionary(1), ours("topk", (4,)), ours("topk", (7,))]
     with torch.no_grad():
         for member, sae in enumerate(expected):
             assert_same(stack(x)[:, member], sae(x)[:, 0])
@@ -171,9 +171,9 @@ def place(tmp_path_factory):
         for (a, n), seeds in sizes.items()
     }
     train(list(stacks.values()), source, TrainingConfig(6144, 64, 0, 1e-2), progress=False)
-    write_sparsify(stacks["topk", 24].member(0), folder / "one" / "layers.2.mlp")
+    write_sparsify(stacks["topk", 24].dictionary(0), folder / "one" / "layers.2.mlp")
     for i in (1, 2):
-        write_saelens(stacks["topk", 24].member(i), folder / f"saelens_{i}")
+        write_saelens(stacks["topk", 24].dictionary(i), folder / f"saelens_{i}")
     save_sae(stacks["topk", 24], folder / "five.safetensors")
     for n in (16, 24, 32):
         write_saelens(stacks["relu", n], folder / f"relu_{n}")

@@ -112,7 +112,7 @@ def test_an_sae_must_fit_its_hook_point():
 @pytest.mark.parametrize("architecture", ["relu", "gated", "topk", "batch_topk", "jump_relu"])
 def test_members_come_back_as_a_stack(architecture):
     stack, x = ours(architecture, (4, 9, 2)), activations()
-    again = stack_saes([stack.member(i) for i in range(3)])
+    again = stack_saes([stack.dictionary(i) for i in range(3)])
     assert (again.config, again.seeds, again.hook_point) == (stack.config, stack.seeds, stack.hook_point)
     with torch.no_grad():
         assert torch.equal(again(x), stack(x))
@@ -130,7 +130,7 @@ def test_members_that_differ_make_no_stack():
     ):
         with pytest.raises(InputError, match=said):
             stack_saes(saes)
-    assert stack_saes([one.fold_normalisation(), other.fold_normalisation()]).n_members == 2
+    assert stack_saes([one.fold_normalisation(), other.fold_normalisation()]).n_dictionaries == 2
 
 
 def test_written_settings_are_json_of_other_libraries(tmp_path):

@@ -20,7 +20,7 @@ ARCHITECTURES = ("relu", "gated", "topk", "batch_topk", "jump_relu")
 
 def boosted(architecture="topk"):
     stack = ours(architecture, (1, 2))
-    return Ensemble([stack.member(0), stack.member(1)], sequential=True)
+    return Ensemble([stack.dictionary(0), stack.dictionary(1)], sequential=True)
 
 
 def dictionaries():
@@ -175,7 +175,7 @@ def test_a_dead_row_stays_finite():
 
 
 def test_what_saebench_does_not_take_is_refused():
-    with pytest.raises(InputError, match="not a stack of 2: take .member"):
+    with pytest.raises(InputError, match="not a stack of 2: take .dictionary"):
         SAEBenchSAE(ours("topk", (1, 2)), "gemma-2-2b")
     with pytest.raises(InputError, match="hook point '' names no layer"):
         SAEBenchSAE(ours("topk", hook_point=""), "gemma-2-2b")

@@ -51,7 +51,7 @@ def test_each_member_is_clipped_by_itself():
         torch.tensor([[[3.0, 0.0]], [[0.3, 0.0]], [[0.0, 0.0]]]),
         torch.tensor([[4.0], [0.4], [0.0]]),
     ]
-    norms = optimisation.clip_per_member(grads, 1.0)
+    norms = optimisation.clip_per_dictionary(grads, 1.0)
     torch.testing.assert_close(norms, torch.tensor([5.0, 0.5, 0.0]))
     torch.testing.assert_close(grads[0][:, 0, 0], torch.tensor([0.6, 0.3, 0.0]))
     torch.testing.assert_close(grads[1][:, 0], torch.tensor([0.8, 0.4, 0.0]))

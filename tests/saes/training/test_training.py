@@ -60,7 +60,7 @@ def test_three_together_are_three_alone(source, architecture):
     for i in range(3):
         alone = make(source, architecture, seeds=(i,), **how)
         log_alone = run(source, [alone], config)[0]
-        assert_same_weights(together.member(i), alone, 1e-5)
+        assert_same_weights(together.dictionary(i), alone, 1e-5)
         torch.testing.assert_close(log.loss[:, i], log_alone.loss[:, 0], rtol=1e-5, atol=1e-6)
     assert (together.W_dec - before).abs().max() > 1e-3
 
@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_weights(source, architecture):
     for sae in (first, again):
         run(source, [sae], steps(20))
     assert_same_weights(first, again)
-    assert_same_weights(first.member(0), first.member(1), 1e-6)
+    assert_same_weights(first.dictionary(0), first.dictionary(1), 1e-6)
     assert (first.W_dec[0] - first.W_dec[2]).abs().max() > 0.1
 
 
