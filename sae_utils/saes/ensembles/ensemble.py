@@ -143,7 +143,9 @@ def _check_members(members: Sequence[SAE], sequential: bool) -> None:
     first = members[0]
     for j, member in enumerate(members):
         if member.n_dictionaries != 1:
-            raise InputError(f"member {j} is a stack of {member.n_dictionaries}; take one of them with .dictionary(index)")
+            raise InputError(
+                f"member {j} is a stack of {member.n_dictionaries}; take one of them with .dictionary(index)"
+            )
         for what, here, there in (
             ("hook point", member.hook_point, first.hook_point),
             ("d_in", member.config.d_in, first.config.d_in),

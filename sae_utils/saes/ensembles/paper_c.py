@@ -44,7 +44,9 @@ def train_rivals(
     """
     n = n_members * n_ensembles
     if new.n_dictionaries < n:
-        raise InputError(f"{n_ensembles} ensembles of {n_members} need {n} dictionaries, and there are {new.n_dictionaries}")
+        raise InputError(
+            f"{n_ensembles} ensembles of {n_members} need {n} dictionaries, and there are {new.n_dictionaries}"
+        )
     wide = replace(new.config, n_latents=n_members * new.config.n_latents)
     untrained, expanded = _like(new, new.config, n_ensembles), _like(new, wide, n_ensembles)
     single, expanded = train_or_load([new, expanded], source, config, folder)

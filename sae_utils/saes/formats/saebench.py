@@ -79,7 +79,9 @@ class SAEBenchSAE(nn.Module):
     ):
         super().__init__()
         if dictionary.n_dictionaries != 1:
-            raise InputError(f"SAEBench takes one SAE, not a stack of {dictionary.n_dictionaries}: take .dictionary(index)")
+            raise InputError(
+                f"SAEBench takes one SAE, not a stack of {dictionary.n_dictionaries}: take .dictionary(index)"
+            )
         match = re.fullmatch(r"blocks\.(\d+)\.hook_\w+", dictionary.hook_point)
         if match is None:
             raise InputError(

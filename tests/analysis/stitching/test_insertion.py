@@ -87,7 +87,9 @@ def test_the_size_of_the_batches_and_the_stacks_change_nothing():
     np.testing.assert_allclose(parts.change, whole_pass.change, rtol=1e-12)
     alone = insert(small.dictionary(1), large.dictionary(2), [x])
     np.testing.assert_allclose(alone.change[0, 0], whole_pass.change[1, 2], rtol=1e-12)
-    np.testing.assert_allclose(insert(whole(small.dictionary(1)), large, [x]).change[0], whole_pass.change[1], rtol=1e-12)
+    np.testing.assert_allclose(
+        insert(whole(small.dictionary(1)), large, [x]).change[0], whole_pass.change[1], rtol=1e-12
+    )
 
 
 def planted_pair(architecture="relu"):

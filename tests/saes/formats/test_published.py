@@ -73,7 +73,12 @@ def test_one_stack_of_what_lies_in_several_formats(tmp_path):
     given = read(tmp_path / "layers.2.mlp", tmp_path / "saelens", tmp_path / "own.safetensors")
     stack, x = as_stack(given), activations()
     assert (stack.seeds, stack.hook_point, given.architecture) == ((0, 1, 2, 3), HOOK, "topk")
-    expected = [ours("topk", (7, 9)).dictionary(0), ours("topk", (7, 9)).dictionary(1), ours("topk", (4,)), ours("topk", (7,))]
+    expected = [
+        ours("topk", (7, 9)).dictionary(0),
+        ours("topk", (7, 9)).dictionary(1),
+        ours("topk", (4,)),
+        ours("topk", (7,)),
+    ]
     with torch.no_grad():
         for member, sae in enumerate(expected):
             assert_same(stack(x)[:, member], sae(x)[:, 0])
