@@ -49,6 +49,12 @@ def directions(n: int, spread: Float[Tensor, "d d"], generator: torch.Generator)
     return torch.nn.functional.normalize(torch.randn(n, len(root), dtype=torch.float64, generator=generator) @ root)
 
 
+def random_directions(n: int, d: int, seed: int) -> Float[Tensor, "n d"]:
+    """``n`` independent directions, uniform on the unit sphere."""
+    rows = torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return rows / rows.norm(dim=1, keepdim=True)
+
+
 def null_stacks(
     shape: tuple[int, int], spreads: Mapping[str, Float[Tensor, "d d"]], seed: int
 ) -> dict[str, tuple[Float[Tensor, "S n d"], Float[Tensor, "S n d"]]]:

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_utils.analysis.matching.matching import random_directions
+from sae_utils.analysis.directions import random_directions
 
 
 def planted(held: Bool[np.ndarray, "S atoms"], n: int, d: int, seed: int = 0) -> Float[Tensor, "S n d"]:

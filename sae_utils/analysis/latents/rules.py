@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from sae_utils.analysis.matching.matching import random_directions
+from sae_utils.analysis.directions import random_directions
 from sae_utils.errors import InputError
 
 MIN_FIRINGS = 20  # in each part; below, a score says more about the sample than about the latent

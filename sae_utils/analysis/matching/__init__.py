@@ -1,0 +1,39 @@
+"""What dictionaries that differ in their seed have in common (paper A).
+
+``matching``    pairs of latents of two dictionaries, one to one or nearest; a latent that both share
+``overlap``     every pair of a stack compared, and summarised with intervals
+``criteria``    every published answer to "how much do they share?", side by side
+``membership``  in how many dictionaries a latent is found
+``groups``      latents of several dictionaries that are versions of one
+``sweeps``      how the overlap moves with width, k, tokens, layer, site and architecture
+``assignment``  the exact solver behind one-to-one matching of large dictionaries
+"""
+
+from sae_utils.analysis.matching.matching import THRESHOLD, Matching, SeedOverlap, compare, match, nearest
+from sae_utils.analysis.matching.overlap import (
+    STATISTICS,
+    Pairs,
+    figure_arrays,
+    from_both_sides,
+    latent_values,
+    overlap_of_pairs,
+    pairwise,
+    summarise,
+)
+
+__all__ = [
+    "STATISTICS",
+    "THRESHOLD",
+    "Matching",
+    "Pairs",
+    "SeedOverlap",
+    "compare",
+    "figure_arrays",
+    "from_both_sides",
+    "latent_values",
+    "match",
+    "nearest",
+    "overlap_of_pairs",
+    "pairwise",
+    "summarise",
+]

@@ -6,7 +6,7 @@ and whether matchings along three dictionaries lead back to where they began. Ea
 pairs, triples or single dictionaries; dead latents are left out by the comparison of the pairs.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from sae_utils.analysis.matching.matching import Matching, SeedOverlap
 from sae_utils.analysis.matching.overlap import Pairs, latent_values
-from sae_utils.analysis.statistics import BOOTSTRAP, CONFIDENCE, Interval, jackknife
+from sae_utils.analysis.statistics import BOOTSTRAP, TAILS, Interval, jackknife, mean_defined
 from sae_utils.errors import InputError
 
 Values = Mapping[tuple[int, ...], float]  # a criterion's value by the dictionaries that it was computed from
@@ -36,7 +36,7 @@ def of_pairs(name: str, pairs: Pairs, seeds: Sequence[int]) -> Values:
     return {(i, j): float(latent_values(pairs[i, j], name).mean()) for i in seeds for j in seeds if i != j}
 
 
-def difference(one: str, other: str, pairs: Pairs, seeds: Sequence[int]) -> Values:
+def excess(one: str, other: str, pairs: Pairs, seeds: Sequence[int]) -> Values:
     """The first statistic less the second, for each ordered pair."""
     subtrahend = of_pairs(other, pairs, seeds)
     return {pair: value - subtrahend[pair] for pair, value in of_pairs(one, pairs, seeds).items()}
@@ -109,8 +109,8 @@ CRITERIA: dict[str, Criterion] = {
 # What the claims ask for beside the criteria.
 CONTRASTS: dict[str, Criterion] = {
     "max_cosine_gain": Criterion(partial(of_pairs, "max_cosine_gain"), (0.0, np.inf)),
-    "mean_cosine_above_strict": Criterion(partial(difference, "decoder_cosine", "shared_strict"), COSINE),
-    "max_decoder_above_strict": Criterion(partial(difference, "shared_max_decoder", "shared_strict"), COSINE),
+    "mean_cosine_above_strict": Criterion(partial(excess, "decoder_cosine", "shared_strict"), COSINE),
+    "max_decoder_above_strict": Criterion(partial(excess, "shared_max_decoder", "shared_strict"), COSINE),
 }
 
 
@@ -128,17 +128,14 @@ def measure(pairs: Pairs, criteria: Mapping[str, Criterion] = CRITERIA) -> dict[
         return _over_latents(pairs, {name: c for name, c in criteria.items() if c.together == 2})
 
     def estimate(criterion: Criterion, some: Sequence[int]) -> float:
-        return _mean(criterion.values(pairs, some).values())
+        return mean_defined(criterion.values(pairs, some).values())
 
-    return {
-        name: jackknife(
-            estimate(criterion, seeds),
-            [estimate(criterion, [other for other in seeds if other != seed]) for seed in seeds],
-            criterion.bounds,
-        )
-        for name, criterion in criteria.items()
-        if criterion.together < len(seeds)
-    }
+    found = {}
+    for name, criterion in criteria.items():
+        if criterion.together < len(seeds):
+            without = [estimate(criterion, [other for other in seeds if other != seed]) for seed in seeds]
+            found[name] = jackknife(estimate(criterion, seeds), without, criterion.bounds)
+    return found
 
 
 def _over_latents(
@@ -150,7 +147,7 @@ def _over_latents(
     means of theirs.
     """
     rng = np.random.default_rng(seed)
-    seeds, tails = sorted(next(iter(pairs))), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    seeds = sorted(next(iter(pairs)))
     draws: dict[str, list] = {name: [] for name in criteria}
     for _ in range(n_resamples):
         drawn = {pair: _resampled(overlap, rng) for pair, overlap in pairs.items()}
@@ -158,8 +155,8 @@ def _over_latents(
             draws[name].append(list(criterion.values(drawn, seeds).values()))
     found = {}
     for name, criterion in criteria.items():
-        middle = _mean(criterion.values(pairs, seeds).values())
-        low, high = np.nanquantile(draws[name], tails, axis=0).mean(-1)
+        middle = mean_defined(criterion.values(pairs, seeds).values())
+        low, high = np.nanquantile(draws[name], TAILS, axis=0).mean(-1)
         found[name] = Interval(middle, min(float(low), middle), max(float(high), middle), BOOTSTRAP)
     return found
 
@@ -180,12 +177,7 @@ def _resampled(overlap: SeedOverlap, rng: np.random.Generator) -> SeedOverlap:
 def means(pairs: Pairs, criteria: Mapping[str, Criterion] = CRITERIA) -> dict[str, float]:
     """Each criterion on a whole stack without an interval: for nulls. NaN where it has no value."""
     seeds = sorted({seed for pair in pairs for seed in pair})
-    return {name: _mean(criterion.values(pairs, seeds).values()) for name, criterion in criteria.items()}
-
-
-def _mean(values: Iterable[float]) -> float:
-    kept = [value for value in values if not np.isnan(value)]
-    return float(np.mean(kept)) if kept else float("nan")
+    return {name: mean_defined(criterion.values(pairs, seeds).values()) for name, criterion in criteria.items()}
 
 
 def _triples(pairs: Pairs, seeds: Sequence[int]) -> dict[tuple[int, int, int], tuple[SeedOverlap, ...]]:

@@ -165,12 +165,6 @@ def threshold_curve(overlap: SeedOverlap, thresholds: Sequence[float]) -> dict[s
     return {c: np.array([o.fraction(o.shared(c)) for o in at]) for c in ("strict", "notebook", "max_cosine")}
 
 
-def random_directions(n: int, d: int, seed: int) -> Float[Tensor, "n d"]:
-    """``n`` independent directions, uniform on the unit sphere."""
-    rows = torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    return rows / rows.norm(dim=1, keepdim=True)
-
-
 def _by_decoder_and_encoder(how, decoder_a, decoder_b, encoder_a, encoder_b, alive_a, alive_b):
     """The decoders' matching and the encoders'; of tied dictionaries both are the same, and found once."""
     decoder = _among_alive(how, decoder_a, decoder_b, alive_a, alive_b)

@@ -15,7 +15,7 @@ from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.special import comb
 
 from sae_utils.analysis.matching.overlap import Pairs
-from sae_utils.analysis.statistics import BOOTSTRAP, Interval, bootstrap_of_mean, jackknife
+from sae_utils.analysis.statistics import BOOTSTRAP, Interval, bootstrap_of_mean, jackknife, leave_one_out
 from sae_utils.errors import InputError
 
 MIN_SEEDS = 5  # leaving one out must leave three points, n = 2, 3, 4, for the three parameters of the power law
@@ -124,9 +124,9 @@ def of_claims(m: Membership) -> dict[str, Interval]:
     return {name: interval(m, of) for name, of in statistics.items()} if m.n_seeds >= 4 else {}
 
 
-def interval(m: Membership, statistic: Callable[[Membership], float], bounds=(-1.0, 1.0)) -> Interval:
-    """A statistic of a membership with the jackknife over seeds."""
-    return jackknife(statistic(m), [statistic(m.without(seed)) for seed in range(m.n_seeds)], bounds)
+def interval(m: Membership, statistic: Callable[[Membership], float]) -> Interval:
+    """A statistic of a membership, from -1 to 1, with the jackknife over seeds."""
+    return leave_one_out(lambda seed: statistic(m if seed is None else m.without(seed)), m.n_seeds, (-1.0, 1.0))
 
 
 def above_independence(m: Membership) -> float:

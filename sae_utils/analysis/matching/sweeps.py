@@ -4,7 +4,7 @@ The same seeds are at every point of a sweep, so a trend or a difference is comp
 without each of them, at all points at once: its interval is the jackknife's over seeds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,17 +13,17 @@ from torch import Tensor
 
 from sae_utils.analysis import directions as nulls
 from sae_utils.analysis.matching.overlap import from_both_sides, latent_values, overlap_of_pairs
-from sae_utils.analysis.statistics import Interval, jackknife
+from sae_utils.analysis.statistics import Interval, leave_one_out
 from sae_utils.errors import InputError
 from sae_utils.saes.metrics import Evaluation
 from sae_utils.saes.sae import SAE
 
-MEASURES = ("shared_strict", "shared_decoder_only", "decoder_cosine", "agree")  # of seeds.STATISTICS
+MEASURES = ("shared_strict", "shared_decoder_only", "decoder_cosine", "agree")  # of overlap.STATISTICS
 TOPK, RELU, GATED, MLP, RESIDUAL = "topk", "relu", "gated", "mlp_out", "resid_post"
 
 
 @dataclass(frozen=True)
-class Overlap:
+class SweepPoint:
     """What the dictionaries of one point share, what chance would give, and how good they are."""
 
     pairs: Mapping[str, Mapping[tuple[int, int], float]]  # each of MEASURES for each ordered pair: mean over latents
@@ -44,7 +44,7 @@ class Overlap:
     def interval(self, measure: str) -> Interval:
         """The mean over pairs with its interval over seeds."""
         bounds = (-1.0, 1.0) if measure == "decoder_cosine" else (0.0, 1.0)
-        return over_seeds(lambda without: self.mean(measure, without), self.n_seeds, bounds)
+        return leave_one_out(lambda without: self.mean(measure, without), self.n_seeds, bounds)
 
     def summary(self) -> dict[str, object]:
         """All that a results file keeps of the point."""
@@ -53,12 +53,12 @@ class Overlap:
         return {**intervals, "null": dict(self.null), **quality}
 
 
-def overlap(sae: SAE, evaluation: Evaluation, covariance: Float[Tensor, "d d"], seed: int = 0) -> Overlap:
+def sweep_point(sae: SAE, evaluation: Evaluation, covariance: Float[Tensor, "d d"], seed: int = 0) -> SweepPoint:
     """Compare every pair of a stack, dead latents left out; ``covariance`` is that of the activations, for the null."""
     alive = evaluation.alive.cpu()
     pairs = from_both_sides(sae.W_enc.mT, sae.W_dec, alive)
     rows = sae.W_dec.detach().cpu()[alive]
-    return Overlap(
+    return SweepPoint(
         {name: {pair: float(latent_values(o, name).mean()) for pair, o in pairs.items()} for name in MEASURES},
         _null(
             int(alive.sum(1).max()), {nulls.ACTIVATIONS: covariance, nulls.DECODERS: nulls.second_moment(rows)}, seed
@@ -82,14 +82,7 @@ def _null(n: int, spreads: Mapping[str, Tensor], seed: int) -> dict[str, float]:
     return {name: max(values) for name, values in found.items()}
 
 
-def over_seeds(
-    statistic: Callable[[int | None], float], n_seeds: int, bounds: tuple[float, float] = (-np.inf, np.inf)
-) -> Interval:
-    """``statistic(None)`` of all seeds, with the jackknife interval from ``statistic(s)``, without seed s."""
-    return jackknife(statistic(None), [statistic(seed) for seed in range(n_seeds)], bounds)
-
-
-def trend(points: Mapping[float, Overlap], measure: str) -> Interval:
+def trend(points: Mapping[float, SweepPoint], measure: str) -> Interval:
     """Least-squares slope of a measure over log2 of the points' values: its change at each doubling.
 
     Raises InputError with fewer than two points.
@@ -97,21 +90,21 @@ def trend(points: Mapping[float, Overlap], measure: str) -> Interval:
     if len(points) < 2:
         raise InputError(f"a trend needs at least two points, not {len(points)}")
     x = np.log2(list(points))
-    return over_seeds(
+    return leave_one_out(
         lambda s: float(np.polyfit(x, [p.mean(measure, s) for p in points.values()], 1)[0]), _seeds(points)
     )
 
 
-def difference(high: Sequence[Overlap], low: Sequence[Overlap], measure: str) -> Interval:
+def difference(high: Sequence[SweepPoint], low: Sequence[SweepPoint], measure: str) -> Interval:
     """Mean of a measure over the points of ``high`` less that over those of ``low``."""
 
-    def mean(points: Sequence[Overlap], without: int | None) -> float:
+    def mean(points: Sequence[SweepPoint], without: int | None) -> float:
         return float(np.mean([point.mean(measure, without) for point in points]))
 
-    return over_seeds(lambda s: mean(high, s) - mean(low, s), _seeds(dict(enumerate([*high, *low]))))
+    return leave_one_out(lambda s: mean(high, s) - mean(low, s), _seeds(dict(enumerate([*high, *low]))))
 
 
-def claims_of(sweeps: Mapping[str, Mapping[object, Overlap]]) -> dict[str, Interval]:
+def claims_of(sweeps: Mapping[str, Mapping[object, SweepPoint]]) -> dict[str, Interval]:
     """What paper A says of each sweep, as one number with an interval each: the metrics of claims A-10 to A-17.
 
     ``sweeps`` are "width", "k", "tokens", "layer", "site" and "architecture": a point for each value.
@@ -128,7 +121,7 @@ def claims_of(sweeps: Mapping[str, Mapping[object, Overlap]]) -> dict[str, Inter
     }
 
 
-def figure_arrays(name: str, points: Mapping[object, Overlap]) -> dict[str, np.ndarray]:
+def figure_arrays(name: str, points: Mapping[object, SweepPoint]) -> dict[str, np.ndarray]:
     """What the figure of one sweep draws, by ``name`` and what it is: values, intervals, nulls and quality by point."""
     arrays = {"values": np.array(list(points)), **quality(points)}
     for measure in MEASURES:
@@ -137,13 +130,13 @@ def figure_arrays(name: str, points: Mapping[object, Overlap]) -> dict[str, np.n
     return {f"{name}_{key}": array for key, array in arrays.items()}
 
 
-def quality(points: Mapping[object, Overlap]) -> dict[str, Float[np.ndarray, "points S"]]:
+def quality(points: Mapping[object, SweepPoint]) -> dict[str, Float[np.ndarray, "points S"]]:
     """Explained variance, L0 and dead latents of each dictionary."""
     names = ("explained_variance", "l0", "dead")
     return {name: np.array([getattr(point, name) for point in points.values()]) for name in names}
 
 
-def _seeds(points: Mapping[object, Overlap]) -> int:
+def _seeds(points: Mapping[object, SweepPoint]) -> int:
     """How many seeds the points have; raises InputError where they differ."""
     counts = {point.n_seeds for point in points.values()}
     if len(counts) != 1:

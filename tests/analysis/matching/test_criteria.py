@@ -26,7 +26,7 @@ def partners(stack, i, j):
     return linear_sum_assignment(-cosines(stack, i, j))[1]
 
 
-def over_pairs(value):
+def mean_of_pairs(value):
     return np.mean([value(i, j) for i, j in permutations(range(N_SEEDS), 2)])
 
 
@@ -60,14 +60,14 @@ def defined(enc, dec, t=0.7):
 
     triples = list(combinations(range(N_SEEDS), 3))
     return {
-        "shared_strict": over_pairs(lambda i, j: np.mean(both(i, j) & same(i, j))),
-        "shared_notebook": over_pairs(lambda i, j: np.mean(both(i, j))),
-        "shared_max_cosine": over_pairs(lambda i, j: np.mean((near(enc, i, j) > t) & (near(dec, i, j) > t))),
-        "shared_decoder_only": over_pairs(lambda i, j: np.mean(matched(dec, i, j) > t)),
-        "shared_max_decoder": over_pairs(lambda i, j: np.mean(near(dec, i, j) > t)),
-        "decoder_cosine": over_pairs(lambda i, j: matched(dec, i, j).mean()),
+        "shared_strict": mean_of_pairs(lambda i, j: np.mean(both(i, j) & same(i, j))),
+        "shared_notebook": mean_of_pairs(lambda i, j: np.mean(both(i, j))),
+        "shared_max_cosine": mean_of_pairs(lambda i, j: np.mean((near(enc, i, j) > t) & (near(dec, i, j) > t))),
+        "shared_decoder_only": mean_of_pairs(lambda i, j: np.mean(matched(dec, i, j) > t)),
+        "shared_max_decoder": mean_of_pairs(lambda i, j: np.mean(near(dec, i, j) > t)),
+        "decoder_cosine": mean_of_pairs(lambda i, j: matched(dec, i, j).mean()),
         "stability": np.mean([stability(run) for run in range(N_SEEDS)]),
-        "agree": over_pairs(lambda i, j: np.mean(same(i, j))),
+        "agree": mean_of_pairs(lambda i, j: np.mean(same(i, j))),
         "cycle_decoder": np.mean([home(dec, *triple).mean() for triple in triples]),
         "cycle_encoder": np.mean([home(enc, *triple).mean() for triple in triples]),
         "cycle_agreeing": np.mean([home(dec, *triple)[agreeing(*triple)].mean() for triple in triples]),

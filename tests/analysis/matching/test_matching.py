@@ -5,9 +5,10 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from sae_utils.analysis.directions import random_directions
 from sae_utils.analysis.matching import matching
 from sae_utils.analysis.matching import overlap as seeds
-from sae_utils.analysis.matching.matching import CRITERIA, compare, match, nearest, random_directions
+from sae_utils.analysis.matching.matching import CRITERIA, compare, match, nearest
 from sae_utils.errors import InputError
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from sae_utils.analysis.matching import sweeps
 from sae_utils.analysis.matching.matching import match
-from sae_utils.analysis.matching.sweeps import MEASURES, Overlap, difference, overlap, trend
+from sae_utils.analysis.matching.sweeps import MEASURES, SweepPoint, difference, sweep_point, trend
 from sae_utils.errors import InputError
 from sae_utils.saes.metrics import Evaluation
 from sae_utils.saes.sae import SAE, SAEConfig
@@ -20,7 +20,7 @@ def point(effects, level, spread=0.01):
     """Every measure of pair (i, j) is ``level`` and what the two seeds add."""
     pairs = {(i, j): level + spread * (effects[i] + effects[j]) for i, j in permutations(range(len(effects)), 2)}
     n = (0.0,) * len(effects)
-    return Overlap({name: pairs for name in MEASURES}, dict.fromkeys(MEASURES, 0.1), n, n, n)
+    return SweepPoint({name: pairs for name in MEASURES}, dict.fromkeys(MEASURES, 0.1), n, n, n)
 
 
 def t_interval(estimate, without):
@@ -73,7 +73,7 @@ def dictionaries():
 
 def test_planted_overlap_is_found_without_the_dead():
     sae, evaluation = dictionaries()
-    found = overlap(sae, evaluation, torch.eye(16))
+    found = sweep_point(sae, evaluation, torch.eye(16))
     rows = sae.W_dec.detach()[:, :11]
     for i, j in permutations(range(3), 2):
         partner = match(rows[i], rows[j])
@@ -92,8 +92,8 @@ def test_the_null_knows_the_shape_of_the_activations():
     """With all variance in two dimensions random directions lie close together; with even variance they do not."""
     sae, evaluation = dictionaries()
     flat = torch.diag(torch.tensor([1.0, 1.0] + [1e-6] * 14))
-    assert overlap(sae, evaluation, flat).null["decoder_cosine"] > 0.85
-    assert overlap(sae, evaluation, torch.eye(16)).null["decoder_cosine"] < 0.75
+    assert sweep_point(sae, evaluation, flat).null["decoder_cosine"] > 0.85
+    assert sweep_point(sae, evaluation, torch.eye(16)).null["decoder_cosine"] < 0.75
 
 
 def test_claims_are_about_the_right_points():
