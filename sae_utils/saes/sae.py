@@ -1,4 +1,4 @@
-"""A stack of sparse autoencoders of one width and architecture, and the sparse codes they make."""
+"""A stack of sparse autoencoders of one width and architecture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from sae_utils.data.activations.source import Normalisation
 from sae_utils.errors import InputError
 from sae_utils.saes import kernels
+from sae_utils.saes.base import Dictionary, SparseCode
 
 Architecture = Literal["relu", "gated", "topk", "batch_topk", "jump_relu"]
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
@@ -63,20 +63,6 @@ class SAEConfig:
                 raise InputError(f"sparsity={self.sparsity!r} must be a number of at least 0 for {self.architecture!r}")
 
 
-@dataclass(frozen=True)
-class SparseCode:
-    """Active latents of each token and member; slots that hold no latent have value 0."""
-
-    values: Float[Tensor, "batch S k"]
-    indices: Int[Tensor, "batch S k"]
-
-    def dense(self, n_latents: int) -> Float[Tensor, "batch S n_latents"]:
-        """The same code with its zeros."""
-        zeros = self.values.new_zeros(*self.values.shape[:2], n_latents)
-        # Not scatter_: an empty slot may repeat the index of a full one, and 0 must not overwrite it.
-        return zeros.scatter_add_(2, self.indices, self.values)
-
-
 def _extra_parameters(config: SAEConfig) -> dict[str, float]:
     """Parameters [S, n_latents] that only some architectures have, with their first value."""
     return {
@@ -85,7 +71,7 @@ def _extra_parameters(config: SAEConfig) -> dict[str, float]:
     }.get(config.architecture, {})
 
 
-class SAE(nn.Module):
+class SAE(Dictionary, nn.Module):
     """S dictionaries of one width and architecture on one hook point; S = 1 is a single SAE.
 
     In normalised units x_n = (x - mean) * scale::
@@ -124,39 +110,18 @@ class SAE(nn.Module):
 
     @classmethod
     def create(cls, config: SAEConfig, seeds: Sequence[int], hook_point: str = "", normalisation=None) -> "SAE":
-        """A new stack, one member per seed: random unit decoder rows, W_enc = W_dec transposed, biases 0.
+        """A new stack, one dictionary per seed: random unit decoder rows, W_enc = W_dec transposed, biases 0.
 
         Drawn by a CPU generator per seed, so a seed means the same dictionary on every device and in any stack.
         """
         sae = cls(config, seeds, hook_point, normalisation)
         with torch.no_grad():
-            for member, seed in enumerate(sae.seeds):
+            for i, seed in enumerate(sae.seeds):
                 generator = torch.Generator().manual_seed(seed)
                 rows = torch.randn(config.n_latents, config.d_in, generator=generator)
-                sae.W_dec[member] = F.normalize(rows, dim=-1)
+                sae.W_dec[i] = F.normalize(rows, dim=-1)
             sae.encoder.copy_(sae.W_dec)
         return sae
-
-    @property
-    def n_dictionaries(self) -> int:
-        """S, the number of dictionaries in the stack."""
-        return len(self.seeds)
-
-    @property
-    def W_enc(self) -> Float[Tensor, "S d_in n_latents"]:
-        """Encoder as a matrix per member: a view of ``encoder``."""
-        return self.encoder.transpose(1, 2)
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """The map from raw to normalised activations that the weights are written in."""
-        return Normalisation(self.mean, float(self.scale))
-
-    def normalise(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_in"]:
-        """Raw activations in the units of the weights."""
-        if x.shape[-1] != self.config.d_in:
-            raise InputError(f"activations have {x.shape[-1]} dimensions, the SAE has d_in={self.config.d_in}")
-        return (x - self.mean) * self.scale
 
     def pre_activations(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch S n_latents"]:
         """Pre-activations of raw activations, in normalised units."""
@@ -192,36 +157,41 @@ class SAE(nn.Module):
         values, indices = dense.topk(max(k, 1), dim=-1)
         return SparseCode(values.clamp_min(0.0), indices)
 
-    def decode(self, code: SparseCode) -> Float[Tensor, "batch S d_in"]:
-        """Reconstruction in raw units."""
-        values, pattern = kernels.keep_top_k(code.values, code.indices, self.config.n_latents)
-        sums = kernels.sparse_decode(values, self.W_dec, pattern).unflatten(0, code.values.shape[:2])
-        return (sums + self.b_dec) / self.scale + self.mean
-
-    def forward(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch S d_in"]:
-        """Reconstruction of raw activations by every member."""
-        return self.decode(self.encode(x))
-
     @torch.no_grad()
-    def member(self, index: int) -> "SAE":
-        """One dictionary of the stack as a stack of one, a copy."""
-        out = SAE(self.config, [self.seeds[index]], self.hook_point, self.normalisation).to(self.W_dec)
-        for name, parameter in self.named_parameters():
-            out.get_parameter(name).copy_(parameter[index : index + 1])
-        out.threshold.copy_(self.threshold[index : index + 1])
+    def copy(
+        self,
+        config: SAEConfig | None = None,
+        seeds: Sequence[int] = (),
+        hook_point: str | None = None,
+        **tensors: Tensor,
+    ) -> "SAE":
+        """A copy that differs in what is given; ``tensors`` are parameters and buffers by name.
+
+        All its parameters learn, whatever is frozen here. With another width or number of seeds every tensor of the new
+        shape must be given.
+        """
+        hook_point = self.hook_point if hook_point is None else hook_point
+        out = SAE(config or self.config, seeds or self.seeds, hook_point).to(self.W_dec)
+        out.load_state_dict({**self.state_dict(), **tensors})
         return out
+
+    def dictionary(self, index: int) -> "SAE":
+        """One dictionary of the stack as a stack of one, a copy."""
+        own = {name: t[index : index + 1] for name, t in self.state_dict().items() if name not in ("mean", "scale")}
+        return self.copy(seeds=[self.seeds[index]], **own)
 
     @torch.no_grad()
     def fold_normalisation(self) -> "SAE":
         """The same function of raw activations with mean 0 and scale 1: latents come in raw units, rows stay."""
-        out = SAE(self.config, self.seeds, self.hook_point).to(self.W_dec)
-        for name, parameter in self.named_parameters():
-            out.get_parameter(name).copy_(parameter)
-        out.b_dec.copy_(self.mean + self.b_dec / self.scale)
-        out.threshold.copy_(self.threshold / self.scale)
-        for name in ("b_enc", "b_mag"):
-            if hasattr(out, name):
-                getattr(out, name).div_(self.scale)
-        if hasattr(out, "log_threshold"):
-            out.log_threshold.sub_(self.scale.log())
-        return out
+        folded = {
+            "mean": torch.zeros_like(self.mean),
+            "scale": torch.ones_like(self.scale),
+            "b_enc": self.b_enc / self.scale,
+            "b_dec": self.mean + self.b_dec / self.scale,
+            "threshold": self.threshold / self.scale,
+        }
+        if self.config.architecture == "gated":
+            folded["b_mag"] = self.b_mag / self.scale
+        if self.config.architecture == "jump_relu":
+            folded["log_threshold"] = self.log_threshold - self.scale.log()
+        return self.copy(**folded)

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_utils.errors import InputError
-from sae_utils.saes import kernels
-from sae_utils.saes.sae import SAE, SparseCode
+from sae_utils.saes.base import Dictionary, SparseCode
+from sae_utils.saes.sae import SAE
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class StitchedConfig:
     n_latents: int
 
 
-class Stitched:
-    """Latents of several SAEs of one hook point, with one decoder bias: an SAE with one member.
+class Stitched(Dictionary):
+    """Latents of several SAEs of one hook point, with one decoder bias: one dictionary.
 
     In normalised units x_n, with z^p the code that SAE p gives x all by itself, by its own encoder, with *its own*
     ``b_enc`` and *its own* ``b_dec``::
@@ -43,10 +43,10 @@ class Stitched:
 
     ``encoder`` [1, n, d_in], ``W_dec`` [1, n, d_in], ``b_enc`` [1, n] and ``b_dec`` [1, d_in] are those of the whole,
     parts in order; each latent's own ``b_dec`` is folded into its ``b_enc``: (x - b_own) w + b = (x - b_dec) w + b',
-    b' = b + (b_dec - b_own) w. ``member``, ``encode``, ``decode`` and a call are an SAE's.
+    b' = b + (b_dec - b_own) w.
     """
 
-    n_dictionaries = 1
+    __call__ = Dictionary.forward
 
     def __init__(self, parts: Sequence[Part], b_dec: Float[Tensor, " d_in"]):
         self.parts = tuple(part for part in parts if part.kept.any())
@@ -77,11 +77,9 @@ class Stitched:
                             for part in self.parts])  # fmt: skip
         return self._rows("b_enc") + (shifts * self.encoder[0]).sum(-1)
 
-    def member(self, index: int) -> "Stitched":
-        """The only member, itself."""
-        if index != 0:
-            raise InputError(f"member={index} is not in a stitched dictionary; allowed: 0")
-        return self
+    def copy(self, parts: Sequence[Part] | None = None, b_dec: Float[Tensor, " d_in"] | None = None) -> "Stitched":
+        """The same dictionary but for what is given; the parts' SAEs are shared, not copied."""
+        return Stitched(self.parts if parts is None else parts, self.b_dec[0] if b_dec is None else b_dec)
 
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "batch d_in"]) -> SparseCode:
@@ -94,17 +92,6 @@ class Stitched:
             indices.append(place.clamp_min(0)[code.indices])
             start += int(part.kept.sum())
         return SparseCode(torch.cat(values, -1), torch.cat(indices, -1))
-
-    @torch.no_grad()
-    def decode(self, code: SparseCode) -> Float[Tensor, "batch 1 d_in"]:
-        """Reconstruction in raw units."""
-        values, pattern = kernels.keep_top_k(code.values, code.indices, self.config.n_latents)
-        sums = kernels.sparse_decode(values, self.W_dec, pattern).unflatten(0, code.values.shape[:2])
-        return (sums + self.b_dec) / self.scale + self.mean
-
-    def __call__(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch 1 d_in"]:
-        """Reconstruction of raw activations."""
-        return self.decode(self.encode(x))
 
     def _rows(self, name: str) -> Tensor:
         return torch.cat([getattr(part.sae, name).detach()[:, part.kept] for part in self.parts], dim=1)

@@ -62,7 +62,7 @@ def test_impossible_parts_are_refused():
         Stitched([Part(sae, ~every)], sae.b_dec[0])
     with pytest.raises(InputError, match=r"^a stack of 2 dictionaries cannot be stitched: pass sae.dictionary\(i\)$"):
         whole(pair("topk")[0])
-    with pytest.raises(InputError, match="^member=1 is not in a stitched dictionary; allowed: 0$"):
+    with pytest.raises(InputError, match=r"^dictionary\(1\) does not exist: this Stitched is one dictionary, 0$"):
         whole(sae).dictionary(1)
     for start, changes in REFUSALS.items():
         if "widths" not in start:

@@ -19,7 +19,7 @@ def merge(stack: SAE, groups: Sequence[Group], seed: int = 0) -> SAE:
     """A dictionary with one latent for each group of a stack's latents.
 
     Its decoder row is the mean of the group's unit rows, scaled to length one; encoder row, bias and what else belongs
-    to a latent are means; the decoder bias is the mean of the members that occur. ``seed`` only names the dictionary.
+    to a latent are means; the decoder bias is the mean of the dictionaries that occur. ``seed`` only names it.
     Raises InputError for no group, an empty one, and fewer groups than active latents.
     """
     if not groups or not all(groups):
@@ -27,38 +27,35 @@ def merge(stack: SAE, groups: Sequence[Group], seed: int = 0) -> SAE:
     if stack.config.k is not None and len(groups) < stack.config.k:
         raise InputError(f"{len(groups)} groups of latents are fewer than the k={stack.config.k} active on a token")
     owner = torch.tensor([i for i, group in enumerate(groups) for _ in group])
-    members, latents = torch.tensor([pair for group in groups for pair in group]).T
+    positions, latents = torch.tensor([pair for group in groups for pair in group]).T
     sizes = torch.bincount(owner).to(stack.W_dec)
 
     def mean(rows: torch.Tensor) -> torch.Tensor:
         sums = rows.new_zeros(len(groups), *rows.shape[1:]).index_add_(0, owner.to(rows.device), rows)
         return sums / sizes.view(-1, *[1] * (rows.ndim - 1))
 
-    config = replace(stack.config, n_latents=len(groups), auxk=None)
-    out = SAE(config, [seed], stack.hook_point, stack.normalisation).to(stack.W_dec)
+    merged = {"threshold": stack.threshold[positions.unique()].mean()[None]}
     for name, parameter in stack.named_parameters():
         if name == "b_dec":
-            value = parameter[members.unique()].mean(0)
+            value = parameter[positions.unique()].mean(0)
         elif name == "W_dec":
-            value = F.normalize(mean(F.normalize(parameter[members, latents], dim=-1)), dim=-1)
+            value = F.normalize(mean(F.normalize(parameter[positions, latents], dim=-1)), dim=-1)
         else:
-            value = mean(parameter[members, latents])
-        out.get_parameter(name)[0] = value
-    out.threshold.copy_(stack.threshold[members.unique()].mean())
-    return out
+            value = mean(parameter[positions, latents])
+        merged[name] = value[None]
+    return stack.copy(replace(stack.config, n_latents=len(groups), auxk=None), [seed], **merged)
 
 
 def refit(
     sae: SAE, source: ActivationSource, training: TrainingConfig, decoder: bool = False, progress: bool = True
 ) -> SAE:
-    """A copy of a stack, trained on: its encoder and biases alone, or with ``decoder`` the decoder rows, too.
+    """A copy of the stack after more training of its encoder and biases; with ``decoder``, of its decoder rows too.
 
     Raises InputError as ``train`` does, and for decoders of free norm unless they are refitted.
     """
     if not decoder and not sae.config.unit_norm_decoder:
         raise InputError("only a decoder with rows of length one can stay as it is while the rest is refitted")
-    out = SAE(sae.config, sae.seeds, sae.hook_point, sae.normalisation).to(sae.W_dec)
-    out.load_state_dict(sae.state_dict())
+    out = sae.copy()
     out.W_dec.requires_grad_(decoder)
     train([out], source, training, progress=progress)
     out.W_dec.requires_grad_(True)

@@ -1,19 +1,20 @@
 """Ensembles of dictionaries as one dictionary: naive bagging and boosting (paper C, Gadgil et al. 2505.16077)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sae_utils.data.activations.source import Normalisation
 from sae_utils.errors import InputError
-from sae_utils.saes import kernels
-from sae_utils.saes.sae import SAE, SAEConfig, SparseCode
+from sae_utils.saes.base import Dictionary, SparseCode
+from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.training.checkpoints import read_tensors, write_tensors
 
 
-class Ensemble(nn.Module):
+class Ensemble(Dictionary, nn.Module):
     """J trained members read as one dictionary: their latents side by side, their outputs summed with ``weights``.
 
     ``x_hat = sum_j weights[j] * member_j(input_j)``; the input of each member is x, or with ``sequential`` (boosting)
@@ -49,33 +50,14 @@ class Ensemble(nn.Module):
         return cls([stack.dictionary(i) for i in positions], weights)
 
     @property
-    def n_dictionaries(self) -> int:
-        """1: an ensemble is one dictionary, however many members it has (``len(ensemble.members)``)."""
-        return 1
-
-    @property
     def encoder(self) -> Float[Tensor, "1 n_latents d_in"]:
         """The members' encoder rows side by side, each in its member's units."""
         return torch.cat([member.encoder for member in self.members], dim=1)
 
     @property
-    def W_enc(self) -> Float[Tensor, "1 d_in n_latents"]:
-        """``encoder`` as a matrix."""
-        return self.encoder.transpose(1, 2)
-
-    @property
     def b_enc(self) -> Float[Tensor, "1 n_latents"]:
         """The members' encoder biases side by side, each in its member's units."""
         return torch.cat([member.b_enc for member in self.members], dim=1)
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """The map from raw to normalised activations of the first member."""
-        return Normalisation(self.mean, float(self.scale))
-
-    def normalise(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_in"]:
-        """Raw activations in the units of the first member's weights."""
-        return self.members[0].normalise(x)
 
     @torch.no_grad()
     def parts(self, x: Float[Tensor, "batch d_in"]) -> Iterator[tuple[SparseCode, Float[Tensor, "batch d_in"]]]:
@@ -108,27 +90,22 @@ class Ensemble(nn.Module):
         """Sparse code [batch, 1, slots] of raw activations over the latents of all members."""
         return self.joined([code for code, _ in self.parts(x)])
 
-    def decode(self, code: SparseCode) -> Float[Tensor, "batch 1 d_in"]:
-        """Reconstruction in raw units; the bias is counted once, as the weighted sum of the members' biases."""
-        values, pattern = kernels.keep_top_k(code.values, code.indices, self.config.n_latents)
-        sums = kernels.sparse_decode(values, self.W_dec, pattern).unflatten(0, code.values.shape[:2])
-        return (sums + self.b_dec) / self.scale + self.mean
-
-    def forward(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch 1 d_in"]:
-        """Reconstruction of raw activations."""
-        return self.decode(self.encode(x))
-
-    def member(self, index: int) -> "Ensemble":
-        """The ensemble itself, the one dictionary of this stack of one. Raises InputError for any other index."""
-        if index:
-            raise InputError(f"member={index} is not in the stack of one; the ensemble's own are in .members")
-        return self
+    def copy(
+        self,
+        members: Sequence[SAE] | None = None,
+        weights: Sequence[float] | None = None,
+        sequential: bool | None = None,
+    ) -> "Ensemble":
+        """The same ensemble but for what is given; members that are not given are shared, not copied."""
+        return Ensemble(
+            list(self.members) if members is None else members,
+            self.weights.tolist() if weights is None else weights,
+            self.sequential if sequential is None else sequential,
+        )
 
     def fold_normalisation(self) -> "Ensemble":
         """The same function of raw activations with mean 0 and scale 1."""
-        return Ensemble(
-            [member.fold_normalisation() for member in self.members], self.weights.tolist(), self.sequential
-        )
+        return self.copy([member.fold_normalisation() for member in self.members])
 
     def _weighted_bias(self) -> Float[Tensor, "1 d_in"]:
         """The weighted sum of what the members give for an empty code, less ``mean``, in normalised units."""
@@ -172,3 +149,26 @@ def _checked_weights(weights: Sequence[float] | None, n: int, sequential: bool) 
     if weights.shape != (n,) or not weights.isfinite().all():
         raise InputError(f"weights={weights.tolist()} must be {n} finite numbers, one for each member")
     return weights
+
+
+def save_ensemble(ensemble: Ensemble, path: Path) -> None:
+    """Write an ensemble with each member's config, seed and normalisation, and the weights."""
+    about = {
+        "configs": [asdict(member.config) for member in ensemble.members],
+        "seeds": [member.seeds for member in ensemble.members],
+        "hook_point": ensemble.hook_point,
+        "sequential": ensemble.sequential,
+    }
+    tensors = {f"{j}.{name}": t for j, member in enumerate(ensemble.members) for name, t in member.state_dict().items()}
+    write_tensors(Path(path), "ensemble", {**tensors, "weights": ensemble.weights}, about)
+
+
+def load_ensemble(path: Path, device: str = "cpu") -> Ensemble:
+    """The ensemble that ``save_ensemble`` wrote. Raises InputError as ``read_tensors`` does."""
+    tensors, about = read_tensors(Path(path), "ensemble")
+    members = []
+    for j, (config, seeds) in enumerate(zip(about["configs"], about["seeds"], strict=True)):
+        sae, start = SAE(SAEConfig(**config), seeds, about["hook_point"]), f"{j}."
+        sae.load_state_dict({name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)})
+        members.append(sae)
+    return Ensemble(members, tensors["weights"].tolist(), about["sequential"]).to(device)

@@ -8,8 +8,7 @@ from sae_utils.analysis.matching.matching import compare
 from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.data.activations.source import Normalisation
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.checkpoints import load_ensemble, save_ensemble
-from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes.ensembles.ensemble import Ensemble, load_ensemble, save_ensemble
 from sae_utils.saes.metrics import evaluate
 from sae_utils.saes.sae import SparseCode
 from sae_utils.saes.training.checkpoints import load_sae
@@ -99,7 +98,7 @@ def test_it_goes_where_a_dictionary_goes(make):
     assert overlap.fraction(overlap.shared("strict")) == 1
     assert_close(ensemble.fold_normalisation()(x), ensemble(x))
     assert ensemble.dictionary(0)(x).shape == (64, 1, 12)
-    with pytest.raises(InputError, match=r"member=1 .* stack of one"):
+    with pytest.raises(InputError, match=r"dictionary\(1\) does not exist: this Ensemble is one"):
         ensemble.dictionary(1)
 
 
