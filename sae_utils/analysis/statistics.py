@@ -81,6 +81,12 @@ def over_seeds_by_name(each: Sequence[Mapping[str, float]], bounds: Bounds = UNB
     return {name: over_seeds([values[name] for values in each], bounds) for name in each[0]}
 
 
+def over_defined_seeds(values: Sequence[float], bounds: Bounds = UNBOUNDED) -> Interval:
+    """``over_seeds`` of the values that are not NaN; an interval of NaN where fewer than two are left."""
+    defined = [value for value in values if not np.isnan(value)]
+    return over_seeds(defined, bounds) if len(defined) > 1 else Interval(*3 * (float("nan"),), STUDENT)
+
+
 def over_chains(values: Sequence[Sequence[float]], bounds: Bounds = UNBOUNDED) -> Interval | None:
     """The mean over chains of seeds of each one's mean over pairs of widths; of one chain alone, ``over_widths``."""
     if len(values) == 1:
@@ -111,9 +117,7 @@ def jackknife(
     return Interval(estimate, float(low), float(high), method)
 
 
-def leave_one_out(
-    statistic: Callable[[int | None], float], n_seeds: int, bounds: Bounds = UNBOUNDED
-) -> Interval:
+def leave_one_out(statistic: Callable[[int | None], float], n_seeds: int, bounds: Bounds = UNBOUNDED) -> Interval:
     """``statistic(None)``, of all seeds, with the jackknife's interval from ``statistic(s)``, without seed s."""
     return jackknife(statistic(None), [statistic(seed) for seed in range(n_seeds)], bounds)
 

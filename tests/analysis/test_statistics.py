@@ -1,4 +1,5 @@
 from itertools import combinations
+from math import sqrt
 
 import numpy as np
 import pytest
@@ -10,13 +11,59 @@ from sae_utils.analysis.statistics import (
     JACKKNIFE,
     Interval,
     bootstrap_of_mean,
+    independent_difference,
     lead,
     mean_over_pairs,
+    over_chains,
+    over_defined_seeds,
+    over_latents,
+    over_ordered_pairs,
     over_pairs,
+    over_seeds,
     over_tasks_and_seeds,
+    over_widths,
     paired_difference,
 )
 from sae_utils.errors import InputError
+
+
+def test_intervals_over_seeds():
+    values = [0.2, 0.3, 0.7]
+    found = over_seeds(values)
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (found.estimate, found.low, found.high) == pytest.approx((0.4, low, high))
+    assert over_seeds(values, (0.0, 1.0)).low == 0.0
+    assert over_defined_seeds([0.2, float("nan"), 0.3, 0.7]) == found
+    assert np.isnan(over_defined_seeds([1.0, float("nan")]).ends).all()
+
+
+def test_intervals_over_chains_or_of_one_chain_over_widths():
+    chains = [[0.1, 0.3], [0.2, 0.6], [0.0, 0.2]]
+    assert over_chains(chains) == over_seeds([0.2, 0.4, 0.1])
+    alone = over_chains(chains[:1], (0, 1))
+    assert alone.ends == over_seeds([0.1, 0.3], (0, 1)).ends and alone.method.endswith("not over seeds")
+    assert over_chains([]) is over_chains([[0.1]]) is over_widths([0.1]) is None
+
+
+def test_pairs_of_three_seeds_are_jackknifed_and_of_two_are_two_values():
+    three = {(i, j): float(i + 10 * j) for i in range(3) for j in range(3) if i != j}
+    assert over_ordered_pairs(three) == over_pairs(three)
+    assert over_ordered_pairs({(0, 1): 1.0, (1, 0): 2.0}) == over_seeds([1.0, 2.0])
+
+
+def test_bootstrap_over_latents_is_of_the_mean_over_groups():
+    a, b = np.arange(100.0), np.arange(100.0) + 50
+    found = over_latents(lambda x, y: float(np.mean(y - x)), [(a, a + 1), (a, a + 3)])
+    assert (found.estimate, found.low, found.high) == pytest.approx((2.0, 2.0, 2.0))
+    found = over_latents(lambda x: float(np.mean(x)), [(a,), (b,)], n_resamples=2000)
+    error = sqrt(2 * a.var() / 100) / 2
+    assert found.estimate == pytest.approx(74.5)
+    assert (found.low, found.high) == pytest.approx((74.5 - 1.96 * error, 74.5 + 1.96 * error), abs=0.4)
+
+
+def test_ends_of_a_difference_of_independent_intervals():
+    found = independent_difference(Interval(3, 2, 5, "m"), Interval(1, 0.5, 1.25, "n"))
+    assert found.ends == pytest.approx((2, 2 - sqrt(1 + 0.25**2), 2 + sqrt(4 + 0.5**2)))
 
 
 def test_jackknife_of_additive_pairs_is_the_t_interval_of_the_seeds():
@@ -64,6 +111,8 @@ def test_two_seeds_resample_latents_and_say_so():
 
 
 def test_what_no_interval_can_be_made_of_is_refused():
+    with pytest.raises(InputError, match="^an interval over seeds needs at least 2, not 1$"):
+        over_seeds([1.0])
     with pytest.raises(InputError, match="at least 3 seeds"):
         over_pairs({(0, 1): 0.5})
     with pytest.raises(InputError, match="every pair"):

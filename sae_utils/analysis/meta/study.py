@@ -27,8 +27,7 @@ from sae_utils.analysis.meta.meta_sae import (
     with_decoder,
 )
 from sae_utils.analysis.meta.nulls import COVARIANCE, Planted, null_rows, planted_composites
-from sae_utils.analysis.statistics import Interval
-from sae_utils.analysis.stitching.novelty import over_seeds
+from sae_utils.analysis.statistics import Interval, over_seeds
 from sae_utils.saes.sae import SAE
 
 DECODER, PLANTED = "decoder", "planted"

@@ -6,15 +6,17 @@ own size and L0.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 from jaxtyping import Bool
 
 from sae_utils.analysis.matching.matching import nearest
+from sae_utils.analysis.stitching.insertion import check_two
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE
-from sae_utils.saes.stitched import Part, Stitched, check_one, check_pair, whole
+from sae_utils.saes.stitched import Part, Stitched, whole
 
 
 def frankensteins(
@@ -28,10 +30,9 @@ def frankensteins(
     """
     if not family:
         raise InputError("family=[] must hold at least one SAE")
-    check_one(family[0])
     stages = [whole(family[0])]
-    for i, (before, sae) in enumerate(zip(family, family[1:], strict=False), 1):
-        check_one(sae), check_pair(before, sae)
+    for i, (before, sae) in enumerate(pairwise(family), 1):
+        check_two(before, sae)
         if sae.config.n_latents == before.config.n_latents:
             raise InputError(f"widths must rise, but {sae.config.n_latents} latents come twice")
         novel = nearest(sae.W_dec[0], stages[-1].W_dec[0]).cosine <= threshold

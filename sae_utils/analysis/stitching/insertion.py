@@ -104,7 +104,7 @@ def insert(
     replacements: Mapping[str, Float[Tensor, "T n d_in"]] | None = None,
     sets: bool = False,
 ) -> Insertion:
-    """Insertion of every latent of every member of ``large`` into every member of ``small``, in one pass.
+    """Insertion of every latent of every dictionary of ``large`` into every one of ``small``, in one pass.
 
     ``replacements`` are decoder rows to be tried in place of ``large``'s own (a null); with ``sets``, the products
     that sets of latents need are summed too, T n^2 numbers. Raises InputError for SAEs that do not fit together, for
@@ -161,7 +161,7 @@ def insert_competing(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "ba
     ``small`` keeps, which it then replaces. So L0 stays at most k. ``small`` and ``large`` are stacks of one. Raises
     InputError for other architectures and as ``insert`` does.
     """
-    check_one(small), check_one(large), check_pair(small, large)
+    check_two(small, large)
     if {small.config.architecture, large.config.architecture} != {"topk"}:
         raise InputError("latents compete for places in TopK SAEs alone; both SAEs must have architecture 'topk'")
     rows, others = large.W_dec[0].double(), small.W_dec[0].double()
@@ -184,9 +184,16 @@ def insert_competing(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "ba
     return (total / (n_tokens * scale**2)).cpu().numpy()
 
 
-def active(code: SparseCode, member: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens, latents and float64 values of the active slots of one member, sorted by latent."""
-    values, indices = code.values[:, member], code.indices[:, member]
+def check_two(small: SAE, large: SAE) -> None:
+    """Raise InputError unless both are stacks of one that can be stitched, ``large`` no narrower than ``small``."""
+    check_one(small)
+    check_one(large)
+    check_pair(small, large)
+
+
+def active(code: SparseCode, index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens, latents and float64 values of the active slots of one dictionary of the stack, sorted by latent."""
+    values, indices = code.values[:, index], code.indices[:, index]
     tokens, slots = (values > 0).nonzero(as_tuple=True)
     latents, order = indices[tokens, slots].sort(stable=True)
     return tokens[order], latents, values[tokens, slots][order].double()
@@ -201,7 +208,7 @@ def sum_by_latent(
     return F.embedding_bag(tokens, table, starts, mode="sum", per_sample_weights=values)
 
 
-def code_matrix(code: SparseCode, member: int, n_latents: int) -> sparse.csr_matrix:
-    """One member's code [batch, n_latents], float64, without its zeros."""
-    tokens, latents, values = (t.cpu().numpy() for t in active(code, member))
+def code_matrix(code: SparseCode, index: int, n_latents: int) -> sparse.csr_matrix:
+    """The code [batch, n_latents] of one dictionary of the stack, float64, without its zeros."""
+    tokens, latents, values = (t.cpu().numpy() for t in active(code, index))
     return sparse.csr_matrix((values, (tokens, latents)), shape=(len(code.values), n_latents))

@@ -5,20 +5,15 @@ the smaller SAE has it already. The cheap proxy asks the weights only: novel if 
 to a decoder row of the smaller SAE is at most a threshold (0.7 for GPT-2, 0.4 for Gemma Scope in the paper).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import stats
 from sklearn.metrics import roc_curve
 
-from sae_utils.analysis.statistics import BOOTSTRAP, CONFIDENCE, Interval, over_pairs
 from sae_utils.errors import InputError
 
 PAPER_THRESHOLDS = {"GPT-2": 0.7, "Gemma Scope": 0.4}
-STUDENT = "Student's t over seeds"
-OVER_WIDTHS = "Student's t over pairs of widths that share dictionaries; not over seeds"
 
 
 @dataclass(frozen=True)
@@ -69,80 +64,11 @@ class Association:
         (a, b), (c, d) = np.asarray(self.table) + 0.5
         return float(np.log(a * d / (b * c)))
 
-    def woolf(self) -> Interval:
-        """Woolf's (1955) interval of the log odds ratio, over latents: it covers this pair of dictionaries alone."""
-        error = float(np.sqrt((1 / (np.asarray(self.table) + 0.5)).sum()))
-        half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * error
-        estimate = self.log_odds_ratio
-        return Interval(estimate, estimate - half, estimate + half, "Woolf's, over latents")
-
 
 def associate(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"]) -> Association:
     """The contingency table of two properties. Raises InputError for arrays of different length."""
     if first.shape != second.shape:
         raise InputError(f"properties of {first.shape} and {second.shape} latents cannot be compared")
-    return Association(
-        (
-            (int((first & second).sum()), int((first & ~second).sum())),
-            (int((~first & second).sum()), int((~first & ~second).sum())),
-        )
-    )
-
-
-def over_seeds(values: Sequence[float], bounds: tuple[float, float] = (-np.inf, np.inf)) -> Interval:
-    """Mean of one independent value per seed with Student's interval. Raises InputError with fewer than two."""
-    if len(values) < 2:
-        raise InputError(f"an interval over seeds needs at least 2, not {len(values)}")
-    values = np.asarray(values, dtype=np.float64)
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    estimate = float(np.clip(values.mean(), *bounds))
-    return Interval(estimate, max(estimate - half, bounds[0]), min(estimate + half, bounds[1]), STUDENT)
-
-
-def over_chains(values: Sequence[Sequence[float]], bounds: tuple[float, float] = (-np.inf, np.inf)) -> Interval | None:
-    """Mean over chains of seeds of each one's mean over pairs of widths; of one chain alone, ``over_widths``."""
-    if len(values) == 1:
-        return over_widths(values[0], bounds)
-    return over_seeds([np.mean(chain) for chain in values], bounds) if values else None
-
-
-def over_widths(values: Sequence[float], bounds: tuple[float, float] = (-np.inf, np.inf)) -> Interval | None:
-    """Mean of one value per pair of widths, as if independent; None for fewer than two."""
-    return replace(over_seeds(values, bounds), method=OVER_WIDTHS) if len(values) > 1 else None
-
-
-def over_ordered_pairs(
-    values: Mapping[tuple[int, int], float], bounds: tuple[float, float] = (-np.inf, np.inf)
-) -> Interval:
-    """Mean over pairs (small dictionary's seed, large one's): jackknife over seeds; of two seeds, both orders."""
-    if len({seed for pair in values for seed in pair}) < 3:
-        return over_seeds(list(values.values()), bounds)
-    return over_pairs(values, bounds)
-
-
-def mean_defined(values: Sequence[float]) -> float:
-    """Mean of the values that are not NaN; NaN where all are."""
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else float("nan")
-
-
-def over_latents(
-    statistic: Callable[..., float],
-    groups: Sequence[tuple[np.ndarray, ...]],
-    n_resamples: int = 500,
-    seed: int = 0,
-) -> Interval:
-    """Mean over ``groups`` of a statistic of their latents (NaN left out), percentile bootstrap over latents.
-
-    Each group holds arrays with an entry per latent, which are resampled together. It covers these dictionaries alone.
-    """
-    rng = np.random.default_rng(seed)
-
-    def resampled(arrays):
-        chosen = rng.integers(len(arrays[0]), size=len(arrays[0]))
-        return statistic(*(a[chosen] for a in arrays))
-
-    estimate = mean_defined([statistic(*arrays) for arrays in groups])
-    draws = [mean_defined([resampled(arrays) for arrays in groups]) for _ in range(n_resamples)]
-    low, high = np.nanquantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(estimate, min(float(low), estimate), max(float(high), estimate), BOOTSTRAP)
+    yes = int((first & second).sum()), int((first & ~second).sum())
+    no = int((~first & second).sum()), int((~first & ~second).sum())
+    return Association((yes, no))

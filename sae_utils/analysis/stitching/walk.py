@@ -12,25 +12,27 @@ stands for; last, latents that never fire, which changes nothing. The decoder bi
 go in and moves to the larger SAE's in equal parts over the swaps (``bias``: or all of it at the first, or the last).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from sae_utils.analysis.stitching.insertion import code_matrix
-from sae_utils.analysis.stitching.swap_groups import Relation
+from sae_utils.analysis.stitching.insertion import check_two, code_matrix
+from sae_utils.analysis.stitching.swap_groups import KINDS, Relation, relate
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE
-from sae_utils.saes.stitched import Part, Stitched, check_one, check_pair
+from sae_utils.saes.stitched import Part, Stitched
 
-Phase = Literal["insert", "swap", "remove", "dead"]
 Bias = Literal["with_swaps", "first", "last"]
+PHASES = ("insert", "swap", "remove")  # and "dead", the last step
 NONE = np.array([], dtype=int)
+RISE = 1e-9  # a change of less than this share of the MSE is rounding
 
 
 @dataclass(frozen=True)
@@ -51,30 +53,10 @@ class PairError:
         return float(u @ self.quadratic @ u - 2 * u @ self.linear)
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step: latents of the larger SAE that come, of the smaller that go, and how far the bias has gone after it."""
-
-    phase: Phase
-    inserted: Int[np.ndarray, " n"]
-    removed: Int[np.ndarray, " m"]
-    bias: float = 0.0
-
-
-@dataclass(frozen=True)
-class Walk:
-    """What every step of a walk leads to; entry 0 is the smaller SAE, before the first step."""
-
-    mse: Float[np.ndarray, " steps"]
-    l0: Float[np.ndarray, " steps"]
-    n_latents: Int[np.ndarray, " steps"]
-    phase: tuple[str, ...]  # of each step but entry 0
-
-
 @torch.no_grad()
 def pair_error(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "batch d_in"]]) -> PairError:
     """One pass over raw activations, sums in float64. Raises InputError for SAEs that cannot be stitched."""
-    check_one(small), check_one(large), check_pair(small, large)
+    check_two(small, large)
     b0, b1 = (sae.b_dec[0].detach().cpu().double() for sae in (small, large))
     rows = torch.cat([small.W_dec[0].detach().cpu().double(), large.W_dec[0].detach().cpu().double(), (b1 - b0)[None]])
     rows, widths = rows.numpy(), (small.config.n_latents, large.config.n_latents)
@@ -103,6 +85,52 @@ def pair_error(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "batch d_
     )
 
 
+def insert_all_novel(error: PairError) -> float:
+    """Change in MSE when all latents whose insertion alone lowers it are inserted together."""
+    n, m = error.n_small, len(error.linear) - 1
+    u = np.zeros(m + 1)
+    u[n:m] = error.quadratic.diagonal()[n:m] < 2 * error.linear[n:m]
+    return error.change(u)
+
+
+@dataclass(frozen=True)
+class Unshrunk:
+    """Insertion into the smaller SAE with its latents' contributions enlarged by the factor that lowers MSE most."""
+
+    factor: float  # above 1 where the SAE makes its activations too small, as a penalty on them does
+    change: Float[np.ndarray, " n_large"]  # in MSE, when one latent is inserted alone
+
+
+def without_shrinkage(error: PairError) -> Unshrunk:
+    """What is left of insertion's gains once the smaller SAE's activations have the right size, all by one factor.
+
+    An L1 penalty shrinks activations. Part of every reconstruction is then missing, and almost any latent that points
+    the same way makes up for some of it, without having found anything new.
+    """
+    n, m = error.n_small, len(error.linear) - 1
+    excess = error.linear[:n].sum() / error.quadratic[:n, :n].sum()
+    linear = error.linear[n:m] - excess * error.quadratic[:n, n:m].sum(0)
+    return Unshrunk(float(1 + excess), error.quadratic.diagonal()[n:m] - 2 * linear)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: latents of the larger SAE that come, of the smaller that go, and how far the bias has gone after it."""
+
+    phase: str
+    inserted: Int[np.ndarray, " n"]
+    removed: Int[np.ndarray, " m"]
+    bias: float = 0.0
+
+    def direction(self, error: PairError, bias_before: float = 0.0) -> Float[np.ndarray, " m"]:
+        """What the step adds to u; ``bias_before`` is the share of the bias's way before it."""
+        u = np.zeros(len(error.linear))
+        u[error.n_small + self.inserted] = 1
+        u[self.removed] = -1
+        u[-1] = self.bias - bias_before
+        return u
+
+
 def walk_steps(
     relation: Relation, error: PairError, bias: Bias = "with_swaps", shuffle: np.random.Generator | None = None
 ) -> list[Step]:
@@ -113,38 +141,49 @@ def walk_steps(
     """
     if bias not in get_args(Bias):
         raise InputError(f"bias={bias!r} is unknown; allowed: {', '.join(get_args(Bias))}")
-    insert = [Step("insert", np.array([j]), NONE) for j in relation.novel]
-    swap = [Step("swap", group.large, group.small) for group in relation.groups]
-    remove = [Step("remove", NONE, np.array([i])) for i in relation.lost]
     at = np.zeros(len(error.linear))
-    insert = _ordered(insert, error, at, shuffle)
+    insert = _ordered([Step("insert", np.array([j]), NONE) for j in relation.novel], error, at, shuffle)
     at[error.n_small + relation.novel] = 1
-    swap, remove = _ordered(swap, error, at, shuffle), _ordered(remove, error, at, shuffle)
-    end = [Step("dead", relation.dead_large, relation.dead_small)]
-    moving = len(swap)
-    if not moving:  # the bias has to move at some step: then at the last
-        return insert + remove + [replace(end[0], bias=1.0)]
-    share = {"with_swaps": lambda i: (i + 1) / moving, "first": lambda i: 1.0, "last": lambda i: float(i + 1 == moving)}
-    swap = [replace(step, bias=share[bias](i)) for i, step in enumerate(swap)]
-    return insert + swap + [replace(step, bias=1.0) for step in remove + end]
+    swap = _ordered([Step("swap", group.large, group.small) for group in relation.groups], error, at, shuffle)
+    remove = _ordered([Step("remove", NONE, np.array([i])) for i in relation.lost], error, at, shuffle)
+    dead = Step("dead", relation.dead_large, relation.dead_small, bias=1.0)
+    if not swap:  # the bias has to move at some step: then at the last
+        return [*insert, *remove, dead]
+    number = np.arange(1, len(swap) + 1)
+    share = {"with_swaps": number / len(swap), "first": number >= 1, "last": number == len(swap)}[bias]
+    swap = [replace(step, bias=float(share[i])) for i, step in enumerate(swap)]
+    return [*insert, *swap, *(replace(step, bias=1.0) for step in remove), dead]
 
 
-def direction(step: Step, error: PairError, bias_before: float = 0.0) -> Float[np.ndarray, " m"]:
-    """What the step adds to u; ``bias_before`` is the share of the bias's way before it."""
-    u = np.zeros(len(error.linear))
-    u[error.n_small + step.inserted] = 1
-    u[step.removed] = -1
-    u[-1] = step.bias - bias_before
-    return u
+def _ordered(steps: list[Step], error: PairError, at: Float[np.ndarray, " m"], shuffle) -> list[Step]:
+    if shuffle is not None:
+        return [steps[i] for i in shuffle.permutation(len(steps))]
+    gradient = 2 * (error.quadratic @ at - error.linear)
+    changes = []
+    for step in steps:
+        v = step.direction(error)
+        moved = np.flatnonzero(v)
+        changes.append(float(gradient[moved] @ v[moved] + v[moved] @ error.quadratic[np.ix_(moved, moved)] @ v[moved]))
+    return [steps[i] for i in np.argsort(changes, kind="stable")]
 
 
-def walk(error: PairError, steps: Sequence[Step]) -> Walk:
+@dataclass(frozen=True)
+class Walk:
+    """What every step of a walk leads to; entry 0 is the smaller SAE, before the first step."""
+
+    mse: Float[np.ndarray, " steps"]
+    l0: Float[np.ndarray, " steps"]
+    n_latents: Int[np.ndarray, " steps"]
+    phase: tuple[str, ...]  # of each step but entry 0
+
+
+def walk_along(steps: Sequence[Step], error: PairError) -> Walk:
     """MSE, L0 and number of latents before the first and after every step."""
     n, bias = error.n_small, 0.0
     gradient = -2 * error.linear  # of the quadratic form, where the walk is
     mse, l0, latents = [error.mse], [float(error.firing_frequency[:n].sum())], [n]
     for step in steps:
-        v = direction(step, error, bias)
+        v = step.direction(error, bias)
         moved = np.flatnonzero(v)
         push = error.quadratic[:, moved] @ v[moved]
         mse.append(mse[-1] + float(gradient @ v + push @ v))
@@ -157,7 +196,7 @@ def walk(error: PairError, steps: Sequence[Step]) -> Walk:
 
 def dictionary_after(small: SAE, large: SAE, steps: Sequence[Step]) -> Stitched:
     """The dictionary that the steps lead to. After all of a walk it has the larger SAE's parameters, bit for bit."""
-    check_one(small), check_one(large), check_pair(small, large)
+    check_two(small, large)
     keep = torch.ones(small.config.n_latents, dtype=torch.bool, device=small.W_dec.device)
     take = torch.zeros(large.config.n_latents, dtype=torch.bool, device=small.W_dec.device)
     for step in steps:
@@ -168,13 +207,81 @@ def dictionary_after(small: SAE, large: SAE, steps: Sequence[Step]) -> Stitched:
     return Stitched([Part(small, keep), Part(large, take)], b_dec)
 
 
-def _ordered(steps: list[Step], error: PairError, at: Float[np.ndarray, " m"], shuffle) -> list[Step]:
-    if shuffle is not None:
-        return [steps[i] for i in shuffle.permutation(len(steps))]
-    gradient = 2 * (error.quadratic @ at - error.linear)
-    changes = []
-    for step in steps:
-        v = direction(step, error)
-        moved = np.flatnonzero(v)
-        changes.append(float(gradient[moved] @ v[moved] + v[moved] @ error.quadratic[np.ix_(moved, moved)] @ v[moved]))
-    return [steps[i] for i in np.argsort(changes, kind="stable")]
+@dataclass(frozen=True)
+class WalkSummary:
+    """Changes are shares of the smaller SAE's MSE, but for L0; what has several entries has one for each phase."""
+
+    steps: dict[str, int]  # how many
+    rising: dict[str, float]  # share of the steps that raise MSE
+    change: dict[str, float]  # of MSE
+    l0_change: dict[str, float]
+    rising_share: float  # of all steps that bring or take a latent that fires
+    largest_climb: float  # of MSE above its lowest value before
+    total_change: float
+
+
+def summarise_walk(found: Walk) -> WalkSummary:
+    """Counts and changes of one walk, by phase; latents that never fire are left out."""
+    phase, relative = np.array(found.phase), found.mse / found.mse[0]
+    rise, l0_change = np.diff(relative), np.diff(found.l0)
+    of = {name: phase == name for name in PHASES}
+    return WalkSummary(
+        {name: int(mask.sum()) for name, mask in of.items()},
+        {name: float((rise[mask] > RISE).mean()) if mask.any() else 0.0 for name, mask in of.items()},
+        {name: float(rise[mask].sum()) for name, mask in of.items()},
+        {name: float(l0_change[mask].sum()) for name, mask in of.items()},
+        float((rise[phase != "dead"] > RISE).mean()),
+        float((relative - np.minimum.accumulate(relative)).max()),
+        float(relative[-1] - 1),
+    )
+
+
+def swaps_alone(relation: Relation, error: PairError) -> dict[str, dict[str, float]]:
+    """Of each kind of group: how many, and the mean change of MSE (share of it) and L0 when one is swapped alone."""
+    found = {}
+    for kind in KINDS:
+        swaps = [Step("swap", g.large, g.small).direction(error) for g in relation.groups if g.kind == kind]
+        mse = [error.change(v) / error.mse for v in swaps] or [0.0]
+        l0 = [float(error.firing_frequency @ v[:-1]) for v in swaps] or [0.0]
+        found[kind] = {"groups": len(swaps), "mse": float(np.mean(mse)), "l0": float(np.mean(l0))}
+    return found
+
+
+def random_orders(relation: Relation, error: PairError, n_orders: int, seed: int = 0) -> list[WalkSummary]:
+    """The same walk with the steps of each phase in random order."""
+    rng = np.random.default_rng(seed)
+    return [summarise_walk(walk_along(walk_steps(relation, error, shuffle=rng), error)) for _ in range(n_orders)]
+
+
+@dataclass(frozen=True)
+class Link:
+    """The walk from one SAE to the next wider one, and what it was made from."""
+
+    relation: Relation
+    error: PairError
+    steps: list[Step]
+    walk: Walk
+
+    def marks(self) -> list[int]:
+        """Numbers of steps at which to look closely: both ends, and the middle and end of inserting and of swapping."""
+        phases = [step.phase for step in self.steps]
+        inserted = phases.count("insert")
+        swapped = inserted + phases.count("swap")
+        return sorted({0, inserted // 2, inserted, (inserted + swapped) // 2, swapped, len(phases)})
+
+
+def pair_errors(chain: Sequence[SAE], batches: Callable[[], Iterable[Float[Tensor, "batch d_in"]]]) -> list[PairError]:
+    """One for each link of SAEs from narrow to wide, stacks of one; ``batches`` gives the same activations again."""
+    return [pair_error(small, large, batches()) for small, large in pairwise(chain)]
+
+
+def walk_chain(
+    chain: Sequence[SAE], alive: Sequence[Bool[np.ndarray, " n"]], errors: Sequence[PairError], threshold: float
+) -> list[Link]:
+    """The walk along SAEs from narrow to wide, stacks of one, with their ``pair_errors``."""
+    links = []
+    for (small, large), (alive_small, alive_large), error in zip(pairwise(chain), pairwise(alive), errors, strict=True):
+        relation = relate(small.W_dec[0], large.W_dec[0], threshold, alive_small, alive_large)
+        steps = walk_steps(relation, error)
+        links.append(Link(relation, error, steps, walk_along(steps, error)))
+    return links

@@ -1,8 +1,8 @@
 """The latents of a wide stack judged against a narrow one: insertion, nearest decoder row, nulls, and their summary.
 
-Members of one seed are not a fair pair: a seed draws the first rows of the wide dictionary as those of the narrow one
-(``SAE.create``), so both begin alike. Where there are several seeds, pairs of different seeds are what counts, and the
-pairs of one seed show what a common start adds.
+Dictionaries of one seed are not a fair pair: a seed draws the first rows of the wide dictionary as those of the narrow
+one (``SAE.create``), so both begin alike. Where there are several seeds, pairs of different seeds are what counts, and
+the pairs of one seed show what a common start adds.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,19 +15,12 @@ from torch import Tensor
 
 from sae_utils.analysis.directions import directions
 from sae_utils.analysis.matching.matching import nearest
-from sae_utils.analysis.statistics import Interval
+from sae_utils.analysis.statistics import Interval, mean_defined, over_latents, over_ordered_pairs, over_seeds
 from sae_utils.analysis.stitching.insertion import Insertion, insert
-from sae_utils.analysis.stitching.novelty import (
-    accuracy_at,
-    mean_defined,
-    over_latents,
-    over_ordered_pairs,
-    over_seeds,
-    separation,
-)
+from sae_utils.analysis.stitching.novelty import PAPER_THRESHOLDS, accuracy_at, separation
 from sae_utils.saes.sae import SAE
 
-THRESHOLD = 0.7  # of paper B for GPT-2
+THRESHOLD = PAPER_THRESHOLDS["GPT-2"]
 RANDOM = "random"  # the null, a low bar: a latent's activation on a direction, of either sign, that it does not read
 
 # Of one pair of dictionaries: from max cosine and change in MSE of each alive latent.
@@ -61,7 +54,7 @@ class WidthPair:
         alive = self.insertion.alive[t]
         return self.random_cosine[s, t][alive], self.insertion.change_replaced(RANDOM)[s, t][alive]
 
-    def members(self, same_seed: bool = False) -> list[tuple[int, int]]:
+    def seed_pairs(self, same_seed: bool = False) -> list[tuple[int, int]]:
         """Pairs (s, t) of dictionaries of different seeds, or of the same."""
         first, second = self.seeds
         return [(s, t) for s, a in enumerate(first) for t, b in enumerate(second) if (a == b) == same_seed]
@@ -104,21 +97,20 @@ def summarise(
     Several seeds: over the pairs of seeds. One: over the latents of these dictionaries alone. A pair of widths in which
     all latents are of one kind has no AUC and no best threshold, and is left out of their means.
     """
-    members = pairs[0].members(same_seed)
-    if len(members) > 1:
-        found = {}
-        for name in names:
-            statistic = STATISTICS[name]
-            values = {m: mean_defined([statistic(*pair.latents(*m)) for pair in pairs]) for m in members}
-            found[name] = over_seeds(list(values.values()), BOUNDS) if same_seed else over_ordered_pairs(values, BOUNDS)
-        return found
-    groups = [pair.latents(*members[0]) for pair in pairs]
-    return {name: over_latents(STATISTICS[name], groups) for name in names}
+    seed_pairs = pairs[0].seed_pairs(same_seed)
+    if len(seed_pairs) == 1:
+        groups = [pair.latents(*seed_pairs[0]) for pair in pairs]
+        return {name: over_latents(STATISTICS[name], groups) for name in names}
+    found = {}
+    for name in names:
+        statistic = STATISTICS[name]
+        values = {m: mean_defined(statistic(*pair.latents(*m)) for pair in pairs) for m in seed_pairs}
+        found[name] = over_seeds(list(values.values()), BOUNDS) if same_seed else over_ordered_pairs(values, BOUNDS)
+    return found
 
 
 def random_shares(pairs: Sequence[WidthPair]) -> dict[str, float]:
     """The two shares of novel latents in the null, mean over pairs of widths and of dictionaries."""
-    each = [pair.random_latents(*m) for pair in pairs for m in pair.members() or pair.members(same_seed=True)]
-    return {
-        n: float(np.mean([STATISTICS[n](*latents) for latents in each])) for n in ("novel_share", "novel_share_cosine")
-    }
+    each = [pair.random_latents(*m) for pair in pairs for m in pair.seed_pairs() or pair.seed_pairs(same_seed=True)]
+    names = ("novel_share", "novel_share_cosine")
+    return {name: float(np.mean([STATISTICS[name](*latents) for latents in each])) for name in names}

@@ -1,4 +1,4 @@
-"""The five steps of stitching through the public entry, on dictionaries of which everything is known."""
+"""The steps of stitching, one after the other, on dictionaries of which everything is known."""
 
 import numpy as np
 import pytest
@@ -40,14 +40,10 @@ def test_from_insertion_to_the_end_of_the_walk():
     assert relation.counts()["identical"] == N_SMALL and relation.counts()["lost"] == 0
 
     error = stitching.pair_error(small, large, [x])
-    walked = stitching.walk(error, stitching.walk_steps(relation, error))
+    walked = stitching.walk_along(stitching.walk_steps(relation, error), error)
     gone = np.sort(power[N_SMALL:N_LARGE])[::-1].cumsum()
     np.testing.assert_allclose(walked.mse[: 1 + len(gone)], power[N_SMALL:].sum() - np.append(0, gone), rtol=1e-9)
     assert (np.diff(walked.mse) <= 1e-12).all()
 
     end = stitching.frankensteins([small, large], 0.7)[-1]
     assert evaluate(end, [x]).mse.item() == pytest.approx(power[N_LARGE:].sum())
-
-
-def test_the_entry_offers_what_it_lists():
-    assert all(hasattr(stitching, name) for name in stitching.__all__)

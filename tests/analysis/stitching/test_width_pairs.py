@@ -8,9 +8,8 @@ import torch
 from helpers.stitched_pairs import pair
 from torch.nn.functional import cosine_similarity
 
-from sae_utils.analysis.statistics import BOOTSTRAP, JACKKNIFE
+from sae_utils.analysis.statistics import BOOTSTRAP, JACKKNIFE, STUDENT
 from sae_utils.analysis.stitching.insertion import insert
-from sae_utils.analysis.stitching.novelty import STUDENT
 from sae_utils.analysis.stitching.width_pairs import STATISTICS, compare_widths, random_shares, summarise
 
 
@@ -52,7 +51,7 @@ def test_the_null_has_the_norms_and_activations_of_the_latents():
     assert found.random_cosine.shape == found.cosine.shape
     assert np.abs(found.random_cosine - found.cosine).max() > 0.1
     null = random_shares([found])
-    each = [found.random_latents(*m) for m in found.members()]
+    each = [found.random_latents(*m) for m in found.seed_pairs()]
     assert null["novel_share"] == pytest.approx(np.mean([(change < 0).mean() for _, change in each]))
     assert null["novel_share_cosine"] == pytest.approx(np.mean([(cosine <= 0.7).mean() for cosine, _ in each]))
     other = compare_widths(*pair("topk")[:2], [pair("topk")[2]], np.ones((2, 24), dtype=bool), torch.eye(6).double(), 1)
@@ -61,15 +60,15 @@ def test_the_null_has_the_norms_and_activations_of_the_latents():
 
 def test_seeds_of_a_pair_are_the_same_or_not():
     _, _, _, found = compared()
-    assert found.members(same_seed=True) == [(0, 0), (1, 1), (2, 2)]
-    assert sorted(found.members()) == [(s, t) for s in range(3) for t in range(3) if s != t]
+    assert found.seed_pairs(same_seed=True) == [(0, 0), (1, 1), (2, 2)]
+    assert sorted(found.seed_pairs()) == [(s, t) for s in range(3) for t in range(3) if s != t]
 
 
 def test_summary_over_seeds_and_over_latents():
     _, _, _, found = compared()
     summary = summarise([found, defined()])
     assert set(summary) == set(STATISTICS)
-    shares = [(pair.latents(*m)[1] < 0).mean() for m in found.members() for pair in (found, defined())]
+    shares = [(pair.latents(*m)[1] < 0).mean() for m in found.seed_pairs() for pair in (found, defined())]
     assert summary["novel_share"].estimate == pytest.approx(np.mean(shares))
     assert summary["novel_share"].method == JACKKNIFE
     same = summarise([found, defined()], same_seed=True)
