@@ -16,7 +16,8 @@ from torch import Tensor
 
 from sae_utils.data.activations.cache import build_cache
 from sae_utils.data.activations.source import ActivationStream, TensorSource
-from sae_utils.data.models.language_model import SITES, load_language_model
+from sae_utils.data.models import SITES
+from sae_utils.data.models.language_model import load_language_model
 from sae_utils.saes import kernels
 from sae_utils.saes.losses import training_loss
 from sae_utils.saes.metrics import cross_entropy_recovered, evaluate
@@ -212,7 +213,7 @@ def check_language_model(device: str) -> Iterator[Check]:
     batch = _first(ActivationStream(ours, rows, [hook], block_rows=8), hook, device)
     yield Check("activation stream: a batch", difference(batch, expected), GRADIENT)
     for where, model in (("", ours), (", model on the CPU", reference)):
-        found = [_run(ActivationStream(model, rows, [hook], 8, fill_ahead=a), hook, device) for a in (False, True)]
+        found = [_run(ActivationStream(model, rows, [hook], 8, prefetch=a), hook, device) for a in (False, True)]
         yield Check(f"activation stream: filled ahead{where}, the same bits", difference(*found), EXACT)
     with tempfile.TemporaryDirectory() as folder:
         cache = build_cache(folder, ours, rows, [hook], block_rows=8, progress=False)

@@ -25,7 +25,7 @@ import torch
 from sae_utils.data.activations.order import Order
 from sae_utils.data.activations.source import ActivationStream
 from sae_utils.data.models.language_model import LanguageModel, load_language_model
-from sae_utils.data.text.corpus import token_rows
+from sae_utils.data.text import token_rows
 from sae_utils.paths import RESULTS
 from sae_utils.saes.ensembles.boosting import HeldSource
 from sae_utils.saes.sae import SAE, SAEConfig
@@ -77,9 +77,7 @@ class Ready:
 def compare(args, model, rows, hook: str) -> None:
     """Print one line a repetition and the medians."""
     device = torch.device(args.device)
-    streams = {
-        ahead: ActivationStream(model, rows, [hook], args.block_rows, fill_ahead=ahead) for ahead in (False, True)
-    }
+    streams = {ahead: ActivationStream(model, rows, [hook], args.block_rows, prefetch=ahead) for ahead in (False, True)}
     config = TrainingConfig(args.steps * args.batch_size, args.batch_size)
     shape = SAEConfig(streams[True].d_in[hook], args.n_latents, "topk", k=args.k)
     losses = []

@@ -1,13 +1,23 @@
-"""How many bytes an experiment needs: arithmetic alone, without torch, so that a plan costs nothing to make.
+"""How many bytes an experiment needs, by arithmetic, and how many a device and a disk have.
+
+Nothing here loads torch before a device is asked for, so that a plan costs nothing to make.
 
 Weights of dictionaries, gradients and Adam's moments are float32. The temporary tensors of a training step are counted
 from measured peaks (tests/test_memory.py: a step takes half of the estimate to all of it). What CUDA itself takes, and
 what its allocator leaves unused, is not in any number here: HEADROOM stands for it.
 """
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
 
 from sae_utils.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 ADAM = ("gradient", "first moment", "second moment")
@@ -46,24 +56,14 @@ def item_bytes(dtype: str) -> int:
     return size
 
 
-def model_bytes(n_parameters: int, dtype: str = "float32") -> int:
-    """Weights of a language model; its activations in a forward pass come on top and are small beside them."""
-    return n_parameters * item_bytes(dtype)
-
-
-def buffer_bytes(n_activations: int, d_in: int, dtype: str = "float32", n_buffers: int = 1) -> int:
-    """Shuffle buffers of ``n_activations`` each; ``d_in`` is the sum over the hook points; 2 where filled ahead."""
-    return n_buffers * n_activations * d_in * item_bytes(dtype)
+def activation_bytes(n_activations: int, d_in: int, dtype: str = "float16") -> int:
+    """Activations on disk or in a buffer; ``d_in`` is the sum over the hook points."""
+    return n_activations * d_in * item_bytes(dtype)
 
 
 def buffer_rows(n_rows: int, context: int) -> int:
     """Rows of a shuffle buffer, unless asked for otherwise: the same for a cache and a stream of the same rows."""
     return BLOCK_ROWS if n_rows * context <= LARGE_CORPUS else max(BLOCK_ROWS, BUFFER_TOKENS // context)
-
-
-def cache_bytes(n_tokens: int, d_in: int, dtype: str = "float16") -> int:
-    """Activation cache on disk, every position of every row; ``d_in`` is the sum over the hook points."""
-    return n_tokens * d_in * item_bytes(dtype)
 
 
 def rows_bytes(n_tokens: int, n_vocab: int) -> int:
@@ -72,7 +72,7 @@ def rows_bytes(n_tokens: int, n_vocab: int) -> int:
 
 
 def dictionary_bytes(n_dictionaries: int, d_in: int, n_latents: int, architecture: str = "topk") -> int:
-    """Weights and buffers of a stack (``dictionary.sae.SAE``)."""
+    """Weights and buffers of a stack (``saes.sae.SAE``)."""
     return 4 * (_n_parameters(n_dictionaries, d_in, n_latents, architecture) + n_dictionaries + d_in + 1)
 
 
@@ -103,7 +103,7 @@ def step_bytes(
         codes = 4 * 12 * OFFERED[architecture] * (k or 1) * batch_size * n_dictionaries
         peak = max(4 * rows * n + codes + outputs, 1.25 * weights)
     if auxk:
-        # The dead latents of one member at a time, at most all of it, and their rows of encoder and decoder.
+        # The dead latents of one dictionary at a time, at most all of it, and their rows of encoder and decoder.
         peak += 4 * batch_size * n_latents + 3 * weights / n_dictionaries
     return int(peak)
 
@@ -115,7 +115,7 @@ def _n_parameters(n_dictionaries: int, d_in: int, n_latents: int, architecture: 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes of device memory by what they are for; parts of 0 are not spoken of. Plans add up part by part."""
+    """Bytes of device memory by what they are for. Plans add up part by part."""
 
     model: int = 0
     buffer: int = 0
@@ -126,27 +126,16 @@ class MemoryPlan:
     @property
     def total(self) -> int:
         """Of all parts."""
-        return self.model + self.buffer + self.dictionaries + self.optimiser + self.step
+        return sum(astuple(self))
 
     def __add__(self, other: "MemoryPlan") -> "MemoryPlan":
-        return MemoryPlan(
-            self.model + other.model,
-            self.buffer + other.buffer,
-            self.dictionaries + other.dictionaries,
-            self.optimiser + other.optimiser,
-            max(self.step, other.step),
-        )
+        *sums, _ = (one + two for one, two in zip(astuple(self), astuple(other), strict=True))
+        return MemoryPlan(*sums, step=max(self.step, other.step))
 
     def __str__(self) -> str:
-        named = (
-            ("language model", self.model),
-            ("shuffle buffer", self.buffer),
-            ("dictionaries", self.dictionaries),
-            ("optimiser", self.optimiser),
-            ("temporary", self.step),
-        )
-        parts = ", ".join(f"{name} {human(size)}" for name, size in named if size)
-        return f"{human(self.total)}: {parts}" if parts else human(0)
+        names = ("language model", "shuffle buffer", "dictionaries", "optimiser", "temporary")
+        parts = [f"{name} {human(size)}" for name, size in zip(names, astuple(self), strict=True) if size]
+        return f"{human(self.total)}: {', '.join(parts)}" if parts else human(0)
 
 
 def training_plan(
@@ -177,5 +166,34 @@ def check_fits(plan: MemoryPlan, free: int, device: str, present: int = 0) -> No
         there = f", beside {human(present)} of this that is there already" if present else ""
         raise InputError(
             f"this needs {plan}; {device} has {human(free)} free{there}: "
-            "take fewer latents, fewer members at once, a smaller batch or a smaller buffer"
+            "take fewer latents, fewer dictionaries at once, a smaller batch or a smaller buffer"
         )
+
+
+def free_memory(device: "str | torch.device") -> int | None:
+    """Bytes that this process can still get on ``device``; None where that cannot be asked (mps)."""
+    import torch
+
+    device = torch.device(device)
+    if device.type == "cpu":
+        return psutil.virtual_memory().available
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, and unused
+        return torch.cuda.mem_get_info(device)[0] + held
+    return None
+
+
+def total_memory(device: "str | torch.device") -> int | None:
+    """Bytes that ``device`` has in all; None where that cannot be asked (mps)."""
+    import torch
+
+    device = torch.device(device)
+    if device.type == "cpu":
+        return psutil.virtual_memory().total
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes free where ``folder`` is or would be."""
+    existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    return shutil.disk_usage(existing).free

@@ -10,7 +10,6 @@ from torch.profiler import ProfilerActivity, profile
 from sae_utils import memory
 from sae_utils.errors import InputError
 from sae_utils.memory import MemoryPlan, check_fits, human
-from sae_utils.saes import kernels
 from sae_utils.saes.sae import ARCHITECTURES, SAE, SAEConfig
 from sae_utils.saes.training.training import StackTrainer, TrainingConfig
 
@@ -73,21 +72,17 @@ def test_aux_k_is_counted():
     assert 0.4 * estimate < measured_peak("topk", *SHAPES[0], auxk=16) < 1.02 * estimate
 
 
-def test_the_chunk_is_that_of_the_kernel():
-    assert memory.CPU_CHUNK == kernels.CPU_CHUNK
-
-
 def test_on_cuda_a_whole_batch_of_pre_activations_is_held():
     paper = memory.step_bytes(4096, 8, 768, 32768, "topk", 32)
     assert paper == pytest.approx(4 * 4096 * 8 * 32768, rel=0.2)
 
 
-def test_language_model_buffer_cache_and_rows():
-    assert memory.model_bytes(160_000_000, "bfloat16") == 320_000_000
-    assert memory.model_bytes(10, "torch.float32") == 40
-    assert memory.buffer_bytes(1000, 768, "bfloat16", n_buffers=2) == 2 * 1000 * 768 * 2
-    assert memory.cache_bytes(1000, 768) == 1000 * 768 * 2
+def test_activations_and_rows():
+    assert memory.activation_bytes(1000, 768) == 1000 * 768 * 2
+    assert memory.activation_bytes(1000, 768, "torch.float32") == 1000 * 768 * 4
     assert memory.rows_bytes(1000, 50_304) == 2000 and memory.rows_bytes(1000, 128_256) == 4000
+    with pytest.raises(InputError, match="dtype='int8' is unknown; allowed: float32"):
+        memory.item_bytes("int8")
 
 
 def test_buffers_of_small_corpora_have_256_rows_and_others_half_a_million_activations():
@@ -113,12 +108,6 @@ def test_a_plan_says_its_parts_and_adds_up():
     assert str(MemoryPlan()) == "0 bytes"
 
 
-def test_training_plan_has_the_parts_of_a_stack():
-    plan = memory.training_plan(8, 768, 32768, 4096, k=32)
-    assert plan.dictionaries == memory.dictionary_bytes(8, 768, 32768)
-    assert plan.optimiser == memory.optimiser_bytes(8, 768, 32768) and plan.model == plan.buffer == 0
-
-
 def test_what_does_not_fit_is_refused_in_one_line():
     plan = MemoryPlan(model=10_000, dictionaries=80_000)
     check_fits(plan, 100_000, "cuda:0")
@@ -128,11 +117,6 @@ def test_what_does_not_fit_is_refused_in_one_line():
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="beside 10.0 kB of this that is there already"):
         check_fits(plan, 80_000, "cuda:0", present=10_000)
-
-
-def test_unknown_dtype_is_refused():
-    with pytest.raises(InputError, match="dtype='int8' is unknown; allowed: float32"):
-        memory.model_bytes(1, "int8")
 
 
 def test_a_plan_is_made_without_torch():

@@ -12,12 +12,10 @@ from sae_utils import memory
 from sae_utils.memory import (
     LARGEST_CACHE_GB,
     MemoryPlan,
-    buffer_bytes,
+    activation_bytes,
     buffer_rows,
-    cache_bytes,
     dictionary_bytes,
     item_bytes,
-    model_bytes,
     optimiser_bytes,
     rows_bytes,
     training_plan,
@@ -93,7 +91,7 @@ class Estimator:
         for activations in work.opened:
             if self._is_cached(activations) and activations not in self._caches:
                 self._caches.add(activations)
-                found.add("disk", "activations", cache_bytes(activations.n_tokens, self._width(activations)))
+                found.add("disk", "activations", activation_bytes(activations.n_tokens, self._width(activations)))
                 found.add(
                     "seconds", "language model", self._forward_seconds(activations.n_tokens, activations, context)
                 )
@@ -130,8 +128,8 @@ class Estimator:
         n_rows = -(-one.reads.n_tokens // context)
         buffered = context * min(n_rows, buffer_rows(n_rows, context))
         # Two buffers: on CUDA the language model fills one while the other is read.
-        buffers = 0 if one.held else buffer_bytes(buffered, self._width(one.reads), item, 2)
-        plan = MemoryPlan(model=model_bytes(self.facts.n_parameters, item), buffer=buffers)
+        buffers = 0 if one.held else 2 * activation_bytes(buffered, self._width(one.reads), item)
+        plan = MemoryPlan(model=self.facts.n_parameters * item_bytes(item), buffer=buffers)
         for stack in stacks:
             size = stack.n_dictionaries, d, stack.n_latents
             plan += training_plan(*size, stack.batch_size, stack.architecture, stack.k)
@@ -139,7 +137,7 @@ class Estimator:
         return plan
 
     def _is_cached(self, activations: Activations) -> bool:
-        size = cache_bytes(activations.n_tokens, self._width(activations))
+        size = activation_bytes(activations.n_tokens, self._width(activations))
         return not activations.streamed and size <= 1e9 * LARGEST_CACHE_GB
 
     def _width(self, activations: Activations) -> int:

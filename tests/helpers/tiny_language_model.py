@@ -1,10 +1,12 @@
 """Small stand-ins for a language model: a random GPT-NeoX in a folder, and a table that needs no TransformerLens."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from torch import Tensor
 
 TEXTS = [f"def f_{i}(x, y):\n    return x + {i} * y\n\n\nclass C{i}:\n    pass\n" for i in range(60)]
 
@@ -83,13 +85,17 @@ def _config(name: str, sizes: dict[str, int], tokenizer):
 
 @dataclass(frozen=True)
 class TableModel:
-    """As much of LanguageModel as a source of activations asks for: each token's activation is a row of a table."""
+    """As much of LanguageModel as a source of activations asks for: each token's activation is a row of a table.
+
+    ``change`` takes the tokens and their activations, and gives what the model says instead.
+    """
 
     seed: int = 0
     name: str = "table"
     context: int = 32
     n_vocab: int = 300
     device: torch.device = torch.device("cpu")
+    change: Callable[[Tensor, Tensor], Tensor] = lambda tokens, x: x
 
     @property
     def tokenizer(self):
@@ -101,4 +107,5 @@ class TableModel:
 
     def activations(self, tokens, hook_points):
         generator = torch.Generator().manual_seed(self.seed)
-        return {name: torch.randn(self.n_vocab, 16, generator=generator)[tokens] for name in hook_points}
+        tables = {name: torch.randn(self.n_vocab, 16, generator=generator) for name in hook_points}
+        return {name: self.change(tokens, table[tokens]) for name, table in tables.items()}

@@ -34,7 +34,7 @@ def estimate(*works, dtype="float32", context=50):
 
 def test_constants_are_those_of_the_code():
     assert activations.FORWARD_TOKENS["cuda"] == estimates.FORWARD_TOKENS
-    assert estimates.LARGEST_CACHE_GB == sources.LARGEST_GB
+    assert estimates.LARGEST_CACHE_GB == sources.LARGEST_CACHE_GB
     assert workload.HELD_GB == boosting.LARGEST_GB
     assert set(workload.TUNED) == set(sparsity.FIRST_GUESSES)
     assert [share for share, _ in workload.PILOTS] == [stage.share for stage in sparsity.STAGES]

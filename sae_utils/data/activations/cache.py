@@ -4,9 +4,7 @@ A folder holds ``manifest.json`` (whose activations), ``rows.npy`` (the tokens),
 [rows, context, d], a JSON of each whole shard with its files' sha256, and ``normalisation.safetensors``, written last.
 """
 
-import hashlib
 import json
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,23 +19,14 @@ from tqdm import tqdm
 
 from sae_utils.data.activations.order import Order, kept_positions
 from sae_utils.data.activations.shuffle_buffer import beyond_range
-from sae_utils.data.activations.source import (
-    BLOCK_ROWS,
-    ActivationSource,
-    Normalisation,
-    check_rows,
-    check_whole,
-    forward,
-    probe,
-)
+from sae_utils.data.activations.source import ActivationSource, Normalisation, check_whole, forward, probe
 from sae_utils.data.models.language_model import LanguageModel, check_dtype
-from sae_utils.device_memory import free_disk
 from sae_utils.errors import InputError
-from sae_utils.files import read_safetensors
-from sae_utils.memory import cache_bytes, human
+from sae_utils.files import read_safetensors, sha256_of, whole_file, write_json
+from sae_utils.memory import BLOCK_ROWS, activation_bytes, free_disk, human
 
 FORMAT = 1
-SAME_SIZE = {torch.float16: np.int16, torch.bfloat16: np.int16, torch.float32: np.int32}
+MANIFEST, ROWS, NORMALISATION = "manifest.json", "rows.npy", "normalisation.safetensors"
 
 
 def build_cache(
@@ -57,24 +46,36 @@ def build_cache(
     or an argument is wrong; and where activations are beyond the range of ``dtype`` (BeyondRange) or not finite.
     """
     folder, dtype = Path(folder), check_dtype(dtype)
-    check_rows(model, rows)
     check_whole("rows_per_shard", rows_per_shard, 1)
-    manifest = _manifest(model, rows, hook_points, dtype, rows_per_shard, exclude_end_of_text)
-    if _belongs(folder, manifest) and (folder / "normalisation.safetensors").exists():
+    manifest = {
+        "format": FORMAT,
+        "model": model.name,
+        "weights_sha256": model.fingerprint,
+        "d_in": {name: x.shape[-1] for name, x in probe(model, rows, hook_points).items()},
+        "n_rows": len(rows),
+        "context": rows.shape[1],
+        "rows_sha256": _sha256(rows),
+        "end_of_text": model.tokenizer.eos_token_id if exclude_end_of_text else None,
+        "dtype": str(dtype).removeprefix("torch."),
+        "rows_per_shard": rows_per_shard,
+    }
+    if _belongs(folder, manifest) and (folder / NORMALISATION).exists():
         return ActivationCache(folder, block_rows)
     shards = [i for i in range(-(-len(rows) // rows_per_shard)) if not _entry(folder, i).exists()]
     _check_room(folder, manifest, shards)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "manifest.json", lambda part: part.write_text(json.dumps(manifest, indent=1)))
-    _write(folder / "rows.npy", lambda part: _save_rows(part, rows))
+    for part in folder.glob(".*.part"):  # what a killed build had begun to write
+        part.unlink()
+    write_json(folder / MANIFEST, manifest)
+    with whole_file(folder / ROWS) as part, part.open("wb") as file:
+        np.save(file, rows)
     for i in tqdm(shards, desc="activations", unit="shard", disable=not progress):
         _write_shard(folder, i, model, rows[i * rows_per_shard : (i + 1) * rows_per_shard], hook_points, dtype)
     cache = ActivationCache(folder, block_rows)
     estimated = cache.estimate_normalisation()
     tensors = {f"{name}.mean": n.mean for name, n in estimated.items()}
     tensors |= {f"{name}.scale": torch.tensor(n.scale, dtype=torch.float64) for name, n in estimated.items()}
-    about = {"sha256": _tensors_sha256(tensors)}
-    _write(folder / "normalisation.safetensors", lambda part: save_file(tensors, part, metadata=about))
+    with whole_file(folder / NORMALISATION) as part:
+        save_file(tensors, part, metadata={"sha256": _tensors_sha256(tensors)})
     return cache
 
 
@@ -88,12 +89,12 @@ class ActivationCache(ActivationSource):
     def __init__(self, folder: Path | str, block_rows: int = BLOCK_ROWS):
         self.folder = Path(folder)
         try:
-            self.manifest = json.loads((self.folder / "manifest.json").read_text())
-            rows = np.load(self.folder / "rows.npy")
+            self.manifest = json.loads((self.folder / MANIFEST).read_text())
+            rows = np.load(self.folder / ROWS)
         except (OSError, ValueError, EOFError):
-            raise InputError(f"{folder} is not an activation cache: no manifest.json and rows.npy to read") from None
+            raise InputError(f"{folder} is not an activation cache: no {MANIFEST} and {ROWS} to read") from None
         if self.manifest.get("format") != FORMAT or _sha256(rows) != self.manifest["rows_sha256"]:
-            raise InputError(f"activation cache {folder} is of another version or its rows.npy was changed; delete it")
+            raise InputError(f"activation cache {folder} is of another version or its {ROWS} was changed; delete it")
         self.hook_points = tuple(self.manifest["d_in"])
         self.d_in = dict(self.manifest["d_in"])
         self.order = Order(kept_positions(rows, self.manifest["end_of_text"]), block_rows)
@@ -103,13 +104,11 @@ class ActivationCache(ActivationSource):
     @property
     def content(self) -> str:
         """A hash of the manifest, which names the model's weights and the tokens by theirs."""
-        about = json.dumps(self.manifest, sort_keys=True) + str(self.order.block_rows)
-        return hashlib.sha256(about.encode()).hexdigest()
+        return sha256_of([json.dumps(self.manifest, sort_keys=True), str(self.order.block_rows)])
 
     def read(self, rows):
         """Copies of the rows, gathered from the memory-mapped shards."""
-        per_shard = self.manifest["rows_per_shard"]
-        context = self.manifest["context"]
+        per_shard, context = self.manifest["rows_per_shard"], self.manifest["context"]
         out = {name: torch.empty(len(rows), context, d, dtype=self._dtype) for name, d in self.d_in.items()}
         shards, starts = np.unique(rows // per_shard, return_index=True)
         for i, inside, start in zip(shards, np.split(rows % per_shard, starts[1:]), starts, strict=True):
@@ -121,17 +120,15 @@ class ActivationCache(ActivationSource):
     @cached_property
     def normalisation(self) -> dict[str, Normalisation]:
         """By hook point, as build_cache stored it."""
-        path = self.folder / "normalisation.safetensors"
+        path = self.folder / NORMALISATION
         if not path.exists():
             raise InputError(f"activation cache {self.folder} is unfinished; build it again to go on")
         try:
             stored, about = read_safetensors(path)
         except (SafetensorError, OSError):
-            raise InputError(f"activation cache {self.folder}: {path.name} is cut short; delete it all") from None
+            raise self._damaged(f"{path.name} is cut short") from None
         if _tensors_sha256(stored) != about.get("sha256"):
-            raise InputError(
-                f"activation cache {self.folder}: {path.name} is damaged (its sha256 differs); delete it all"
-            )
+            raise self._damaged(f"{path.name} is damaged (its sha256 differs)")
         return {
             name: Normalisation(stored[f"{name}.mean"], stored[f"{name}.scale"].item()) for name in self.hook_points
         }
@@ -141,41 +138,24 @@ class ActivationCache(ActivationSource):
         if (i, name) not in self._shards:
             try:
                 entry = json.loads(_entry(self.folder, i).read_text())[name]
-                raw = np.memmap(self.folder / entry["file"], SAME_SIZE[self._dtype], mode="c")
+                raw = np.memmap(self.folder / entry["file"], np.uint8, mode="c")
             except (OSError, ValueError, KeyError):
-                raise InputError(
-                    f"activation cache {self.folder}: shard {i} is missing or cut short; delete it"
-                ) from None
+                raise self._damaged(f"shard {i} is missing or cut short") from None
             if _sha256(raw) != entry["sha256"]:
-                raise InputError(
-                    f"activation cache {self.folder}: {entry['file']} is damaged (its sha256 differs); delete it all"
-                )
+                raise self._damaged(f"{entry['file']} is damaged (its sha256 differs)")
             self._shards[i, name] = torch.from_numpy(raw).view(self._dtype).view(entry["shape"])
         return self._shards[i, name]
 
-
-def _manifest(model, rows, hook_points, dtype, rows_per_shard, exclude_end_of_text) -> dict:
-    return {
-        "format": FORMAT,
-        "model": model.name,
-        "weights_sha256": model.fingerprint,
-        "d_in": {name: x.shape[-1] for name, x in probe(model, rows, hook_points).items()},
-        "n_rows": len(rows),
-        "context": rows.shape[1],
-        "rows_sha256": _sha256(rows),
-        "end_of_text": model.tokenizer.eos_token_id if exclude_end_of_text else None,
-        "dtype": str(dtype).removeprefix("torch."),
-        "rows_per_shard": rows_per_shard,
-    }
+    def _damaged(self, what: str) -> InputError:
+        return InputError(f"activation cache {self.folder}: {what}; delete it all")
 
 
 def _belongs(folder: Path, manifest: dict) -> bool:
     """Whether the folder holds this cache, whole or in part; raises InputError where it holds something else."""
-    path = folder / "manifest.json"
-    if not folder.exists() or {file.name for file in folder.iterdir()} <= {"manifest.json.part"}:
+    if not folder.exists() or all(file.match(f".{MANIFEST}.*.part") for file in folder.iterdir()):
         return False
     try:
-        found = json.loads(path.read_text())
+        found = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):
         raise InputError(f"{folder} holds files but no activation cache; give an empty or new folder") from None
     for key, value in manifest.items():
@@ -186,7 +166,7 @@ def _belongs(folder: Path, manifest: dict) -> bool:
 
 def _check_room(folder: Path, manifest: dict, shards: Sequence[int]) -> None:
     missing = len(shards) * min(manifest["rows_per_shard"], manifest["n_rows"]) * manifest["context"]
-    need, free = cache_bytes(missing, sum(manifest["d_in"].values()), manifest["dtype"]), free_disk(folder)
+    need, free = activation_bytes(missing, sum(manifest["d_in"].values()), manifest["dtype"]), free_disk(folder)
     if need > 0.98 * free:
         raise NoRoom(f"activation cache {folder} needs {human(need)} and the disk has {human(free)} free")
 
@@ -203,32 +183,21 @@ def _write_shard(folder: Path, i: int, model, rows, hook_points, dtype) -> None:
     entry = {}
     for name, tensors in parts.items():
         x = torch.cat(tensors).contiguous()
-        raw = x.view(torch.int16 if x.element_size() == 2 else torch.int32).numpy()
+        raw = x.view(torch.uint8).numpy()
         file = folder / f"shard-{i:05d}.{name}.bin"
-        _write(file, raw.tofile)
+        with whole_file(file) as part:
+            raw.tofile(part)
         entry[name] = {"file": file.name, "sha256": _sha256(raw), "shape": list(x.shape), "dtype": str(dtype)}
-    _write(_entry(folder, i), lambda part: part.write_text(json.dumps(entry, indent=1)))
+    write_json(_entry(folder, i), entry)
 
 
 def _entry(folder: Path, i: int) -> Path:
     return folder / f"shard-{i:05d}.json"
 
 
-def _write(path: Path, write) -> None:
-    """Write beside the place and rename: what has the name is whole."""
-    part = path.with_name(f"{path.name}.part")
-    write(part)
-    os.replace(part, path)
-
-
-def _save_rows(part: Path, rows: np.ndarray) -> None:
-    with open(part, "wb") as file:
-        np.save(file, rows)
-
-
 def _tensors_sha256(tensors: dict[str, Tensor]) -> str:
-    return _sha256(np.concatenate([tensors[name].double().reshape(-1).numpy() for name in sorted(tensors)]))
+    return sha256_of(tensors[name].double().reshape(-1).numpy() for name in sorted(tensors))
 
 
 def _sha256(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    return sha256_of([np.ascontiguousarray(array)])

@@ -1,12 +1,13 @@
-"""Fill the next buffer in a thread while the caller works on this one."""
+"""A thread that fills the next buffer while the caller works on this one."""
 
+import atexit
 import queue
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,55 +23,50 @@ class Buffer:
     filled: torch.cuda.Event | None = None
     released: torch.cuda.Event | None = None
 
+    def release(self, free: queue.SimpleQueue, device: torch.device) -> None:
+        """Put the buffer among the free ones, to be filled when the caller's stream has done its work so far."""
+        if device.type == "cuda":
+            self.released = torch.cuda.current_stream(device).record_event()
+        free.put(self)
 
-class FillAhead(Generic[Item]):
+
+def prefetched(
+    fill: Callable[[Buffer, Item], Iterator[None]],
+    items: Iterable[Item],
+    buffers: Sequence[Buffer],
+    device: torch.device,
+) -> Iterator[tuple[Buffer, Item]]:
     """``(buffer, item)`` for each of ``items``, the buffer filled; it may be read until the next one is asked for.
 
-    ``fill(buffer, item)`` fills in steps: it is an iterator, so that the thread can end between two of them. An
-    exception there is raised by ``next``. The thread ends with the items, with ``close``, with this object, and at the
-    latest before the interpreter. On CUDA it works on a stream of its own, which waits for what the caller's stream
-    was given before it released a buffer, as the caller's stream waits for the filling.
+    ``fill(buffer, item)`` is an iterator over steps of the filling, so that the thread can end between two of them.
+    What ``fill`` or ``items`` raises is raised here. The thread ends with the last item, when this iterator is closed
+    or dropped, and at the latest before the interpreter. On CUDA it works on a stream of its own, which waits for what
+    the caller's stream was given before it released a buffer, as the caller's stream waits for the filling.
     """
-
-    def __init__(
-        self,
-        fill: Callable[[Buffer, Item], Iterator[None]],
-        items: Iterable[Item],
-        buffers: Sequence[Buffer],
-        device: torch.device,
-    ):
-        self._device, self._held = device, None
-        self._free, self._ready = queue.SimpleQueue(), queue.SimpleQueue()
-        for buffer in buffers:
-            self._release(buffer)
-        stop = threading.Event()
-        # Of no help to it: a thread that knew this object would keep it alive.
-        args = fill, iter(items), self._free, self._ready, stop, device
-        # A daemon, since the interpreter waits for other threads before it runs the finalizer that ends this one.
-        thread = threading.Thread(target=_work, args=args, name="fill-ahead", daemon=True)
-        self.close = weakref.finalize(self, _end, stop, self._free, thread)
-        thread.start()
-
-    def __iter__(self) -> "FillAhead[Item]":
-        return self
-
-    def __next__(self) -> tuple[Buffer, Item]:
-        if not self.close.alive:
-            raise StopIteration
-        if self._held is not None:
-            self._release(self._held)
-        self._held, item, error = self._ready.get()
-        if self._held is None:
-            self.close()
-            raise error if error is not None else StopIteration
-        if self._held.filled is not None:
-            torch.cuda.current_stream(self._device).wait_event(self._held.filled)
-        return self._held, item
-
-    def _release(self, buffer: Buffer) -> None:
-        if self._device.type == "cuda":
-            buffer.released = torch.cuda.current_stream(self._device).record_event()
-        self._free.put(buffer)
+    free, ready, stop = queue.SimpleQueue(), queue.SimpleQueue(), threading.Event()
+    for buffer in buffers:
+        buffer.release(free, device)
+    # The thread does not know this iterator, so that it can be dropped. A daemon, since the interpreter waits for
+    # other threads before it calls what atexit knows.
+    args = fill, iter(items), free, ready, stop, device
+    thread = threading.Thread(target=_work, args=args, name="prefetch", daemon=True)
+    end = partial(_end, stop, free, thread)
+    atexit.register(end)
+    thread.start()
+    try:
+        while True:
+            buffer, item, error = ready.get()
+            if error is not None:
+                raise error
+            if buffer is None:
+                return
+            if buffer.filled is not None:
+                torch.cuda.current_stream(device).wait_event(buffer.filled)
+            yield buffer, item
+            buffer.release(free, device)
+    finally:
+        end()
+        atexit.unregister(end)
 
 
 def _end(stop: threading.Event, free: queue.SimpleQueue, thread: threading.Thread) -> None:
@@ -87,25 +83,20 @@ def _work(fill, items, free, ready, stop: threading.Event, device: torch.device)
         with _own_stream(device) as stream:
             for item in items:
                 buffer = free.get()
-                if stop.is_set() or not _fill(fill(buffer, item), buffer, stop, stream):
+                if stop.is_set():
                     return
+                if stream is not None:
+                    stream.wait_event(buffer.released)
+                for _ in fill(buffer, item):
+                    if stop.is_set():
+                        return
+                if stream is not None:
+                    buffer.filled = stream.record_event()
                 ready.put((buffer, item, None))
     except BaseException as caught:  # the caller raises it
         error = caught
     finally:
         ready.put((None, None, error))
-
-
-def _fill(steps: Iterator[None], buffer: Buffer, stop: threading.Event, stream) -> bool:
-    """Take all ``steps``; False where ``stop`` was set before the last."""
-    if stream is not None:
-        stream.wait_event(buffer.released)
-    for _ in steps:
-        if stop.is_set():
-            return False
-    if stream is not None:
-        buffer.filled = stream.record_event()
-    return True
 
 
 @contextmanager

@@ -1,6 +1,5 @@
-"""Sources of activations behind one interface: in memory, from a live language model, or (activation_cache) on disk."""
+"""Sources of activations behind one interface: in memory, or from a live language model; cache.py has those on disk."""
 
-import hashlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,14 +13,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_utils.data.activations.order import Order, kept_positions
-from sae_utils.data.activations.shuffle_buffer import ShuffleBuffer
+from sae_utils.data.activations.shuffle_buffer import shuffled_blocks
 from sae_utils.data.models.language_model import LanguageModel, check_dtype
-from sae_utils.device_memory import weights_bytes
 from sae_utils.errors import InputError
-from sae_utils.memory import BLOCK_ROWS, FORWARD_TOKENS, MemoryPlan, buffer_bytes
+from sae_utils.files import sha256_of
+from sae_utils.memory import BLOCK_ROWS, FORWARD_TOKENS, MemoryPlan, activation_bytes
 
 SAMPLE_ROWS = 128  # rows that the normalisation is estimated from
-_ONE_AT_A_TIME = threading.Lock()  # a model with hooks set serves one caller; two streams may fill ahead from it
+_ONE_AT_A_TIME = threading.Lock()  # a model with hooks set serves one caller; two streams may prefetch from it
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,10 @@ class ActivationSource(ABC):
     def content(self) -> str:
         """A hash that is equal only for equal batches."""
 
+    def content_at(self, hook_point: str) -> str:
+        """A hash that is equal only for equal batches at one hook point."""
+        return self.content
+
     @property
     def n_tokens(self) -> int:
         """Activations in a pass."""
@@ -97,7 +100,7 @@ class ActivationSource(ABC):
 
     def _batches(self, batch_size, data_seed, first_batch, device):
         with closing(self._blocks(data_seed, first_batch * batch_size, torch.device(device))) as blocks:
-            for batch in cut(blocks, batch_size):
+            for batch in _cut(blocks, batch_size):
                 # A copy, since a block may be overwritten once it is read.
                 yield {name: x.to(device, torch.float32, copy=True) for name, x in batch.items()}
 
@@ -110,7 +113,7 @@ class ActivationSource(ABC):
             }
 
 
-def cut(blocks: Iterable[dict[str, Tensor]], size: int) -> Iterator[dict[str, Float[Tensor, "size d"]]]:
+def _cut(blocks: Iterable[dict[str, Tensor]], size: int) -> Iterator[dict[str, Float[Tensor, "size d"]]]:
     """Batches of ``size`` of the activations of all blocks laid end to end."""
     rest, missing = [], size  # of the batch that is begun: its pieces, and how many activations it lacks
     for block in blocks:
@@ -145,13 +148,11 @@ class TensorSource(ActivationSource):
     @cached_property
     def content(self) -> str:
         """A hash of the tensors."""
-        sha = hashlib.sha256(str(self.order.block_rows).encode())
+        parts = [str(self.order.block_rows)]
         for name, x in self._tensors.items():
-            sha.update(
-                f"{name} {x.dtype} {tuple(x.shape)}".encode()
-                + x.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-            )
-        return sha.hexdigest()
+            values = x.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+            parts += [f"{name} {x.dtype} {tuple(x.shape)}", values]
+        return sha256_of(parts)
 
     def read(self, rows):
         """The rows, with a context of one."""
@@ -168,8 +169,8 @@ class ActivationStream(ActivationSource):
     ``rows`` [n_rows, context] are token ids. Left out of the batches: the first position of each row and, unless
     ``exclude_end_of_text`` is False, end-of-text tokens. Batches come from a shuffle buffer of ``block_rows`` rows on
     the device that they are asked for on, in ``dtype`` (None: as the model gives them; bfloat16 halves float32). With
-    ``fill_ahead`` there are two, and a thread fills one while the other is read; None: on CUDA alone, since on the CPU
-    both would want the same cores. Neither changes the order of the batches, nor does ``fill_ahead`` any bit.
+    ``prefetch`` there are two, and a thread fills one while the other is read; None: on CUDA alone, since on the CPU
+    both would want the same cores. Neither changes the order of the batches, nor does ``prefetch`` any bit.
     """
 
     def __init__(
@@ -180,41 +181,37 @@ class ActivationStream(ActivationSource):
         block_rows: int = BLOCK_ROWS,
         exclude_end_of_text: bool = True,
         dtype: torch.dtype | str | None = None,
-        fill_ahead: bool | None = None,
+        prefetch: bool | None = None,
     ):
-        check_rows(model, rows)
-        self.hook_points = tuple(hook_points)
         found = probe(model, rows, hook_points)
+        self.hook_points = tuple(hook_points)
         self.d_in = {name: x.shape[-1] for name, x in found.items()}
         self.dtypes = {name: x.dtype if dtype is None else check_dtype(dtype) for name, x in found.items()}
         end = model.tokenizer.eos_token_id if exclude_end_of_text else None
         self.order = Order(kept_positions(rows, end), block_rows)
-        self._model, self._rows, self._fill_ahead = model, rows, fill_ahead
+        self._model, self._rows, self._prefetch = model, rows, prefetch
 
     @cached_property
     def content(self) -> str:
         """A hash of the model's weights, the tokens, which of them take part, and the dtype they are kept in."""
         about = f"{self._model.fingerprint} {self.hook_points} {self.dtypes} {self.order.block_rows} {self._rows.shape}"
-        sha = hashlib.sha256(about.encode() + np.ascontiguousarray(self._rows).tobytes())
-        sha.update(self.order.keep.tobytes())
-        return sha.hexdigest()
+        return sha256_of([about, np.ascontiguousarray(self._rows), self.order.keep.tobytes()])
 
     @property
     def capacity(self) -> int:
         """The most activations that a buffer can be asked to hold."""
         return min(self.order.block_rows, len(self._rows)) * self._rows.shape[1]
 
-    def fills_ahead(self, device: str | torch.device) -> bool:
+    def prefetches(self, device: str | torch.device) -> bool:
         """Whether batches on ``device`` come from two buffers."""
-        return torch.device(device).type == "cuda" if self._fill_ahead is None else self._fill_ahead
+        return torch.device(device).type == "cuda" if self._prefetch is None else self._prefetch
 
     def memory(self, device):
         """The model, where it is there, and the buffers."""
-        device = torch.device(device)
-        model = weights_bytes(self._model) if self._model.device.type == device.type else 0
-        n_buffers = 2 if self.fills_ahead(device) else 1
-        sizes = [buffer_bytes(self.capacity, self.d_in[name], t, n_buffers) for name, t in self.dtypes.items()]
-        return MemoryPlan(model=model, buffer=sum(sizes))
+        there = self._model.device.type == torch.device(device).type
+        model = sum(weight.nbytes for weight in self._model.weights.parameters()) if there else 0
+        sizes = [activation_bytes(self.capacity, self.d_in[name], dtype) for name, dtype in self.dtypes.items()]
+        return MemoryPlan(model=model, buffer=sum(sizes) * (2 if self.prefetches(device) else 1))
 
     def read(self, rows):
         """Forward passes over the rows."""
@@ -226,8 +223,8 @@ class ActivationStream(ActivationSource):
 
     def _blocks(self, data_seed, position, device):
         like = {name: (self.d_in[name], self.dtypes[name]) for name in self.hook_points}
-        buffer = ShuffleBuffer(self._parts, like, self.capacity, device, self.fills_ahead(device))
-        return buffer.blocks(self.order.blocks(data_seed, position))
+        blocks = self.order.blocks(data_seed, position)
+        return shuffled_blocks(self._parts, blocks, like, self.capacity, device, self.prefetches(device))
 
 
 def forward(
@@ -256,7 +253,8 @@ def rows_in_a_pass(model: LanguageModel, context: int) -> int:
 def probe(
     model: LanguageModel, rows: Int[np.ndarray, "n_rows context"], hook_points: Sequence[str]
 ) -> dict[str, Float[Tensor, "one two d"]]:
-    """Activations of a short row; raises InputError for unknown, repeated or no hook points."""
+    """Activations of a short row; raises InputError for wrong ``rows`` and unknown, repeated or no hook points."""
+    check_rows(model, rows)
     if not hook_points or len(set(hook_points)) < len(hook_points):
         raise InputError(f"hook_points={list(hook_points)} must be one or more different names")
     return model.activations(torch.from_numpy(rows[:1, :2].astype(np.int64)), hook_points)

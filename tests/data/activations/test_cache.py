@@ -20,6 +20,7 @@ from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
 from sae_utils.memory import human
 
+OVERFLOWING = TableModel(change=lambda tokens, x: 1e6 * x)
 HOOKS = ("blocks.0.hook_mlp_out", "blocks.1.hook_resid_post")
 PER_SHARD = 8
 
@@ -28,7 +29,7 @@ KILLED_CHILD = """
 import os, signal, sys
 import numpy as np
 from helpers.tiny_language_model import TableModel
-from sae_utils.data import activation_cache
+from sae_utils.data.activations.cache import build_cache
 
 renames, rename = 0, os.replace
 def replace(source, target):
@@ -38,9 +39,9 @@ def replace(source, target):
         os.kill(os.getpid(), signal.SIGKILL)
     rename(source, target)
 
-activation_cache.os = type("Os", (), {"replace": staticmethod(replace)})
+os.replace = replace
 hooks, rows = sys.argv[4:], np.load(sys.argv[1])
-activation_cache.build_cache(sys.argv[2], TableModel(), rows, hooks, rows_per_shard=8, progress=False)
+build_cache(sys.argv[2], TableModel(), rows, hooks, rows_per_shard=8, progress=False)
 """
 
 
@@ -87,7 +88,7 @@ def test_cache_and_stream_give_the_same_batches(rows, tmp_path, dtype, rtol):
         assert cache.normalisation[name].scale == pytest.approx(stream.normalisation[name].scale, rel=max(rtol, 1e-6))
 
 
-def test_reopened_cache_is_the_same_and_is_not_built_again(cache, model, rows, monkeypatch):
+def test_reopened_cache_is_the_same_and_is_not_built_again(cache, model, rows):
     again = ActivationCache(cache.folder)
     assert again.normalisation[HOOKS[0]].scale == cache.normalisation[HOOKS[0]].scale
     before = {file.name: file.stat().st_mtime_ns for file in cache.folder.iterdir()}
@@ -123,51 +124,59 @@ def test_killed_build_goes_on_to_the_same_bytes(cache, model, rows, tmp_path, ki
     assert contents(torn) == whole
 
 
-def test_a_shard_without_an_entry_is_not_read(cache):
-    (cache.folder / "shard-00001.json").unlink()
-    with pytest.raises(InputError, match="shard 1 is missing"):
-        all_batches(ActivationCache(cache.folder))
+def flipped(body):
+    return bytes([*body[:100], body[100] ^ 1, *body[101:]])
 
 
-@pytest.mark.parametrize("damage", ["flipped", "truncated", "emptied", "other length"])
-def test_damaged_shards_are_refused_in_one_line(cache, damage):
-    file = cache.folder / f"shard-00002.{HOOKS[1]}.bin"
-    body = bytearray(file.read_bytes())
-    body[100] ^= 1
-    damaged = {"flipped": bytes(body), "truncated": file.read_bytes()[:-64], "emptied": b"", "other length": b"abc"}
-    file.write_bytes(damaged[damage])
-    with pytest.raises(InputError, match=r"(shard-00002\.\S+ is damaged|shard 2 is missing or cut short)") as error:
-        all_batches(ActivationCache(cache.folder))
+SHARD, NORMALISATION = f"shard-00002.{HOOKS[1]}.bin", "normalisation.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "said"),
+    [
+        (SHARD, flipped, rf"shard-00002\.{HOOKS[1]}\.bin is damaged"),
+        (SHARD, lambda body: body[:-64], "is damaged"),
+        (SHARD, lambda body: b"abc", "is damaged"),
+        (SHARD, lambda body: b"", "shard 2 is missing or cut short"),
+        ("shard-00001.json", None, "shard 1 is missing"),
+        ("shard-00001.json", lambda body: body[:-9], "shard 1 is missing or cut short"),
+        (NORMALISATION, lambda body: body[:-1] + bytes([body[-1] ^ 1]), "is damaged"),
+        (NORMALISATION, lambda body: body[:-5], "is cut short"),
+        (NORMALISATION, lambda body: b"", "is cut short"),
+        (NORMALISATION, None, "is unfinished"),
+        ("manifest.json", None, "is not an activation cache"),
+        ("rows.npy", flipped, "is not an activation cache"),  # of the header
+        ("rows.npy", lambda body: flipped(body[::-1])[::-1], r"its rows\.npy was changed"),
+    ],
+)
+def test_damage_is_refused_in_one_line(cache, file, damage, said):
+    path = cache.folder / file
+    body = path.read_bytes()
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage(body))
+    with pytest.raises(InputError, match=said) as error:
+        again = ActivationCache(cache.folder)
+        all_batches(again)
+        _ = again.normalisation
     assert "\n" not in str(error.value)
 
 
-def test_changed_rows_are_refused(cache, rows):
-    np.save(cache.folder / "rows.npy", rows[::-1])
-    with pytest.raises(InputError, match=r"its rows\.npy was changed"):
-        ActivationCache(cache.folder)
-
-
-@pytest.mark.parametrize("other", ["weights", "rows", "hook points", "dtype", "shards", "end of text"])
-def test_a_cache_of_something_else_is_refused(cache, model, rows, other):
-    said = {
-        "weights": "its weights_sha256 is",
-        "rows": "its rows_sha256 is",
-        "hook points": "its d_in is",
-        "dtype": "its dtype is float16, not float32",
-        "shards": f"its rows_per_shard is {PER_SHARD}, not 5",
-        "end of text": "its end_of_text is 0, not None",
-    }
-    options = {
-        "hook points": {"hook_points": HOOKS[:1]},
-        "dtype": {"dtype": torch.float32},
-        "shards": {"rows_per_shard": 5},
-        "end of text": {"exclude_end_of_text": False},
-    }
-    if other == "weights":
-        model = TableModel(seed=1)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": TableModel(seed=1)}, "its weights_sha256 is"),
+        ({"rows": np.ones((30, 16), dtype=np.uint16)}, "its rows_sha256 is"),
+        ({"hook_points": HOOKS[:1]}, "its d_in is"),
+        ({"dtype": torch.float32}, "its dtype is float16, not float32"),
+        ({"rows_per_shard": 5}, f"its rows_per_shard is {PER_SHARD}, not 5"),
+        ({"exclude_end_of_text": False}, "its end_of_text is 0, not None"),
+    ],
+)
+def test_a_cache_of_something_else_is_refused(cache, model, rows, change, said):
     before = contents(cache.folder)
-    with pytest.raises(InputError, match=f"is another one: {said[other]}"):
-        build(cache.folder, model, rows[::-1] if other == "rows" else rows, **options.get(other, {}))
+    with pytest.raises(InputError, match=f"is another one: {said}"):
+        build(cache.folder, **{"model": model, "rows": rows, **change})
     assert contents(cache.folder) == before
 
 
@@ -190,25 +199,17 @@ def test_full_disk_is_refused_before_the_start(model, rows, tmp_path, monkeypatc
             assert not (tmp_path / "new").exists()
 
 
-def test_activations_beyond_the_dtype_are_refused(model, rows, tmp_path, monkeypatch):
-    small = TableModel.activations
-    monkeypatch.setattr(TableModel, "activations", lambda *args: {name: 1e6 * x for name, x in small(*args).items()})
+def test_activations_that_are_not_finite_in_the_dtype_are_refused(rows, tmp_path):
     with pytest.raises(InputError, match="beyond torch.float16; use dtype='bfloat16' or 'float32'"):
-        build(tmp_path / "cache", model, rows)
-    assert np.isfinite(build(tmp_path / "other", model, rows, dtype="bfloat16").normalisation[HOOKS[0]].scale)
-
-
-def test_a_model_that_gives_nan_is_refused(model, rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        TableModel, "activations", lambda m, t, hooks: {h: torch.full((*t.shape, 16), torch.nan) for h in hooks}
-    )
+        build(tmp_path / "cache", OVERFLOWING, rows)
+    assert np.isfinite(build(tmp_path / "other", OVERFLOWING, rows, dtype="bfloat16").normalisation[HOOKS[0]].scale)
+    nan = TableModel(change=lambda tokens, x: torch.full_like(x, torch.nan))
     with pytest.raises(InputError, match="not finite in torch.float32: the model itself gives inf or nan"):
-        build(tmp_path / "cache", model, rows)
+        build(tmp_path / "nan", nan, rows)
 
 
-def test_a_bfloat16_model_is_kept_to_the_bit(model, rows, tmp_path, monkeypatch):
-    exact = TableModel.activations
-    monkeypatch.setattr(TableModel, "activations", lambda *args: {h: x.bfloat16() for h, x in exact(*args).items()})
+def test_a_bfloat16_model_is_kept_to_the_bit(rows, tmp_path):
+    model = TableModel(change=lambda tokens, x: x.bfloat16())
     cache = build(tmp_path / "cache", model, rows, dtype="bfloat16", block_rows=7)
     stream = ActivationStream(model, rows, HOOKS, block_rows=7)
     for cached, live in zip(all_batches(cache), all_batches(stream), strict=True):
@@ -218,18 +219,3 @@ def test_a_bfloat16_model_is_kept_to_the_bit(model, rows, tmp_path, monkeypatch)
 def test_manifest_says_whose_activations_they_are(cache, model):
     manifest = json.loads((cache.folder / "manifest.json").read_text())
     assert manifest["model"] == model.name and manifest["context"] == 16 and list(manifest["d_in"]) == list(HOOKS)
-
-
-def test_a_damaged_or_cut_normalisation_is_refused(tmp_path, model, rows):
-    build(tmp_path / "cache", model, rows)
-    path = tmp_path / "cache" / "normalisation.safetensors"
-    whole = path.read_bytes()
-    for content, why in (
-        (whole[:-1] + bytes([whole[-1] ^ 1]), "damaged"),
-        (whole[:-5], "cut short"),
-        (b"", "cut short"),
-    ):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match=why) as caught:
-            _ = ActivationCache(tmp_path / "cache").normalisation
-        assert "\n" not in str(caught.value)

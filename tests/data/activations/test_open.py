@@ -13,7 +13,6 @@ from sae_utils.data.activations.cache import ActivationCache
 from sae_utils.data.activations.open import open_source
 from sae_utils.data.activations.source import ActivationStream
 from sae_utils.data.models.language_model import LanguageModel, load_language_model
-from sae_utils.device_memory import weights_bytes
 from sae_utils.errors import InputError
 from sae_utils.memory import MemoryPlan
 
@@ -62,7 +61,8 @@ def test_what_does_not_fit_is_streamed_and_gives_the_same_batches(model, rows, t
     with caplog.at_level(logging.INFO):
         stream = open_source(model, rows, [HOOK], tmp_path / "none", largest_gb=1e-9)
     assert isinstance(stream, ActivationStream) and not (tmp_path / "none").exists()
-    assert stream.memory("cpu") == MemoryPlan(model=weights_bytes(model), buffer=6 * 16 * 16 * 4)
+    weights = sum(p.nbytes for p in model.weights.parameters())
+    assert stream.memory("cpu") == MemoryPlan(model=weights, buffer=6 * 16 * 16 * 4)
     assert [r.getMessage() for r in caplog.records] == [
         f"activations are streamed (a cache of them would take 3.07 kB); cpu needs {stream.memory('cpu')}"
     ]
@@ -71,8 +71,8 @@ def test_what_does_not_fit_is_streamed_and_gives_the_same_batches(model, rows, t
     np.testing.assert_allclose(a, b, atol=2e-3 * float(a.abs().max()))  # float16 keeps 11 bits
 
 
-def test_two_buffers_are_counted_where_one_is_filled_ahead(model, rows, tmp_path):
-    how = {"largest_gb": 0, "block_rows": 2, "dtype": "bfloat16", "fill_ahead": True}
+def test_two_buffers_are_counted_where_one_is_prefetched(model, rows, tmp_path):
+    how = {"largest_gb": 0, "block_rows": 2, "dtype": "bfloat16", "prefetch": True}
     stream = open_source(model, rows, [HOOK], tmp_path, **how)
     assert stream.memory("cpu").buffer == 2 * 2 * 16 * 16 * 2
     assert torch.equal(batch(stream).bfloat16().float(), batch(stream)) and stream.order.block_rows == 2

@@ -9,25 +9,18 @@ import time
 import pytest
 import torch
 
-from sae_utils.data.activations.prefetch import Buffer, FillAhead
+from sae_utils.data.activations.prefetch import Buffer, prefetched
 
 CPU = torch.device("cpu")
 LONG = 10.0  # seconds that a test waits for what must happen
 
 
-def buffers(n=2):
-    return [Buffer({"x": torch.zeros(1)}) for _ in range(n)]
-
-
-def wait_for(condition):
-    end = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < end, "did not happen"
-        time.sleep(0.001)
+def filled_by(fill, items):
+    return prefetched(fill, items, [Buffer({"x": torch.zeros(1)}) for _ in range(2)], CPU)
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name == "fill-ahead"]
+    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
 @pytest.fixture(autouse=True)
@@ -54,85 +47,80 @@ class Filler:
 
 
 def test_gives_every_item_in_order_with_its_buffer_filled():
-    filled = FillAhead(Filler(), range(1, 8), buffers(), CPU)
+    filled = filled_by(Filler(), range(1, 8))
     assert [(buffer.tensors["x"].item(), item) for buffer, item in filled] == [(i, i) for i in range(1, 8)]
-    with pytest.raises(StopIteration):
-        next(filled)
 
 
 def test_works_one_ahead_and_leaves_the_buffer_that_is_read_alone():
     fill = Filler()
-    filled = FillAhead(fill, range(1, 100), buffers(), CPU)
+    filled = filled_by(fill, range(1, 100))
     for i in range(1, 6):
         buffer, item = next(filled)
-        wait_for(lambda i=i: fill.begun[-1] == i + 1)  # without being asked for it
+        end = time.monotonic() + LONG
+        while fill.begun[-1] != i + 1:  # without being asked for it
+            assert time.monotonic() < end, "did not happen"
+            time.sleep(0.001)
         time.sleep(0.01)
         assert fill.begun[-1] == i + 1 and buffer.tensors["x"].item() == item == i
     assert fill.thread is not threading.current_thread()
     filled.close()
 
 
-def test_an_error_reaches_the_caller_after_what_was_filled_before_it():
-    filled = FillAhead(Filler(fails_at=3), range(1, 9), buffers(), CPU)
+@pytest.mark.parametrize(
+    ("fill", "items"),
+    [(Filler(fails_at=3), range(1, 9)), (Filler(), (i if i < 3 else 1 / 0 for i in range(1, 9)))],
+    ids=["of the filling", "of the items"],
+)
+def test_an_error_reaches_the_caller_after_what_was_filled_before_it(fill, items):
+    filled = filled_by(fill, items)
     assert [next(filled)[1], next(filled)[1]] == [1, 2]
-    with pytest.raises(ZeroDivisionError, match="at 3"):
+    with pytest.raises(ZeroDivisionError):
         next(filled)
     with pytest.raises(StopIteration):
-        next(filled)
-
-
-def test_an_error_of_the_items_reaches_the_caller():
-    filled = FillAhead(Filler(), (1 / (2 - i) for i in range(9)), buffers(), CPU)
-    assert [next(filled)[1], next(filled)[1]] == [0.5, 1.0]
-    with pytest.raises(ZeroDivisionError):
         next(filled)
 
 
 @pytest.mark.parametrize("taken", [0, 1, 2])
-def test_close_ends_the_thread_at_its_next_step(taken):
-    fill = Filler()
-    filled = FillAhead(fill, iter(int, 1), buffers(), CPU)
+@pytest.mark.parametrize("how", ["closed", "dropped"])
+def test_the_thread_ends_with_the_iterator(taken, how):
+    filled = filled_by(Filler(), iter(int, 1))
     for _ in range(taken):
         next(filled)
-    filled.close()
-    assert not fill.thread or not fill.thread.is_alive()
-    filled.close()
-    with pytest.raises(StopIteration):
-        next(filled)
-
-
-def test_close_does_not_wait_for_the_whole_filling():
-    stepped = threading.Event()
-
-    def endless(buffer, item):
-        while True:
-            stepped.set()
-            yield
-
-    filled = FillAhead(endless, range(3), buffers(), CPU)
-    assert stepped.wait(LONG)
-    filled.close()
-
-
-def test_the_thread_ends_with_the_object():
-    filled = FillAhead(Filler(), iter(int, 1), buffers(), CPU)
-    next(filled)
+    assert len(threads()) == min(taken, 1)
+    if how == "closed":
+        filled.close()
+        with pytest.raises(StopIteration):
+            next(filled)
     del filled
     gc.collect()
     assert not threads()
 
 
+def test_close_does_not_wait_for_the_whole_filling():
+    stepped = threading.Event()
+
+    def endless_from_the_second(buffer, item):
+        while item:
+            stepped.set()
+            yield
+
+    filled = filled_by(endless_from_the_second, range(3))
+    next(filled)
+    assert stepped.wait(LONG)
+    filled.close()
+
+
 def test_the_interpreter_ends_while_the_thread_is_at_work():
     code = """
 import torch
-from sae_utils.data.fill_ahead import Buffer, FillAhead
+from sae_utils.data.activations.prefetch import Buffer, prefetched
 
 def fill(buffer, item):
     while item:
         buffer.tensors["x"] @ buffer.tensors["x"]
         yield
 
-kept = FillAhead(fill, range(9), [Buffer({"x": torch.zeros(300, 300)}) for _ in range(2)], torch.device("cpu"))
+kept = prefetched(fill, range(9), [Buffer({"x": torch.zeros(300, 300)}) for _ in range(2)], torch.device("cpu"))
 print(next(kept)[1])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

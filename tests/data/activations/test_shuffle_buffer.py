@@ -16,11 +16,33 @@ from sae_utils.saes.sae import SAE, SAEConfig
 from sae_utils.saes.training.training import StackTrainer, TrainingConfig, train
 
 HOOKS = ("a", "b")
+HALF = TableModel(change=lambda tokens, x: x.bfloat16())
+
+
+def outlier(value):
+    """A model whose activations of token 7 are that value."""
+    return TableModel(change=lambda tokens, x: x.masked_fill((tokens == 7)[..., None], value))
 
 
 @pytest.fixture(scope="module")
 def rows():
     return np.random.default_rng(0).integers(0, 300, (70, 32)).astype(np.uint16)
+
+
+@pytest.fixture(params=[False, True], ids=["on demand", "prefetched"])
+def prefetch(request):
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    yield
+    gc.collect()
+    assert not threads()
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
 def stream(rows, model=None, **how):
@@ -45,10 +67,9 @@ def same(a, b):
     return len(a) == len(b) and all(map(torch.equal, a, b))
 
 
-@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("batch_size", [7, 100, 619, 2500])
-def test_batches_are_those_of_the_definition(rows, ahead, batch_size):
-    source = stream(rows, fill_ahead=ahead)
+def test_batches_are_those_of_the_definition(rows, prefetch, batch_size):
+    source = stream(rows, prefetch=prefetch)
     n = 4000 // batch_size
     for name in HOOKS:
         found = taken(source, n, batch_size, name=name)
@@ -56,32 +77,23 @@ def test_batches_are_those_of_the_definition(rows, ahead, batch_size):
         assert found[0].dtype == torch.float32
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-def test_a_run_begun_in_the_middle_is_the_rest_of_the_run(rows, ahead):
+def test_a_run_begun_in_the_middle_is_the_rest_of_the_run(rows, prefetch):
     whole = taken(stream(rows), 60)
     for first in (1, 5, 6, 20, 21, 43):
-        assert same(taken(stream(rows, fill_ahead=ahead), 10, first_batch=first), whole[first : first + 10])
+        assert same(taken(stream(rows, prefetch=prefetch), 10, first_batch=first), whole[first : first + 10])
 
 
 def test_a_batch_mixes_rows_from_all_over_the_corpus():
     """300 activations of rows numbered 0 to 255: at least 100 rows, from everywhere."""
     rows = np.repeat(np.arange(1, 257)[:, None], 32, 1).astype(np.uint16)
-    source = ActivationStream(NumberedModel(), rows, ("a",), block_rows=128)
+    source = stream(rows, TableModel(change=lambda tokens, x: tokens[..., None].float()), block_rows=128)
     numbers = taken(source, 1, 300)[0][:, 0]
     assert len(numbers.unique()) > 100
     assert all(((numbers > low) & (numbers <= low + 64)).sum() > 40 for low in (0, 64, 128, 192))
 
 
-class NumberedModel(TableModel):
-    """The activation of a token is its id."""
-
-    def activations(self, tokens, hook_points):
-        return {name: tokens[..., None].float() for name in hook_points}
-
-
-@pytest.mark.parametrize("ahead", [False, True])
-def test_batches_stay_as_they_are_when_the_buffer_is_filled_again(rows, ahead):
-    with closing(stream(rows, fill_ahead=ahead).batches(100, data_seed=3)) as batches:
+def test_batches_stay_as_they_are_when_the_buffer_is_filled_again(rows, prefetch):
+    with closing(stream(rows, prefetch=prefetch).batches(100, data_seed=3)) as batches:
         kept = [(batch["a"], batch["a"].clone()) for batch in islice(batches, 40)]
     assert all(torch.equal(batch, then) for batch, then in kept)
 
@@ -95,86 +107,51 @@ def test_storage_in_half_the_bytes_rounds_and_does_nothing_else(rows, dtype):
 
 
 def test_the_models_own_dtype_is_kept(rows):
-    source = stream(rows, HalfModel())
+    source = stream(rows, HALF)
     assert source.dtypes == {name: torch.bfloat16 for name in HOOKS}
-    assert same(taken(source), taken(stream(rows, HalfModel(), dtype="float32")))
+    assert same(taken(source), taken(stream(rows, HALF, dtype="float32")))
 
 
-class HalfModel(TableModel):
-    """A model whose own dtype is bfloat16."""
-
-    def activations(self, tokens, hook_points):
-        return {name: x.bfloat16() for name, x in super().activations(tokens, hook_points).items()}
-
-
-class Outlier(TableModel):
-    """Activations of one token are far beyond float16, or no numbers."""
-
-    value = 1e6
-
-    def activations(self, tokens, hook_points):
-        found = super().activations(tokens, hook_points)
-        for x in found.values():
-            x[tokens == 7] = self.value
-        return found
-
-
-@pytest.mark.parametrize("ahead", [False, True])
-def test_values_beyond_the_dtype_end_in_one_line(rows, ahead):
+def test_values_beyond_the_dtype_end_in_one_line(rows, prefetch):
     with pytest.raises(InputError, match="at a are beyond torch.float16; use dtype='bfloat16'") as error:
-        taken(stream(rows, Outlier(), dtype="float16", fill_ahead=ahead))
+        taken(stream(rows, outlier(1e6), dtype="float16", prefetch=prefetch))
     assert "\n" not in str(error.value)
-    assert torch.cat(taken(stream(rows, Outlier(), dtype="bfloat16", fill_ahead=ahead))).max() > 9e5
-
-
-def test_a_model_that_gives_nan_is_refused(rows, monkeypatch):
-    monkeypatch.setattr(Outlier, "value", float("nan"))
+    assert torch.cat(taken(stream(rows, outlier(1e6), dtype="bfloat16", prefetch=prefetch))).max() > 9e5
     with pytest.raises(InputError, match="the model itself gives inf or nan"):
-        taken(stream(rows, Outlier()))
+        taken(stream(rows, outlier(torch.nan), prefetch=prefetch))
 
 
-def test_what_is_left_out_may_be_anything(monkeypatch):
+def test_what_is_left_out_may_be_anything():
     rows = np.full((4, 8), 5, dtype=np.uint16)
     rows[:, 0] = 7  # first positions do not take part
-    monkeypatch.setattr(Outlier, "value", float("inf"))
-    assert torch.cat(taken(stream(rows, Outlier()), 1, 4)).isfinite().all()
+    assert torch.cat(taken(stream(rows, outlier(torch.inf)), 1, 4)).isfinite().all()
 
 
-class Failing(TableModel):
-    """Fails in the forward pass that follows so many."""
+def test_an_error_of_the_model_in_the_thread_reaches_the_caller():
+    passes = []
 
-    passes = 0
-
-    def activations(self, tokens, hook_points):
-        Failing.passes += 1
-        if Failing.passes > 6:
+    def failing(tokens, x):
+        passes.append(None)
+        if len(passes) > 12:  # two hook points in a pass
             raise RuntimeError("out of memory")
-        return super().activations(tokens, hook_points)
+        return x
 
-
-def test_an_error_of_the_model_in_the_thread_reaches_the_caller(monkeypatch):
-    rows = np.full((600, 32), 5, dtype=np.uint16)
-    monkeypatch.setattr(Failing, "passes", 0)
+    source = stream(np.full((600, 32), 5, dtype=np.uint16), TableModel(change=failing), block_rows=200, prefetch=True)
     with pytest.raises(RuntimeError, match="out of memory"):
-        taken(stream(rows, Failing(), block_rows=200, fill_ahead=True), 1000)
-    assert_no_thread()
-
-
-def assert_no_thread():
-    assert [thread.name for thread in threading.enumerate() if thread.name == "fill-ahead"] == []
+        taken(source, 1000)
 
 
 @pytest.mark.parametrize("how", ["closed", "dropped", "never begun"])
 def test_no_thread_outlives_the_batches(rows, how):
-    batches = stream(rows, fill_ahead=True).batches(50, data_seed=0)
+    batches = stream(rows, prefetch=True).batches(50, data_seed=0)
     if how != "never begun":
         next(batches)
-        assert any(thread.name == "fill-ahead" for thread in threading.enumerate())
+        assert threads()
     if how == "closed":
         batches.close()
     del batches
     gc.collect()
-    assert_no_thread()
+    assert not threads()
 
 
 def trained(source, n_steps=30):
@@ -183,26 +160,23 @@ def trained(source, n_steps=30):
     return sae.state_dict().values()
 
 
-def test_training_on_what_is_filled_ahead_gives_the_same_weights(rows):
-    assert same(list(trained(stream(rows))), list(trained(stream(rows, fill_ahead=True))))
+def test_training_on_what_is_prefetched_gives_the_same_weights(rows):
+    assert same(list(trained(stream(rows))), list(trained(stream(rows, prefetch=True))))
 
 
 def test_a_training_that_fails_leaves_no_thread_though_its_traceback_is_kept(rows, monkeypatch):
     monkeypatch.setattr(StackTrainer, "step", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError) as kept:
-        trained(stream(rows, fill_ahead=True))
-    assert kept.tb is not None
-    assert_no_thread()
+        trained(stream(rows, prefetch=True))
+    assert kept.tb is not None and not threads()
 
 
-def test_two_streams_of_one_model_may_fill_ahead_at_once(rows):
-    one, other = (stream(rows, fill_ahead=True).batches(100, data_seed=seed) for seed in (3, 4))
+def test_two_streams_of_one_model_may_prefetch_at_once(rows):
+    one, other = (stream(rows, prefetch=True).batches(100, data_seed=seed) for seed in (3, 4))
     pairs = [(next(one)["a"], next(other)["a"]) for _ in range(30)]
-    one.close()
-    other.close()
     assert same([a for a, _ in pairs], taken(stream(rows), 30))
 
 
-def test_ahead_on_cuda_alone_unless_asked(rows):
-    assert not stream(rows).fills_ahead("cpu") and stream(rows).fills_ahead("cuda:0")
-    assert stream(rows, fill_ahead=True).fills_ahead("cpu") and not stream(rows, fill_ahead=False).fills_ahead("cuda")
+def test_prefetches_on_cuda_alone_unless_asked(rows):
+    assert not stream(rows).prefetches("cpu") and stream(rows).prefetches("cuda:0")
+    assert stream(rows, prefetch=True).prefetches("cpu") and not stream(rows, prefetch=False).prefetches("cuda")
