@@ -15,7 +15,7 @@ import time
 
 import torch
 
-from sae_utils.data.activations.source import TensorSource
+from sae_utils.data.activations import TensorSource
 from sae_utils.saes.ensembles.ensemble import Ensemble
 from sae_utils.saes.sae import SAE, SAEConfig
 from sae_utils.saes.training.training import TrainingConfig, train

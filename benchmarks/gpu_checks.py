@@ -14,8 +14,7 @@ import torch
 from gpu_cases import BATCH, CONFIGS, DEAD, FULL, SMALL, KernelSize, clear_case, encoder_arguments, stack
 from torch import Tensor
 
-from sae_utils.data.activations.cache import build_cache
-from sae_utils.data.activations.source import ActivationStream, TensorSource
+from sae_utils.data.activations import ActivationStream, TensorSource, build_cache
 from sae_utils.data.models import SITES
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.saes import kernels

@@ -54,9 +54,9 @@ def trained(files: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def train_two(n: int) -> str:
     """The file of TopK SAEs of two seeds and ``n`` latents, trained on the output of an MLP of the bundled model."""
-    from sae_utils.data.activations.open import open_source
+    from sae_utils.data.activations import open_source
     from sae_utils.data.models.language_model import load_language_model
-    from sae_utils.data.text.corpus import token_rows
+    from sae_utils.data.text import token_rows
     from sae_utils.paths import RESULTS
     from sae_utils.saes.sae import SAE, SAEConfig
     from sae_utils.saes.training.store import train_or_load

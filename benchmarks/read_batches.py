@@ -10,9 +10,9 @@ import argparse
 import statistics
 import time
 
-from sae_utils.data.activations.open import open_source
+from sae_utils.data.activations import open_source
 from sae_utils.data.models.language_model import load_language_model
-from sae_utils.data.text.corpus import token_rows
+from sae_utils.data.text import token_rows
 from sae_utils.paths import NOTEBOOKS, RESULTS
 from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.presets import load_preset
@@ -28,10 +28,7 @@ def main() -> None:
     parser.add_argument("--preset", default="laptop")
     args = parser.parse_args()
     notebook = NOTEBOOKS / "01_seed_divergence.ipynb"
-    p = (
-        default_parameters(notebook)
-        | load_preset(args.preset, sorted(NOTEBOOKS.glob("*.ipynb"))).overrides[notebook.stem]
-    )
+    p = default_parameters(notebook) | load_preset(args.preset).overrides[notebook.stem]
     model = load_language_model(p["model"])
     hook = model.hook_point(p["site"], p["layer"])
     rows = token_rows(p["corpus"], model.tokenizer, "train", TOKENS // model.context, model.context, RESULTS / "cache")

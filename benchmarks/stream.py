@@ -22,8 +22,7 @@ from itertools import islice
 import numpy as np
 import torch
 
-from sae_utils.data.activations.order import Order
-from sae_utils.data.activations.source import ActivationStream
+from sae_utils.data.activations import ActivationStream, Order
 from sae_utils.data.models.language_model import LanguageModel, load_language_model
 from sae_utils.data.text import token_rows
 from sae_utils.paths import RESULTS

@@ -14,8 +14,7 @@ import torch
 from helpers.places import importing
 from helpers.tiny_language_model import TableModel, make_tiny
 
-from sae_utils.data.activations.cache import ActivationCache, build_cache
-from sae_utils.data.activations.source import ActivationStream
+from sae_utils.data.activations import ActivationCache, ActivationStream, build_cache
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
 from sae_utils.memory import human
@@ -29,7 +28,7 @@ KILLED_CHILD = """
 import os, signal, sys
 import numpy as np
 from helpers.tiny_language_model import TableModel
-from sae_utils.data.activations.cache import build_cache
+from sae_utils.data.activations import build_cache
 
 renames, rename = 0, os.replace
 def replace(source, target):

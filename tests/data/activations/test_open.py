@@ -9,9 +9,7 @@ import pytest
 import torch
 from helpers.tiny_language_model import make_tiny
 
-from sae_utils.data.activations.cache import ActivationCache
-from sae_utils.data.activations.open import open_source
-from sae_utils.data.activations.source import ActivationStream
+from sae_utils.data.activations import ActivationCache, ActivationStream, open_source
 from sae_utils.data.models.language_model import LanguageModel, load_language_model
 from sae_utils.errors import InputError
 from sae_utils.memory import MemoryPlan

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from sae_utils.data.activations.order import Order, kept_positions
+from sae_utils.data.activations import Order, kept_positions
 from sae_utils.errors import InputError
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers.tiny_language_model import TableModel
 
-from sae_utils.data.activations.source import ActivationStream
+from sae_utils.data.activations import ActivationStream
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SAEConfig
 from sae_utils.saes.training.training import StackTrainer, TrainingConfig, train

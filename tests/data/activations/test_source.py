@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.tiny_language_model import make_tiny
 
-from sae_utils.data.activations.source import ActivationStream, Normalisation, TensorSource
+from sae_utils.data.activations import ActivationStream, Normalisation, TensorSource
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
 
