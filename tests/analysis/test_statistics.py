@@ -16,6 +16,7 @@ from sae_utils.analysis.statistics import (
     mean_over_pairs,
     over_chains,
     over_defined_seeds,
+    over_groups,
     over_latents,
     over_ordered_pairs,
     over_pairs,
@@ -171,3 +172,13 @@ def test_lead_is_over_the_best_of_the_others():
 def test_one_task_or_one_seed_gives_no_interval(shape):
     with pytest.raises(InputError, match="at least two of each"):
         over_tasks_and_seeds(np.zeros(shape))
+
+
+def test_bootstrap_over_groups_of_one_is_over_windows_and_copies_do_not_count():
+    correct = (np.random.default_rng(0).random(100) < 0.7).astype(float)
+    alone = over_groups(correct, np.arange(100))
+    assert alone.estimate == correct.mean()
+    assert alone.high - alone.low == pytest.approx(2 * 1.96 * sqrt(correct.var() / 100), rel=0.1)
+    copied = over_groups(np.repeat(correct, 5), np.repeat(np.arange(100), 5))
+    assert copied.ends == pytest.approx(alone.ends, abs=1e-9)
+    assert over_groups(np.array([1.0, 1, 1, 0]), np.array([5, 5, 5, 9])).estimate == 0.75

@@ -19,16 +19,14 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from tqdm import tqdm
 
-from sae_utils.analysis.statistics import CONFIDENCE, Interval
-from sae_utils.data.activations.order import kept_positions
-from sae_utils.data.activations.source import forward, rows_in_a_pass
+from sae_utils.data.activations import forward, kept_positions, rows_in_a_pass
 from sae_utils.data.labelled.windows import Task
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE
 
 TOKENS = 1024  # encoded at once: the pre-activations of a wide ensemble are large
-BOOTSTRAP = "bootstrap over groups of test windows"
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -56,15 +54,12 @@ def pool(
     keep = kept_positions(tokens, model.tokenizer.eos_token_id)
     if not keep.any(1).all():
         raise InputError(f"{int((~keep.any(1)).sum())} windows have no token but their first and the end-of-text token")
-    raw, codes, start = [], {name: [] for name in dictionaries}, 0
-    total = -(-len(tokens) // rows_in_a_pass(model, tokens.shape[1]))
-    parts = forward(model, tokens, [hook_point])
-    for part in tqdm(parts, desc="pooling", total=total, unit="batch", disable=not progress):
-        x = part[hook_point]
-        kept = torch.from_numpy(keep[start : start + len(x)]).to(x.device)
-        start += len(x)
-        x, window = x[kept].float(), kept.nonzero()[:, 0]
-        counts = kept.sum(1)
+    raw, codes = [], {name: [] for name in dictionaries}
+    kept_parts = torch.from_numpy(keep).split(rows_in_a_pass(model, tokens.shape[1]))
+    parts = zip(forward(model, tokens, [hook_point]), kept_parts, strict=True)
+    for part, kept in tqdm(parts, desc="pooling", total=len(kept_parts), unit="batch", disable=not progress):
+        kept = kept.to(part[hook_point].device)
+        x, window, counts = part[hook_point][kept].float(), kept.nonzero()[:, 0], kept.sum(1)
         raw.append(torch.zeros(len(counts), x.shape[1], device=x.device).index_add_(0, window, x) / counts[:, None])
         for name, dictionary in dictionaries.items():
             codes[name].append((_code_sums(dictionary, x, window, len(counts)) / counts[:, None, None]).cpu().numpy())
@@ -78,10 +73,10 @@ def _code_sums(
     n_latents, sums = dictionary.config.n_latents, None
     for part, home in zip(x.split(TOKENS), window.split(TOKENS), strict=True):
         code = dictionary.encode(part)
-        member = torch.arange(code.values.shape[1], device=x.device)[:, None]
+        stack = torch.arange(code.values.shape[1], device=x.device)[:, None]
         if sums is None:
-            sums = torch.zeros(n * len(member) * n_latents, device=x.device)
-        place = (home[:, None, None] * len(member) + member) * n_latents + code.indices
+            sums = torch.zeros(n * len(stack) * n_latents, device=x.device)
+        place = (home[:, None, None] * len(stack) + stack) * n_latents + code.indices
         sums.index_add_(0, place.flatten(), code.values.flatten().to(sums.dtype))
     return sums.view(n, -1, n_latents)
 
@@ -116,20 +111,23 @@ def logistic_probe(x: Float[np.ndarray, "n features"], labels: Bool[np.ndarray, 
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(x, labels)
 
 
-def sparse_probe(
-    x: Float[np.ndarray, "n features"], task: Task, k: int, features: Int[np.ndarray, " k"] | None = None
+def probe(
+    x: Float[np.ndarray, "n features"], task: Task, features: Int[np.ndarray, " k"] | slice = ALL
 ) -> Bool[np.ndarray, " n_test"]:
-    """Which test windows a probe on k features gets right: the best ones, or those given."""
-    train, test = x[task.train], x[task.test]
-    chosen = best_features(train, task.train_labels, k) if features is None else features
-    probe = logistic_probe(train[:, chosen], task.train_labels)
-    return probe.predict(test[:, chosen]) == task.test_labels
+    """Which test windows a probe on these features gets right; on all of the raw activations, the ceiling."""
+    fitted = logistic_probe(x[task.train][:, features], task.train_labels)
+    return fitted.predict(x[task.test][:, features]) == task.test_labels
 
 
-def probe_members(
+def sparse_probe(x: Float[np.ndarray, "n features"], task: Task, k: int) -> Bool[np.ndarray, " n_test"]:
+    """Which test windows a probe on the best k features gets right."""
+    return probe(x, task, best_features(x[task.train], task.train_labels, k))
+
+
+def probe_dictionaries(
     codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int]
 ) -> Bool[np.ndarray, "S ks n_test"]:
-    """Sparse probes on the best k features of every member, for each k."""
+    """Sparse probes on the best k features of every dictionary, for each k."""
     return np.stack([np.stack([sparse_probe(codes[:, s], task, k) for k in ks]) for s in range(codes.shape[1])])
 
 
@@ -138,20 +136,10 @@ def accuracies(correct: Sequence[Float[np.ndarray, "S ks n_test"]]) -> Float[np.
     return np.stack([right.mean(-1) for right in correct], axis=-1)
 
 
-def full_probe(x: Float[np.ndarray, "n features"], task: Task) -> Bool[np.ndarray, " n_test"]:
-    """Which test windows a probe on all features gets right: on raw activations, the ceiling."""
-    return logistic_probe(x[task.train], task.train_labels).predict(x[task.test]) == task.test_labels
-
-
 def probe_subsets(
-    codes: Float[np.ndarray, "n S features"],
-    task: Task,
-    ks: Sequence[int],
-    size: int,
-    n_draws: int = 5,
-    seed: int = 0,
+    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], size: int, n_draws: int = 5, seed: int = 0
 ) -> Float[np.ndarray, "S ks n_test"]:
-    """As ``probe_members``, but the best features are chosen among ``size`` that are drawn at random.
+    """As ``probe_dictionaries``, but the best features are chosen among ``size`` that are drawn at random.
 
     A wider dictionary has more chances of a good feature; this gives it as many as a narrower one has. Share of the
     ``n_draws`` in which each test window is right. Raises InputError where there are fewer than ``size``.
@@ -180,21 +168,5 @@ def probe_random_latents(
         alive = np.flatnonzero((x[task.train] != 0).any(0))
         for i, k in enumerate(ks):
             draws = [rng.choice(alive, min(k, len(alive)), replace=False) for _ in range(n_draws)]
-            out[s, i] = np.mean([sparse_probe(x, task, k, chosen) for chosen in draws], axis=0)
+            out[s, i] = np.mean([probe(x, task, chosen) for chosen in draws], axis=0)
     return out
-
-
-def bootstrap_over_groups(
-    correct: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"], n_resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Mean over windows, with the percentile bootstrap over their groups: windows of one file are alike.
-
-    For dictionaries of several seeds, pass the mean over them for each window.
-    """
-    _, which = np.unique(groups, return_inverse=True)
-    sums, counts = np.bincount(which, weights=correct), np.bincount(which)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n_resamples)
-    low, high = np.quantile((drawn @ sums) / (drawn @ counts), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    estimate = float(sums.sum() / counts.sum())
-    return Interval(estimate, min(float(low), estimate), max(float(high), estimate), BOOTSTRAP)

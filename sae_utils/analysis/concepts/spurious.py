@@ -12,7 +12,7 @@ differs here: probes are logistic regressions fitted to convergence. SAEBench ta
 penalty and keeps the epoch that is best on the test set, so its probes have seen it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ from sae_utils.analysis.concepts.probing import logistic_probe, mean_difference
 from sae_utils.data.labelled.windows import Quadrants
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SparseCode
+
+Eraser = Callable[[Float[np.ndarray, "... d"]], Float[np.ndarray, "... d"]]
 
 LEAST_HARM = 0.05  # accuracy that the bias must cost: S divides by it, and hundreds of texts tell two or three points
 
@@ -74,14 +76,13 @@ class Setting:
 def setting(x: Float[np.ndarray, "n d"], quadrants: Quadrants) -> Setting:
     """Fit the probes; ``x`` are pooled raw activations, the first attribute is the target, the second spurious.
 
-    The clean probe sees half of the windows of each quadrant, the biased one all of two: equally many, since a probe
-    fitted on more is better for that alone, and S would count it as the cost of the bias. (Of an odd number of windows
-    in a quadrant the last is left out of both.)
+    The clean probe sees half of the windows of each quadrant, the biased one all of two: equally many, because S would
+    count a gain from more windows as a cost of the bias. Of an odd number in a quadrant both leave out the last.
     """
     rows, half = quadrants.train, quadrants.train.shape[2] // 2
     biased = _target_probe(x, rows[[0, 1], [0, 1], : 2 * half])
     clean = _target_probe(x, rows[..., :half].reshape(2, -1))
-    spurious = LinearProbe.fit(x[rows].reshape(-1, x.shape[1]), _labels(rows)[1])
+    spurious = LinearProbe.fit(x[rows].reshape(-1, x.shape[1]), _spurious_labels(rows))
     test = x[quadrants.test]
     return Setting(quadrants, biased, spurious, quadrant_accuracy(biased, test), quadrant_accuracy(clean, test))
 
@@ -128,7 +129,7 @@ def effects(
     On the balanced training windows. ``codes`` are pooled.
     """
     rows = setting.quadrants.train
-    gap = mean_difference(codes[rows.ravel()], _labels(rows)[1])
+    gap = mean_difference(codes[rows.ravel()], _spurious_labels(rows))
     return np.abs(gap * (directions @ setting.spurious.weight))
 
 
@@ -158,9 +159,9 @@ def removal_curve(
     """Accuracy of the biased probe by quadrant, with the first n latents ablated, for each n.
 
     The order is by their effect, largest first, unless another is given. Latents without any effect are left alone.
-    They are set to zero, as in SAEBench, or ``to_mean``: to their mean over the balanced training windows. Zero moves
-    the activations of one class towards the other where a latent fires for one class alone, and with them the share
-    of positive answers of the probe; the mean does not.
+    They are set to zero, as in SAEBench, or ``to_mean``: to their mean over the balanced training windows. Where a
+    latent fires for one class alone, zero moves that class towards the other, and with it the probe's share of positive
+    answers; the mean does not.
     """
     size = effects(setting, codes, directions)
     if order is None:
@@ -198,13 +199,6 @@ def removal_curves(
     return np.stack(curves)
 
 
-def scores(
-    settings: Sequence[Setting], after: Float[np.ndarray, "... settings 2 2"]
-) -> Float[np.ndarray, "... settings"]:
-    """S in every setting, of accuracies by quadrant."""
-    return np.stack([s.score(after[..., i, :, :]) for i, s in enumerate(settings)], axis=-1)
-
-
 def pair_scores(
     settings: Sequence[Setting], after: Float[np.ndarray, "... settings 2 2"]
 ) -> Float[np.ndarray, "... pairs"]:
@@ -212,7 +206,7 @@ def pair_scores(
 
     Both directions have the same windows, so they are no independent tries: what intervals are over is pairs.
     """
-    found = scores(settings, after)
+    found = np.stack([s.score(after[..., i, :, :]) for i, s in enumerate(settings)], axis=-1)
     return np.stack([found[..., directions].mean(-1) for directions in _pairs(settings)], axis=-1)
 
 
@@ -224,21 +218,8 @@ def _pairs(settings: Sequence[Setting]) -> list[list[int]]:
     return list(positions.values())
 
 
-@dataclass(frozen=True)
-class Eraser:
-    """The affine map x -> x - sigma (v . (x - mean)), which removes one direction."""
-
-    mean: Float[np.ndarray, " d"]
-    sigma: Float[np.ndarray, " d"]
-    v: Float[np.ndarray, " d"]
-
-    def __call__(self, x: Float[np.ndarray, "... d"]) -> Float[np.ndarray, "... d"]:
-        """The activations without the direction."""
-        return x - ((x - self.mean) @ self.v)[..., None] * self.sigma
-
-
 def leace(x: Float[np.ndarray, "n d"], labels: Bool[np.ndarray, " n"]) -> Eraser:
-    """Least-squares concept erasure of a label with two values: the reference without any dictionary.
+    """The affine map that erases a label with two values from activations and moves these as little as possible.
 
     Belrose et al. 2023 (arXiv 2306.03819), theorem 4.3: x - Sigma^(1/2) u u^T Sigma^(-1/2) (x - mean), with u the unit
     vector along Sigma^(-1/2) s, Sigma the covariance of x and s that of x and the label. For one label this is
@@ -249,17 +230,17 @@ def leace(x: Float[np.ndarray, "n d"], labels: Bool[np.ndarray, " n"]) -> Eraser
     centred, z = x - mean, labels - labels.mean()
     s = centred.T @ z / len(x)
     whitened = np.linalg.pinv(centred.T @ centred / len(x), hermitian=True) @ s
-    return Eraser(mean, s, whitened / (s @ whitened))
+    v = whitened / (s @ whitened)
+    return lambda rows: rows - ((rows - mean) @ v)[..., None] * s
 
 
 def erased_accuracy(setting: Setting, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "2 2"]:
     """Accuracy of the biased probe by quadrant after LEACE of the spurious attribute, fitted on balanced windows."""
     rows = setting.quadrants
-    erase = leace(x[rows.train].reshape(-1, x.shape[1]), _labels(rows.train)[1])
+    erase = leace(x[rows.train].reshape(-1, x.shape[1]), _spurious_labels(rows.train))
     return quadrant_accuracy(setting.biased, erase(x[rows.test]))
 
 
-def _labels(rows: Int[np.ndarray, "2 2 n"]) -> tuple[Bool[np.ndarray, " 4n"], Bool[np.ndarray, " 4n"]]:
-    """Target and spurious label of every window of the four quadrants, laid end to end."""
-    target, spurious, _ = np.indices(rows.shape)
-    return target.ravel() == 1, spurious.ravel() == 1
+def _spurious_labels(rows: Int[np.ndarray, "2 2 n"]) -> Bool[np.ndarray, " 4n"]:
+    """The spurious attribute of every window of the four quadrants [target, spurious], laid end to end."""
+    return np.indices(rows.shape)[1].ravel() == 1

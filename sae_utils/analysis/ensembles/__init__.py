@@ -1,0 +1,26 @@
+"""Ensembles of SAEs, in the terms of paper C (Gadgil et al., arXiv 2505.16077).
+
+``profile``          error by number and weights of members
+``diversity``        connectivity, diversity and stability of their latents
+``summary``          both for several ensembles of one kind, with intervals
+``bagging_gain``     the gain of bagging, told from what the members share
+``boosting_stages``  what later members learn
+``consensus``        dictionaries of the latents that several seeds share
+"""
+
+from sae_utils.analysis.ensembles import bagging_gain, boosting_stages, summary
+from sae_utils.analysis.ensembles.consensus import agreement, consensus_of, halves, over_disjoint_sets
+from sae_utils.analysis.ensembles.profile import on_frontier, principal_components, training_flops
+
+__all__ = [
+    "agreement",
+    "bagging_gain",
+    "boosting_stages",
+    "consensus_of",
+    "halves",
+    "on_frontier",
+    "over_disjoint_sets",
+    "principal_components",
+    "summary",
+    "training_flops",
+]

@@ -2,9 +2,8 @@
 
 Definitions are those of paper C (Gadgil et al. 2505.16077): MSE is summed over dimensions, and its explained variance
 is the mean over dimensions of 1 - (error / variance), which weighs a dimension that hardly varies as much as any other.
-The released code's training-time evaluation has another one, per token, and an MSE divided by d: they do not mix. Its
-evaluation reads the mean activation from ``sae.cfg``, which it is not given for ensembles; here the mean is that of the
-tokens evaluated.
+The released code's evaluation during training has another one, per token, and divides MSE by d: the two cannot be
+compared. The mean activation is that of the tokens evaluated.
 """
 
 from collections.abc import Iterable, Sequence
@@ -131,10 +130,10 @@ def training_flops(config: SAEConfig, n_tokens: int, n_members: int = 1, sequent
 
 def on_frontier(cost: Float[np.ndarray, " n"], error: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     """Points that no other beats: none has at most their cost and at most their error, and less of one."""
-    cost, error = np.asarray(cost, dtype=float), np.asarray(error, dtype=float)
-    cheaper, better = (np.less.outer(v, v).T for v in (cost, error))  # [i, j]: j is below i
-    dearer, worse = cheaper.T, better.T
-    return ~(~dearer & ~worse & (cheaper | better)).any(axis=1)
+    points = np.stack([cost, error], axis=1).astype(float)
+    no_more = (points <= points[:, None]).all(axis=-1)  # [i, j]: j has at most i's cost and at most its error
+    less = (points < points[:, None]).any(axis=-1)
+    return ~(no_more & less).any(axis=1)
 
 
 def principal_components(fitted: Float[Tensor, "d d"], evaluated: Float[Tensor, "d d"]) -> Float[np.ndarray, " d"]:

@@ -10,16 +10,17 @@ from torch import Tensor
 from sae_utils.analysis.directions import UNIFORM, second_moment
 from sae_utils.analysis.ensembles import diversity
 from sae_utils.analysis.ensembles.profile import Profile, profile
-from sae_utils.analysis.statistics import Interval, over_pairs
+from sae_utils.analysis.statistics import Interval, over_pairs, over_seeds
 from sae_utils.analysis.stitching.insertion import code_matrix
-from sae_utils.analysis.stitching.novelty import over_seeds
 from sae_utils.saes.ensembles.ensemble import Ensemble
 from sae_utils.saes.ensembles.paper_c import Rivals
 from sae_utils.saes.sae import SAE
 
 BATCH = 512
 CONNECTIVITY_TOKENS = 100  # with many more, every two latents of a dictionary of hundreds meet on some token
-FITTED = ("mse", "fvu", "explained_variance")
+OF_WEIGHTS = ("mse", "fvu", "explained_variance")  # methods of Profile
+
+Metrics = Mapping[str, Float[np.ndarray, "R J"]]  # of R ensembles, of their first 1, 2, .. J members
 
 
 def profiles(ensembles: Sequence[Ensemble], x: Float[Tensor, "n d_in"]) -> list[Profile]:
@@ -27,17 +28,15 @@ def profiles(ensembles: Sequence[Ensemble], x: Float[Tensor, "n d_in"]) -> list[
     return [profile(ensemble, x.split(BATCH)) for ensemble in ensembles]
 
 
-def reconstruction(
-    evaluated: Sequence[Profile], fitted: Sequence[Profile] | None = None
-) -> dict[str, Float[np.ndarray, "R J"]]:
+def reconstruction(evaluated: Sequence[Profile], fitted: Sequence[Profile] | None = None) -> Metrics:
     """MSE, FVU, paper C's explained variance, L0 and relative sparsity of the first 1, 2, .. J members.
 
     With ``fitted``, profiles of the same ensembles on other tokens, at the least-squares weights of those tokens.
     """
-    out: dict[str, list] = {name: [] for name in FITTED}
+    out: dict[str, list] = {name: [] for name in OF_WEIGHTS}
     for i, p in enumerate(evaluated):
         weights = [fitted[i].least_squares(n) if fitted else p.weights(n) for n in range(1, p.n_members + 1)]
-        for name in FITTED:
+        for name in OF_WEIGHTS:
             out[name].append([getattr(p, name)(w) for w in weights])
     l0 = np.array([p.l0 for p in evaluated])
     return {name: np.array(rows) for name, rows in out.items()} | {
@@ -48,7 +47,9 @@ def reconstruction(
 
 def single_members(evaluated: Sequence[Profile]) -> dict[str, Float[np.ndarray, "R 1"]]:
     """The metrics of ``reconstruction`` for a member by itself: the mean over the members of each bag."""
-    out = {name: [np.mean([getattr(p, name)(w) for w in np.eye(p.n_members)]) for p in evaluated] for name in FITTED}
+    out = {
+        name: [np.mean([getattr(p, name)(w) for w in np.eye(p.n_members)]) for p in evaluated] for name in OF_WEIGHTS
+    }
     out["l0"] = [p.l0[-1] / p.n_members for p in evaluated]
     out["relative_sparsity"] = [p.l0[-1] / sum(p.widths) for p in evaluated]
     return {name: np.array(values)[:, None] for name, values in out.items()}
@@ -56,7 +57,7 @@ def single_members(evaluated: Sequence[Profile]) -> dict[str, Float[np.ndarray, 
 
 def dictionary_metrics(
     ensembles: Sequence[Ensemble], evaluated: Sequence[Profile], x: Float[Tensor, "n d_in"]
-) -> dict[str, Float[np.ndarray, "R J"]]:
+) -> Metrics:
     """Connectivity and diversity of the alive latents of the first 1, 2, .. J members, and how many are alive.
 
     ``connectivity_null`` is that of latents which fire independently, as often as these on the evaluated tokens.
@@ -101,7 +102,7 @@ def _alive_latents(
 
 def interval_rows(values: Float[np.ndarray, "R J"]) -> Float[np.ndarray, "J 3"]:
     """Mean over ensembles with Student's interval, for each number of members: estimate, low, high."""
-    return np.array([[i.estimate, i.low, i.high] for i in (over_seeds(column) for column in np.asarray(values).T)])
+    return np.array([over_seeds(column).ends for column in np.asarray(values).T])
 
 
 def pair_rows(values: diversity.PairsOfRuns) -> Float[np.ndarray, "J 3"]:
@@ -110,20 +111,18 @@ def pair_rows(values: diversity.PairsOfRuns) -> Float[np.ndarray, "J 3"]:
     return np.array([over_pairs({pair: v[j] for pair, v in values.items()}).ends for j in range(n)])
 
 
-def last(metrics: Mapping[str, Float[np.ndarray, "R J"]], name: str) -> Float[np.ndarray, " R"]:
+def last(metrics: Metrics, name: str) -> Float[np.ndarray, " R"]:
     """A metric of the whole ensembles."""
     return np.asarray(metrics[name])[:, -1]
 
 
-def lead(
-    one: Mapping[str, Float[np.ndarray, "R J"]], other: Mapping[str, Float[np.ndarray, "R J"]], name: str
-) -> Interval:
+def difference(one: Metrics, other: Metrics, name: str) -> Interval:
     """By how much the whole ensembles of ``one`` are above those of ``other`` in a metric, ensemble by ensemble."""
     return over_seeds(last(one, name) - last(other, name))
 
 
-def pair_lead(one: diversity.PairsOfRuns, other: diversity.PairsOfRuns) -> Interval:
-    """``lead`` for numbers of pairs of ensembles, with the jackknife. Raises InputError with fewer than three."""
+def pair_difference(one: diversity.PairsOfRuns, other: diversity.PairsOfRuns) -> Interval:
+    """``difference`` for numbers of pairs of ensembles, with the jackknife. Raises InputError with fewer than three."""
     return over_pairs({pair: float(one[pair][-1] - other[pair][-1]) for pair in one})
 
 

@@ -1,6 +1,6 @@
 """Where each latent fires: the places where it fires most strongly, and samples from its strong to its weak firings."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -22,11 +22,10 @@ class Window:
     n_per_part: int = 2  # firings drawn from each part
 
     def __post_init__(self):
-        for name in ("before", "after", "n_parts", "n_per_part"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name}={getattr(self, name)} must be 0 or more")
-        if self.n_top < 1:
-            raise InputError(f"n_top={self.n_top} must be 1 or more")
+        for name, value in asdict(self).items():
+            least = 1 if name == "n_top" else 0
+            if value < least:
+                raise InputError(f"{name}={value} must be {least} or more")
 
     @property
     def size(self) -> int:
@@ -55,9 +54,9 @@ def choose_contexts(
 ) -> Contexts:
     """Contexts of every latent that fires, from its ``codes`` [n_tokens, n] on text ``rows``.
 
-    ``positions`` says where in the rows, laid end to end, the token of each code is (see ``firing.collect``). A window
-    that would pass an end of its row is moved inside. Raises InputError for codes that do not belong to positions and
-    for windows longer than a row.
+    ``positions`` says where in the rows, laid end to end, the token of each code is (see ``encode_text``). A window
+    that would pass an end of its row is moved inside. Raises InputError for codes that do not belong to positions, for
+    windows longer than a row, and where no latent fires.
     """
     if codes.shape[0] != len(positions):
         raise InputError(f"codes of {codes.shape[0]} tokens do not belong to {len(positions)} positions")

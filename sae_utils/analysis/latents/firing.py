@@ -1,6 +1,5 @@
 """Which latents fire on which token of which text: sparse codes laid beside the tokens they belong to."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,22 +8,23 @@ from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from sae_utils.data.activations.source import ActivationSource
+from sae_utils.analysis.stitching.insertion import code_matrix
+from sae_utils.data.activations import ActivationSource
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE
+from sae_utils.saes.sae import SAE, SparseCode
 
 CHUNK_VALUES = 2**25  # dense pre-activations that are held together (134 MB): 8,192 tokens of a stack of 8 x 512
 
 
 @dataclass(frozen=True)
-class Firing:
+class TextCodes:
     """Activations of every latent of a stack on the first rows of a source, in the order of the text.
 
     Tokens are the positions that SAEs are trained on: not the first of a row, and no end-of-text token.
     """
 
     positions: Int[np.ndarray, " n"]  # of each token in the rows laid end to end
-    codes: tuple[sparse.csr_matrix, ...]  # of each member [n, n_latents], in normalised units
+    codes: tuple[sparse.csr_matrix, ...]  # of each dictionary [n, n_latents], in normalised units
     loss_rise: Float[np.ndarray, "S n_latents"]  # of the FVU if the latent were always 0, all else as it is
     activations: Float[Tensor, "n d_in"]  # normalised, float32, on the CPU
 
@@ -35,8 +35,8 @@ class Firing:
 
 
 @torch.no_grad()
-def collect(sae: SAE, source: ActivationSource, n_rows: int) -> Firing:
-    """Encode the first ``n_rows`` rows of ``source`` with every member of the stack.
+def encode_text(sae: SAE, source: ActivationSource, n_rows: int) -> TextCodes:
+    """Encode the first ``n_rows`` rows of ``source`` with every dictionary of a stack.
 
     Holds activations and codes in memory: 4 (d_in + 2 S k) bytes a token. Raises InputError where the source has
     fewer rows.
@@ -52,18 +52,15 @@ def collect(sae: SAE, source: ActivationSource, n_rows: int) -> Firing:
         x = source.read(rows)[sae.hook_point][torch.from_numpy(keep[rows])].to(sae.W_dec.device).float()
         code = sae.encode(x)
         rise += _error_rise(sae, x, code)
-        parts.append((code.values.cpu().numpy(), code.indices.to("cpu", torch.int32).numpy()))
+        parts.append([code_matrix(code, s, sae.config.n_latents) for s in range(sae.n_dictionaries)])
         activations.append(sae.normalise(x).cpu())
     whole = torch.cat(activations)
     variance = float((whole - whole.mean(0)).double().square().sum())
-    codes = tuple(
-        _sparse([(values[:, s], indices[:, s]) for values, indices in parts], sae.config.n_latents)
-        for s in range(sae.n_dictionaries)
-    )
-    return Firing(np.flatnonzero(keep), codes, rise.cpu().numpy() / variance, whole)
+    codes = tuple(sparse.vstack(part, format="csr", dtype=np.float32) for part in zip(*parts, strict=True))
+    return TextCodes(np.flatnonzero(keep), codes, rise.cpu().numpy() / variance, whole)
 
 
-def _error_rise(sae: SAE, x: Float[Tensor, "n d_in"], code) -> Float[Tensor, "S n_latents"]:
+def _error_rise(sae: SAE, x: Float[Tensor, "n d_in"], code: SparseCode) -> Float[Tensor, "S n_latents"]:
     """Sum over tokens of ||r + z d||^2 - ||r||^2, normalised units: r the residual, z d the latent's part."""
     residual = (x[:, None] - sae.decode(code)) * sae.scale
     along = torch.einsum("nsd,sld->nsl", residual, sae.W_dec).gather(2, code.indices)
@@ -71,13 +68,3 @@ def _error_rise(sae: SAE, x: Float[Tensor, "n d_in"], code) -> Float[Tensor, "S 
     rise = (2 * along + code.values * squared_norm) * code.values
     out = rise.new_zeros(sae.b_enc.shape, dtype=torch.float64)
     return out.scatter_add_(1, code.indices.transpose(0, 1).flatten(1), rise.double().transpose(0, 1).flatten(1))
-
-
-def _sparse(parts: Sequence[tuple[np.ndarray, np.ndarray]], n_latents: int) -> sparse.csr_matrix:
-    """Slots [n, k] of values and indices as a matrix without stored zeros; k may differ between parts."""
-    values = np.concatenate([v.ravel() for v, _ in parts])
-    indices = np.concatenate([i.ravel() for _, i in parts])
-    lengths = np.concatenate([np.full(len(v), v.shape[1]) for v, _ in parts])
-    matrix = sparse.csr_matrix((values, indices, np.append(0, np.cumsum(lengths))), shape=(len(lengths), n_latents))
-    matrix.eliminate_zeros()
-    return matrix

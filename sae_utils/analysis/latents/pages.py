@@ -24,7 +24,7 @@ Logits = Callable[[Float[Tensor, "n d"]], Float[Tensor, "n vocab"]]
 
 
 @dataclass(frozen=True)
-class Firings:
+class FiringStatistics:
     """How often and how strongly each latent fires, and on which tokens; activations in normalised units."""
 
     frequency: Float[np.ndarray, " n"]  # share of the tokens on which it is active
@@ -91,8 +91,10 @@ class Vocabulary:
     end: Int[np.ndarray, " v"]
 
 
-def firings(codes: sparse.csr_matrix, tokens: Int[np.ndarray, " n_tokens"], n_vocab: int, n_bins: int, n_top: int):
-    """``Firings`` of every latent from its ``codes`` [n_tokens, n] and the token ids they belong to.
+def firing_statistics(
+    codes: sparse.csr_matrix, tokens: Int[np.ndarray, " n_tokens"], n_vocab: int, n_bins: int, n_top: int
+) -> FiringStatistics:
+    """How every latent fires from its ``codes`` [n_tokens, n] and the token ids they belong to.
 
     Raises InputError where codes and tokens differ in length.
     """
@@ -108,7 +110,8 @@ def firings(codes: sparse.csr_matrix, tokens: Int[np.ndarray, " n_tokens"], n_vo
     histogram = np.bincount(latent * n_bins + place, minlength=n * n_bins).reshape(n, n_bins)
     has_token = sparse.csr_matrix((np.ones(len(tokens)), (np.arange(len(tokens)), tokens)), (len(tokens), n_vocab))
     token, share = _largest_of_rows((columns.T @ has_token).tocsr(), n_top, of_sum=True)
-    return Firings(fired / max(1, codes.shape[0]), total / np.maximum(fired, 1), maximum, histogram, token, share)
+    frequency, mean = fired / max(1, codes.shape[0]), total / np.maximum(fired, 1)
+    return FiringStatistics(frequency, mean, maximum, histogram, token, share)
 
 
 def direct_logits(model: LanguageModel) -> Logits:
@@ -157,22 +160,19 @@ def neighbours(decoder: Float[Tensor, "n d"], alive: Bool[np.ndarray, " n"], n_n
 
 
 def partners(
-    encoders: Float[Tensor, "S n d"], decoders: Float[Tensor, "S n d"], alive: Bool[Tensor, "S n"], dictionary: int = 0
+    encoders: Float[Tensor, "S n d"], decoders: Float[Tensor, "S n d"], alive: Bool[Tensor, "S n"]
 ) -> Partners:
-    """Partners of the latents of ``dictionary`` in the first other dictionary of a stack, and how many others have them.
+    """Partners of the latents of a stack's first dictionary in the second, and how many of the others have them.
 
     Dead latents are left out of the matchings. Raises InputError where there is no other dictionary.
     """
-    others = [i for i in range(len(decoders)) if i != dictionary]
-    if not others:
+    if len(decoders) < 2:
         raise InputError("partners need a stack of at least two dictionaries")
-    found = [
-        compare(encoders[dictionary], decoders[dictionary], encoders[i], decoders[i], alive[dictionary], alive[i])
-        for i in others
-    ]
-    first, shared = found[0], np.stack([overlap.shared("strict") for overlap in found])
-    sides = first.decoder.partner, first.decoder.cosine, first.encoder.partner, first.encoder.cosine
-    return Partners(*sides, shared[0], shared.sum(0))
+    sides = zip(encoders[1:], decoders[1:], alive[1:], strict=True)
+    found = [compare(encoders[0], decoders[0], encoder, decoder, alive[0], fires) for encoder, decoder, fires in sides]
+    shared = np.stack([overlap.shared("strict") for overlap in found])
+    decoder, encoder = found[0].decoder, found[0].encoder
+    return Partners(decoder.partner, decoder.cosine, encoder.partner, encoder.cosine, shared[0], shared.sum(0))
 
 
 def novelty(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "batch d_in"]]) -> Novelty:

@@ -38,22 +38,22 @@ def latent_properties(
     components: Float[Tensor, "m d"],
     loss_rise: Float[np.ndarray, " n"],
 ) -> LatentProperties:
-    """Properties of every latent of a dictionary from its ``codes`` [n_tokens, n] (see ``firing.collect``).
+    """Properties of every latent of a dictionary from its ``codes`` [n_tokens, n] (see ``firing.encode_text``).
 
     ``tokens`` are the token ids that the codes belong to, ``components`` orthonormal rows (see ``top_components``).
     Raises InputError where codes and tokens differ in length.
     """
-    if codes.shape[0] != len(tokens):
-        raise InputError(f"codes of {codes.shape[0]} tokens do not belong to {len(tokens)} token ids")
+    together = cooccurrence(codes, tokens, n_vocab)
+    encoder, decoder = encoder.detach().cpu().double(), decoder.detach().cpu().double()
     fired = codes.getnnz(axis=0)
     with np.errstate(invalid="ignore"):
         mean = np.asarray(codes.sum(axis=0, dtype=np.float64)).ravel() / fired
     return LatentProperties(
         firing_frequency=fired / len(tokens),
         mean_activation=mean,
-        encoder_decoder_cosine=_row_cosines(encoder, decoder),
+        encoder_decoder_cosine=torch.nn.functional.cosine_similarity(encoder, decoder, dim=1).numpy(),
         pc_alignment=subspace_share(decoder, components),
-        token_entropy=label_entropy(cooccurrence(codes, tokens, n_vocab), len(np.unique(tokens))),
+        token_entropy=label_entropy(together, len(np.unique(tokens))),
         loss_contribution=loss_rise,
     )
 
@@ -90,7 +90,3 @@ def label_entropy(counts: sparse.csr_matrix, n_labels: int) -> Float[np.ndarray,
         weighted = np.bincount(rows, data * np.log(data), minlength=len(total))
         nats = np.log(total) - weighted / total + (seen - 1) / (2 * total)
     return np.minimum(nats / np.log(max(2, n_labels)), 1.0)
-
-
-def _row_cosines(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float[np.ndarray, " n"]:
-    return torch.nn.functional.cosine_similarity(a.detach().cpu().double(), b.detach().cpu().double(), dim=1).numpy()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy import sparse
 from torch import Tensor
 
@@ -46,7 +46,8 @@ class Text:
     ) -> "Text":
         """Labels ``token``, ``previous token`` and, where any is known, ``role`` of some positions of packed rows.
 
-        ``positions`` count along the rows laid end to end; the first of a row has no previous token and is refused.
+        ``positions`` count along the rows laid end to end. Raises InputError for the first of a row, which has no
+        previous token.
         """
         if (positions % rows.shape[1] == 0).any():
             raise InputError("the first position of a row has no previous token: no rule can read it")
@@ -55,15 +56,14 @@ class Text:
             labels["role"] = roles.ravel()[positions]
         return Text({name: values.astype(np.int64) for name, values in labels.items()})
 
-    def part(self, chosen: Bool[np.ndarray, " n"]) -> "Text":
-        """The labels of some of the tokens."""
+    def part(self, chosen: Shaped[np.ndarray, " m"]) -> "Text":
+        """The labels of the tokens that a mask or an index chooses."""
         return Text({name: values[chosen] for name, values in self.labels.items()})
 
     def shuffled(self, seed: int) -> "Text":
-        """Labels of other tokens, all moved alike: what is left if latents fire regardless of the text."""
+        """The tokens' labels dealt to other tokens: the null in which latents fire regardless of the text."""
         n = len(next(iter(self.labels.values())))
-        order = np.random.default_rng(seed).permutation(n)
-        return Text({name: values[order] for name, values in self.labels.items()})
+        return self.part(np.random.default_rng(seed).permutation(n))
 
 
 @dataclass(frozen=True)
@@ -186,10 +186,8 @@ def rule_similarity(a: RuleScores, b: RuleScores, partner: Int[np.ndarray, " n"]
 
 def _rule_vectors(scores: RuleScores) -> sparse.csr_matrix:
     """Each latent's best rule as a vector of length 1 over the values of all kinds; 0 for an empty rule."""
-    blocks = [
-        sparse.diags_array((scores.best == kind).astype(float)) @ rules.astype(float)
-        for kind, rules in enumerate(scores.rules)
-    ]
+    kinds = enumerate(scores.rules)
+    blocks = [sparse.diags_array((scores.best == kind).astype(float)) @ rules.astype(float) for kind, rules in kinds]
     vectors = sparse.csr_matrix(sparse.hstack(blocks))
     size = np.asarray(vectors.sum(axis=1)).ravel()
     return sparse.csr_matrix(sparse.diags_array(1 / np.sqrt(np.maximum(size, 1))) @ vectors)
@@ -209,9 +207,8 @@ def random_direction_codes(
     for start in range(0, len(directions), 64):  # bounds the projections that are held
         some = directions[start : start + 64].T
         chosen = (finding @ some).numpy()
-        threshold = np.array(
-            [np.partition(column, -n)[-n] for column, n in zip(chosen.T, n_fire[start : start + 64], strict=True)]
-        )
+        counts = n_fire[start : start + 64]
+        threshold = np.array([np.partition(column, -n)[-n] for column, n in zip(chosen.T, counts, strict=True)])
         for part, projected in zip(parts, (chosen, (scoring @ some).numpy()), strict=True):
             part.append(sparse.csc_matrix(projected >= threshold))
     return sparse.hstack(parts[0], format="csr"), sparse.hstack(parts[1], format="csr")

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from sae_utils.analysis.matching.membership import Membership
-from sae_utils.analysis.statistics import Interval, jackknife
+from sae_utils.analysis.statistics import UNBOUNDED, Bounds, Interval, jackknife
 from sae_utils.errors import InputError
 
 AUC_DRAWS = 20  # of the null, for which the AUC is found too: a regression for each dictionary in each draw
@@ -35,11 +35,11 @@ def groups(m: Membership) -> Groups:
     return Groups(m.alive & (2 * found >= m.n_seeds - 1), m.alive & (found == 0))
 
 
-def over_seeds(
+def with_interval(
     statistic: Callable[[Membership, Shaped[np.ndarray, "S ..."]], float],
     m: Membership,
     values: Shaped[np.ndarray, "S ..."],
-    bounds: tuple[float, float] = (-np.inf, np.inf),
+    bounds: Bounds = UNBOUNDED,
 ) -> Interval:
     """A statistic of a membership and of values per latent, with the jackknife over seeds.
 
@@ -47,8 +47,14 @@ def over_seeds(
     """
     if m.n_seeds < MIN_SEEDS:
         raise InputError(f"what tells shared latents from orphans needs at least {MIN_SEEDS} seeds, not {m.n_seeds}")
-    without = [statistic(m.without(seed), np.delete(values, seed, axis=0)) for seed in range(m.n_seeds)]
+
+    without = [statistic(*_without(m, values, seed)) for seed in range(m.n_seeds)]
     return jackknife(statistic(m, values), without, bounds)
+
+
+def _without(m: Membership, values: Shaped[np.ndarray, "S ..."], seed: int) -> tuple[Membership, np.ndarray]:
+    """Membership and values without one dictionary, as a place to be found in and as latents."""
+    return m.without(seed), np.delete(values, seed, axis=0)
 
 
 def difference(m: Membership, values: Float[np.ndarray, "S n"], of: Callable = np.median) -> float:
@@ -73,10 +79,10 @@ def superiority(m: Membership, values: Float[np.ndarray, "S n"]) -> float:
 def _over_dictionaries(statistic: Callable, m: Membership, values: Float[np.ndarray, "S n"]) -> float:
     """The mean of a statistic of both groups over the dictionaries that have both."""
     g, has = groups(m), ~np.isnan(values)
-    parts = [
-        (row[shared], row[orphan]) for row, shared, orphan in zip(values, g.shared & has, g.orphan & has, strict=True)
-    ]
-    found = [statistic(*both) for both in parts if len(both[0]) and len(both[1])]
+    found = []
+    for row, shared, orphan in zip(values, g.shared & has, g.orphan & has, strict=True):
+        if shared.any() and orphan.any():
+            found.append(statistic(row[shared], row[orphan]))
     if not found:
         raise InputError("no dictionary has both a shared latent and an orphan: nothing to tell apart")
     return float(np.mean(found))
@@ -119,12 +125,12 @@ class Regression:
 def regress(
     names: Sequence[str], values: Float[np.ndarray, "S n P"], m: Membership, n_draws: int = 100, seed: int = 0
 ) -> Regression:
-    """Which of the properties ``names`` predicts that a latent is shared. Raises InputError as ``over_seeds`` does."""
+    """Which of the properties ``names`` predict that a latent is shared. Raises InputError as ``with_interval``."""
     scores = normal_scores(values, m.alive)
-    auc = over_seeds(held_out_auc, m, scores, (0.0, 1.0))
+    auc = with_interval(held_out_auc, m, scores, (0.0, 1.0))
     whole = _fit(m, scores).coef_[0]
-    without = np.stack([_fit(m.without(s), np.delete(scores, s, axis=0)).coef_[0] for s in range(m.n_seeds)])
-    alone = [over_seeds(superiority, m, scores[..., i], (0.0, 1.0)) for i in range(len(names))]
+    without = np.stack([_fit(*_without(m, scores, s)).coef_[0] for s in range(m.n_seeds)])
+    alone = [with_interval(superiority, m, scores[..., i], (0.0, 1.0)) for i in range(len(names))]
     dealt = [_dealt_anew(scores, seed + draw) for draw in range(n_draws)]
     y = _examples(m, scores)[1]
     return Regression(
@@ -147,7 +153,7 @@ def held_out_auc(m: Membership, scores: Float[np.ndarray, "S n P"]) -> float:
     predicted = np.full(scores.shape[:2], np.nan)
     for s in range(m.n_seeds):
         has = ~np.isnan(scores[s]).any(axis=1)
-        predicted[s, has] = _fit(m.without(s), np.delete(scores, s, axis=0)).decision_function(scores[s, has])
+        predicted[s, has] = _fit(*_without(m, scores, s)).decision_function(scores[s, has])
     return superiority(m, predicted)
 
 
@@ -155,9 +161,8 @@ def _fit(m: Membership, scores: Float[np.ndarray, "S n P"]) -> LogisticRegressio
     """Over all dictionaries; scikit-learn's ridge of C = 1 keeps coefficients finite where groups are separable."""
     x, y = _examples(m, scores)
     if y.all() or not y.any():
-        raise InputError(
-            f"{len(y)} latents are all {'shared' if len(y) and y[0] else 'orphans'}: nothing to tell apart"
-        )
+        which = "shared" if y.any() else "orphans"
+        raise InputError(f"{len(y)} latents are all {which}: nothing to tell apart")
     return LogisticRegression(C=1.0).fit(x, y)
 
 

@@ -11,16 +11,14 @@ from sae_utils.analysis.concepts.probing import (
     accuracies,
     bags,
     best_features,
-    bootstrap_over_groups,
-    full_probe,
     mean_difference,
     pool,
-    probe_members,
+    probe,
+    probe_dictionaries,
     probe_random_latents,
     probe_subsets,
     sparse_probe,
 )
-from sae_utils.analysis.statistics import Interval
 from sae_utils.data.labelled.windows import Task
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SAEConfig, SparseCode
@@ -105,13 +103,13 @@ def test_best_features_by_hand():
 
 def test_a_planted_latent_is_found_at_k_1_in_each_member():
     codes, task = planted_task()
-    correct = probe_members(codes, task, [1, 2, 5])
+    correct = probe_dictionaries(codes, task, [1, 2, 5])
     assert correct.shape == (2, 3, 200)
     assert correct.mean(2).min() == 1.0
     assert best_features(codes[task.train, 0], task.train_labels, 1).tolist() == [7]
     without = codes.copy()
     without[:, 0, 7] = without[:, 1, 3] = 0
-    assert probe_members(without, task, [1]).mean() < 0.62  # chance is 0.5, standard error 0.035
+    assert probe_dictionaries(without, task, [1]).mean() < 0.62  # chance is 0.5, standard error 0.035
 
 
 def test_the_probe_is_scikit_learn_s_on_standardised_features_and_the_selection_sees_no_test_window():
@@ -134,7 +132,7 @@ def test_the_probe_is_scikit_learn_s_on_standardised_features_and_the_selection_
 def test_units_of_the_codes_do_not_matter():
     codes, task = planted_task()
     codes[:, 0, 7] = 0
-    assert (probe_members(codes, task, [2]) == probe_members(codes / 1000, task, [2])).all()
+    assert (probe_dictionaries(codes, task, [2]) == probe_dictionaries(codes / 1000, task, [2])).all()
 
 
 def test_random_latents_are_a_floor_of_latents_that_fire():
@@ -151,37 +149,21 @@ def test_random_latents_are_a_floor_of_latents_that_fire():
 def test_accuracies_of_all_tasks_and_the_ceiling():
     codes, task = planted_task()
     other = replace(task, test=task.test[:50], test_labels=task.test_labels[:50])
-    found = accuracies([probe_members(codes, part, [1, 2]) for part in (task, other)])
+    found = accuracies([probe_dictionaries(codes, part, [1, 2]) for part in (task, other)])
     assert found.shape == (2, 2, 2)
-    assert found[1, 0, 1] == probe_members(codes, other, [1])[1].mean()
+    assert found[1, 0, 1] == probe_dictionaries(codes, other, [1])[1].mean()
     hidden = codes[:, 0].copy()
     hidden[:, 8] = 3 * np.random.default_rng(1).normal(size=len(hidden))
     hidden[:, 7] -= hidden[:, 8]  # the concept is in a sum of two features, and not in either
     assert sparse_probe(hidden, task, 1).mean() < 0.7
-    assert full_probe(hidden, task).mean() > 0.9
+    assert probe(hidden, task).mean() > 0.9
 
 
 def test_subsets_give_as_many_chances_as_their_size():
     codes, task = planted_task()
     whole = probe_subsets(codes, task, [1], size=40, n_draws=2)
-    assert (whole == probe_members(codes, task, [1])).all()
+    assert (whole == probe_dictionaries(codes, task, [1])).all()
     half = probe_subsets(codes, task, [1], size=20, n_draws=40).mean()
     assert 0.6 < half < 0.9  # the planted latent is in half of the draws: 0.75, standard error 0.03
     with pytest.raises(InputError, match="41 candidates cannot be drawn from 40"):
         probe_subsets(codes, task, [1], size=41)
-
-
-def test_bootstrap_over_groups_of_one_is_the_bootstrap_over_windows_and_copies_do_not_count():
-    rng = np.random.default_rng(0)
-    correct = (rng.random(100) < 0.7).astype(float)
-    alone = bootstrap_over_groups(correct, np.arange(100))
-    spread = 1.96 * np.sqrt(correct.mean() * (1 - correct.mean()) / 100)
-    assert isinstance(alone, Interval) and alone.estimate == correct.mean()
-    assert alone.high - alone.low == pytest.approx(2 * spread, rel=0.1)
-    copied = bootstrap_over_groups(np.repeat(correct, 5), np.repeat(np.arange(100), 5))
-    assert (copied.low, copied.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
-
-
-def test_bootstrap_over_groups_weighs_windows():
-    correct, groups = np.array([1.0, 1, 1, 0]), np.array([5, 5, 5, 9])
-    assert bootstrap_over_groups(correct, groups).estimate == 0.75

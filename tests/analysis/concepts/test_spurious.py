@@ -17,11 +17,10 @@ from sae_utils.analysis.concepts.spurious import (
     random_order,
     removal_curve,
     removal_curves,
-    scores,
     setting,
     worth_scoring,
 )
-from sae_utils.data.activations.source import Normalisation
+from sae_utils.data.activations import Normalisation
 from sae_utils.data.labelled.windows import Quadrants
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SAEConfig, SparseCode
@@ -51,107 +50,94 @@ def planted(seed=0, n=240):
     return x, codes, directions, Quadrants(("target", "spurious"), rows[..., : 2 * n // 3], rows[..., 2 * n // 3 :])
 
 
+X, CODES, DIRECTIONS, QUADRANTS = planted()
+SETTING = setting(X, QUADRANTS)
+
+
+def removed(n, **how):
+    """The score with the first n latents ablated."""
+    return SETTING.score(removal_curve(SETTING, X, CODES, DIRECTIONS, [n], **how)[0])
+
+
+def named(*attributes):
+    """The same setting of another pair of attributes."""
+    return replace(SETTING, quadrants=replace(QUADRANTS, attributes=attributes))
+
+
 def test_a_planted_spurious_direction_is_removed_and_the_target_kept():
-    x, codes, directions, quadrants = planted()
-    found = setting(x, quadrants)
-    assert found.before.mean() < 0.75 and found.before[[0, 1], [1, 0]].max() < 0.5  # worst where the two disagree
-    assert found.clean.mean() > 0.95
-    assert set(np.argsort(-effects(found, codes, directions))[:2]) == set(SPURIOUS)
-    curve = removal_curve(found, x, codes, directions, [0, 2])
-    assert (curve[0] == found.before).all()
-    assert found.score(curve[0]) == 0
-    assert found.score(curve[1]) > 0.9
+    before = SETTING.before
+    assert before.mean() < 0.75 and before[[0, 1], [1, 0]].max() < 0.5  # worst where the two disagree
+    assert SETTING.clean.mean() > 0.95
+    assert set(np.argsort(-effects(SETTING, CODES, DIRECTIONS))[:2]) == set(SPURIOUS)
+    curve = removal_curve(SETTING, X, CODES, DIRECTIONS, [0, 2])
+    assert (curve[0] == before).all() and SETTING.score(curve[0]) == 0
+    assert SETTING.score(curve[1]) > 0.9
     assert curve[1].min() > 0.9  # every quadrant, so the target is whole
     # Other way round, the same latents serve as the target and the others are removed.
-    turned = setting(x, quadrants.swapped())
-    assert set(np.argsort(-effects(turned, codes, directions))[:2]) == set(TARGET)
+    turned = setting(X, QUADRANTS.swapped())
+    assert set(np.argsort(-effects(turned, CODES, DIRECTIONS))[:2]) == set(TARGET)
 
 
-def test_random_latents_remove_little():
-    x, codes, directions, quadrants = planted()
-    found = setting(x, quadrants)
-    orders = [random_order(codes, quadrants.train, seed) for seed in range(20)]
-    scores = [found.score(removal_curve(found, x, codes, directions, [2], order)[0]) for order in orders]
-    assert abs(np.mean(scores)) < 0.2
-
-
-def test_random_order_has_each_latent_that_fires_once():
-    _, codes, _, quadrants = planted()
+def test_random_latents_that_fire_remove_little():
+    codes = CODES.copy()
     codes[:, 3] = 0
-    order = random_order(codes, quadrants.train, 0)
-    assert sorted(order) == [i for i in range(N_LATENTS) if i != 3]
-    assert (order != random_order(codes, quadrants.train, 1)).any()
+    orders = [random_order(codes, QUADRANTS.train, seed) for seed in range(20)]
+    assert sorted(orders[0]) == [i for i in range(N_LATENTS) if i != 3]
+    assert (orders[0] != orders[1]).any()
+    assert abs(np.mean([removed(2, order=order) for order in orders])) < 0.2
 
 
 def test_one_of_two_opposed_latents_at_zero_shifts_the_answers_and_at_its_mean_does_not():
-    x, codes, directions, quadrants = planted()
-    found = setting(x, quadrants)
     order = np.array([SPURIOUS[0]])
-    zero, mean = (removal_curve(found, x, codes, directions, [1], order, to_mean)[0] for to_mean in (False, True))
-    assert found.score(mean) > found.score(zero)
-    level = codes[quadrants.train].reshape(-1, N_LATENTS).mean(0)
-    changed = ablate(x, codes, directions, order, level)
-    assert changed[quadrants.train.ravel()].mean(0) == pytest.approx(x[quadrants.train.ravel()].mean(0), abs=1e-9)
+    assert removed(1, order=order, to_mean=True) > removed(1, order=order)
+    level = CODES[QUADRANTS.train].reshape(-1, N_LATENTS).mean(0)
+    changed = ablate(X, CODES, DIRECTIONS, order, level)
+    rows = QUADRANTS.train.ravel()
+    assert changed[rows].mean(0) == pytest.approx(X[rows].mean(0), abs=1e-9)
 
 
 def test_latents_without_effect_are_left_alone():
-    x, codes, directions, quadrants = planted()
+    directions = DIRECTIONS.copy()
     directions[10:] = 0
-    found = setting(x, quadrants)
-    ten, all_of_them = removal_curve(found, x, codes, directions, [10, N_LATENTS])
+    ten, all_of_them = removal_curve(SETTING, X, CODES, directions, [10, N_LATENTS])
     assert (ten == all_of_them).all()
 
 
 def test_curves_of_a_stack_in_several_settings():
-    x, codes, directions, quadrants = planted()
-    settings = [setting(x, quadrants), setting(x, quadrants.swapped())]
-    codes, directions = np.stack([codes, codes[:, ::-1]], axis=1), np.stack([directions, directions[::-1]])
-    found = removal_curves(settings, x, codes, directions, [1, 2, 4])
+    settings = [SETTING, setting(X, QUADRANTS.swapped())]
+    codes, directions = np.stack([CODES, CODES[:, ::-1]], axis=1), np.stack([DIRECTIONS, DIRECTIONS[::-1]])
+    found = removal_curves(settings, X, codes, directions, [1, 2, 4])
     assert found.shape == (2, 3, 2, 2, 2)
-    expected = removal_curve(settings[1], x, codes[:, 1], directions[1], [1, 2, 4])
-    assert (found[1, :, 1] == expected).all()
-    assert scores(settings, found)[1, :, 1] == pytest.approx(settings[1].score(expected))
-    order = random_order(codes[:, 0], quadrants.train, 3)
-    random = removal_curves(settings, x, codes, directions, [2], random_seed=3)
-    assert (random[0, :, 0] == removal_curve(settings[0], x, codes[:, 0], directions[0], [2], order)).all()
-    assert (removal_curves(settings, x, codes, directions, [1], to_mean=True) != found[:, :1]).any()
+    assert (found[1, :, 1] == removal_curve(settings[1], X, codes[:, 1], directions[1], [1, 2, 4])).all()
+    order = random_order(CODES, QUADRANTS.train, 3)
+    random = removal_curves(settings, X, codes, directions, [2], random_seed=3)
+    assert (random[0, :, 0] == removal_curve(SETTING, X, CODES, DIRECTIONS, [2], order)).all()
+    assert (removal_curves(settings, X, codes, directions, [1], to_mean=True) != found[:, :1]).any()
 
 
 def test_score_by_hand():
-    found = replace(
-        setting(*[planted()[i] for i in (0, 3)]),
-        before=np.array([[0.9, 0.3], [0.3, 0.9]]),
-        clean=np.array([[0.9, 0.8], [0.8, 0.9]]),
-    )
+    before, clean = np.array([[0.9, 0.3], [0.3, 0.9]]), np.array([[0.9, 0.8], [0.8, 0.9]])
+    found = replace(SETTING, before=before, clean=clean)
     assert found.harm == pytest.approx(0.25)
     after = np.array([[[0.9, 0.55], [0.55, 0.9]], [[0.5, 0.5], [0.5, 0.5]]])
     assert found.score(after) == pytest.approx([0.5, -0.4])
-    assert np.isnan(replace(found, clean=found.before + 0.01).score(after)).all()
-
-
-def named(found, *attributes):
-    """The same setting of another pair of attributes."""
-    return replace(found, quadrants=replace(found.quadrants, attributes=attributes))
+    assert np.isnan(replace(found, clean=before + 0.01).score(after)).all()
 
 
 def test_score_of_a_pair_is_the_mean_over_its_directions():
-    x, _, _, quadrants = planted()
-    found = setting(x, quadrants)
-    settings = [named(found, "a", "b"), named(found, "c", "d"), named(found, "b", "a")]
+    settings = [named("a", "b"), named("c", "d"), named("b", "a")]
     after = np.random.default_rng(0).random((2, 3, 2, 2))
-    each = scores(settings, after)
-    assert pair_scores(settings, after) == pytest.approx(np.stack([(each[:, 0] + each[:, 2]) / 2, each[:, 1]], axis=1))
+    a_b, c_d, b_a = (SETTING.score(after[:, i]) for i in range(3))
+    assert pair_scores(settings, after) == pytest.approx(np.stack([(a_b + b_a) / 2, c_d], axis=1))
 
 
 def test_two_pairs_must_be_left_to_score():
-    x, _, _, quadrants = planted()
-    found = setting(x, quadrants)
-    one, other, harmless = (named(found, *names) for names in (("a", "b"), ("c", "d"), ("c", "d")))
-    harmless = replace(harmless, clean=harmless.before + 0.01)
+    one, other = named("a", "b"), named("c", "d")
+    harmless = replace(other, clean=other.before + 0.01)
     kept = worth_scoring([one, harmless, other])
     assert kept[0] is one and kept[1] is other and len(kept) == 2
     with pytest.raises(InputError, match="fewer than two pairs: nothing to score"):
-        worth_scoring([one, named(found, "b", "a"), harmless])
+        worth_scoring([one, named("b", "a"), harmless])
 
 
 def test_the_clean_probe_has_as_many_windows_as_the_biased_one_and_from_all_quadrants(monkeypatch):
@@ -160,27 +146,21 @@ def test_the_clean_probe_has_as_many_windows_as_the_biased_one_and_from_all_quad
     fitted, fit = [], LinearProbe.fit
     monkeypatch.setattr(LinearProbe, "fit", lambda x, labels: fitted.append((x, labels)) or fit(x, labels))
     setting(x, quadrants)
-    (biased, biased_labels), (clean, clean_labels), (spurious, _) = fitted
-    assert len(biased) == len(clean) == 40 and len(spurious) == 84
-    for rows, labels, expected in (
-        (biased, biased_labels, [[20, 0], [0, 20]]),
-        (clean, clean_labels, [[10, 10], [10, 10]]),
-    ):
+    biased, clean, spurious = fitted
+    assert len(biased[0]) == len(clean[0]) == 40 and len(spurious[0]) == 84
+    for (rows, labels), expected in ((biased, [[20, 0], [0, 20]]), (clean, [[10, 10], [10, 10]])):
         has = [[(x[quadrants.train[t, s], None] == rows[labels == t]).all(-1).sum() for s in (0, 1)] for t in (0, 1)]
         assert has == expected
 
 
 def test_effects_are_the_gap_between_classes_times_the_probe_s_weight():
-    x, codes, directions, quadrants = planted()
-    found = setting(x, quadrants)
-    without, with_it = (codes[quadrants.train[:, j].ravel()].mean(0) for j in (0, 1))
-    expected = [abs((with_it[i] - without[i]) * (directions[i] @ found.spurious.weight)) for i in range(N_LATENTS)]
-    assert effects(found, codes, directions) == pytest.approx(expected)
+    without, with_it = (CODES[QUADRANTS.train[:, j].ravel()].mean(0) for j in (0, 1))
+    expected = np.abs((with_it - without) * (DIRECTIONS @ SETTING.spurious.weight))
+    assert effects(SETTING, CODES, DIRECTIONS) == pytest.approx(expected)
 
 
 def test_the_probe_in_raw_units_says_what_scikit_learn_s_says():
-    x, _, _, quadrants = planted()
-    train, test = x[quadrants.train].reshape(-1, D) * 7 + 3, x[quadrants.test].reshape(-1, D) * 7 + 3
+    train, test = (X[rows].reshape(-1, D) * 7 + 3 for rows in (QUADRANTS.train, QUADRANTS.test))
     labels = np.repeat([False, True], len(train) // 2)
     assert (LinearProbe.fit(train, labels).predict(test) == logistic_probe(train, labels).predict(test)).all()
 
@@ -233,10 +213,8 @@ def test_leace_leaves_no_linear_trace_and_moves_as_little_as_it_can():
 
 
 def test_erasure_is_fitted_on_training_windows_and_helps_the_biased_probe():
-    x, _, _, quadrants = planted()
-    found = setting(x, quadrants)
-    after = erased_accuracy(found, x)
-    assert found.score(after) > 0.8
-    changed = x.copy()
-    changed[quadrants.test[1, 1]] += 100  # moves the answers on these windows alone
-    assert (erased_accuracy(found, changed)[0] == after[0]).all()
+    after = erased_accuracy(SETTING, X)
+    assert SETTING.score(after) > 0.8
+    changed = X.copy()
+    changed[QUADRANTS.test[1, 1]] += 100  # moves the answers on these windows alone
+    assert (erased_accuracy(SETTING, changed)[0] == after[0]).all()

@@ -8,14 +8,7 @@ import torch
 import torch.nn.functional as F
 from helpers.ensembles_made import activations, boosted, stack
 
-from sae_utils.analysis.ensembles.boosting_stages import (
-    KINDS,
-    Insertions,
-    insertions,
-    kinds,
-    member_of_latent,
-    shares,
-)
+from sae_utils.analysis.ensembles.boosting_stages import KINDS, Insertions, insertions, kinds, shares
 from sae_utils.errors import InputError
 from sae_utils.saes.ensembles.ensemble import Ensemble
 
@@ -38,6 +31,7 @@ def test_the_change_is_that_of_adding_the_latent_to_the_members_before(architect
     np.testing.assert_allclose(found.change, torch.stack(changes), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(found.null, torch.stack(nulls), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(found.firing_frequency, torch.stack(fired), atol=1e-9)
+    assert found.member.tolist() == np.repeat([0, 1, 2], 20).tolist()
 
 
 def planted_rows(rows):
@@ -56,12 +50,16 @@ def test_planted_kinds():
     other = planted_rows([[e[3], e[7]], [e[8]]])
     change = np.array([-1.0, 1.0, -1.0, -1.0, -1.0, 2.0, 0.0])
     firing = np.array([1, 1, 1, 1, 1, 1, 0.0])
-    measured = [Insertions(change, change, firing), Insertions(-np.ones(3), np.ones(3), np.ones(3))]
+    member = np.repeat([0, 1], [2, 5])
+    measured = [
+        Insertions(member, change, change, firing),
+        Insertions(np.array([0, 0, 1]), -np.ones(3), np.ones(3), np.ones(3)),
+    ]
     found = kinds([one, other], measured)
     named = [KINDS[kind] for kind in found[0]]
     assert named == ["orphan", "noise", "repeated", "found again", "orphan", "noise", "dead"]
     assert [KINDS[kind] for kind in found[1]] == ["found again", "orphan", "orphan"]
-    table = shares(found[0], member_of_latent(one))
+    table = shares(found[0], member)
     np.testing.assert_allclose(table.sum(1), 1)
     assert table[1, KINDS.index("repeated")] == pytest.approx(1 / 5)
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
+from sae_utils.analysis.directions import random_directions
 from sae_utils.analysis.ensembles.diversity import (
     BLOCK,
     connectivity,
@@ -14,7 +15,6 @@ from sae_utils.analysis.ensembles.diversity import (
     stability_null,
     stability_of_pairs,
 )
-from sae_utils.analysis.matching.matching import random_directions
 from sae_utils.errors import InputError
 
 E0, E1, E2 = torch.eye(3)

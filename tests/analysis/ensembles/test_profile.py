@@ -8,7 +8,7 @@ from helpers.synthetic_activations import planted
 
 from sae_utils.analysis.ensembles import profile as ensembles
 from sae_utils.analysis.ensembles.profile import on_frontier, principal_components, profile, training_flops
-from sae_utils.data.activations.source import TensorSource
+from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes.ensembles.boosting import boost
 from sae_utils.saes.ensembles.ensemble import Ensemble

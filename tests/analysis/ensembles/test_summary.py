@@ -8,11 +8,11 @@ import torch
 from helpers.ensembles_made import activations, boosted, stack
 
 from sae_utils.analysis.ensembles import summary as ensemble_summary
-from sae_utils.analysis.ensembles.bagging_gain import GROUPS, correlation, pair_gains, pair_overlaps, slope
+from sae_utils.analysis.ensembles.bagging_gain import OVER_KINDS, correlation, pair_gains, pair_overlaps, slope
 from sae_utils.analysis.ensembles.profile import profile
 from sae_utils.analysis.matching.overlap import overlap_of_pairs
 from sae_utils.analysis.statistics import JACKKNIFE
-from sae_utils.data.activations.source import TensorSource
+from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes.ensembles.ensemble import Ensemble
 from sae_utils.saes.ensembles.paper_c import train_rivals
@@ -89,7 +89,7 @@ def test_intervals_and_leads(bags):
     rows = ensemble_summary.interval_rows(values)
     assert rows[:, 0].tolist() == [2.0, 5.0]
     assert rows[0, 2] - 2.0 == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)
-    lead = ensemble_summary.lead({"fvu": values}, {"fvu": values[:, :1] - 1}, "fvu")
+    lead = ensemble_summary.difference({"fvu": values}, {"fvu": values[:, :1] - 1}, "fvu")
     assert lead.estimate == pytest.approx(np.mean([5.0 - 0, 5 - 2, 5 - 1]))
 
 
@@ -140,7 +140,7 @@ def test_correlation_over_pairs():
 def test_slope_over_kinds():
     x = {name: float(i) for i, name in enumerate("abcde")}
     found, predicted = slope(x, {name: 1 + 3 * v for name, v in x.items()})
-    assert (found.estimate, found.method) == (pytest.approx(3), GROUPS)
+    assert (found.estimate, found.method) == (pytest.approx(3), OVER_KINDS)
     np.testing.assert_allclose(predicted, [1, 4, 7, 10, 13])
     with pytest.raises(InputError, match="at least 4, not 3"):
         slope({k: x[k] for k in "abc"}, x)
@@ -150,6 +150,6 @@ def test_boosted_ensembles_have_the_same_summary():
     structure, found = both_metrics([boosted() for _ in range(3)])
     assert structure["connectivity"].shape == structure["connectivity_null"].shape == (3, 3)
     np.testing.assert_allclose(ensemble_summary.pair_rows(found["stability"]), 1.0)  # the same three times
-    lead = ensemble_summary.pair_lead(found["stability"], found["stability_decoders"])
+    lead = ensemble_summary.pair_difference(found["stability"], found["stability_decoders"])
     assert lead.estimate == pytest.approx(np.mean([v[-1] for v in found["stability_excess"].values()]))
     assert lead.low > 0 and lead.method == JACKKNIFE

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import sparse
 
 from sae_utils.analysis.latents.contexts import Window, choose_contexts
@@ -12,92 +13,80 @@ from sae_utils.errors import InputError
 WINDOW = Window(before=3, after=2, n_top=4, n_parts=2, n_per_part=2)
 
 
-def random_text(n_rows=12, context=20, n_latents=5, n_vocab=50, seed=0):
-    """(codes of the tokens that are kept, their positions, rows); the first position of a row is left out."""
-    rng = np.random.default_rng(seed)
-    rows = rng.integers(0, n_vocab, (n_rows, context))
-    dense = rng.random((n_rows * context, n_latents)) * (rng.random((n_rows * context, n_latents)) < 0.2)
-    positions = np.flatnonzero(np.arange(rows.size) % context != 0)
-    return sparse.csr_matrix(dense[positions].astype(np.float32)), positions, rows
+N_LATENTS, RNG = 5, np.random.default_rng(0)
+ROWS = RNG.integers(0, 50, (12, 20))
+DENSE = RNG.random((ROWS.size, N_LATENTS)) * (RNG.random((ROWS.size, N_LATENTS)) < 0.2)
+DENSE[:: ROWS.shape[1]] = 0  # the first position of a row is left out
+POSITIONS = np.flatnonzero(np.arange(ROWS.size) % ROWS.shape[1])
+DENSE = DENSE.astype(np.float32)
+CODES = sparse.csr_matrix(DENSE[POSITIONS])
+CONTEXTS = choose_contexts(CODES, POSITIONS, ROWS, WINDOW, seed=0)
+PEAKS = CONTEXTS.values[np.arange(len(CONTEXTS.peak)), CONTEXTS.peak]
 
 
-def of_latent(contexts, latent, group):
-    return np.flatnonzero((contexts.latent == latent) & (contexts.group == group))
+def of_latent(latent, group):
+    return (CONTEXTS.latent == latent) & (CONTEXTS.group == group)
 
 
 def test_the_strongest_firings_come_first_one_from_a_row():
-    codes, positions, rows = random_text()
-    contexts = choose_contexts(codes, positions, rows, WINDOW, seed=0)
-    dense = np.zeros((rows.size, codes.shape[1]))
-    dense[positions] = codes.toarray()
-    for latent in range(codes.shape[1]):
-        by_row = np.sort(dense[:, latent].reshape(rows.shape).max(1))[::-1][: WINDOW.n_top]
-        chosen = of_latent(contexts, latent, 0)
-        assert contexts.values[chosen, contexts.peak[chosen]] == pytest.approx(by_row)
+    for latent in range(N_LATENTS):
+        by_row = np.sort(DENSE[:, latent].reshape(ROWS.shape).max(1))[::-1][: WINDOW.n_top]
+        assert PEAKS[of_latent(latent, 0)] == pytest.approx(by_row)
 
 
 def test_a_window_is_the_text_around_its_firing_and_stays_in_its_row():
-    codes, positions, rows = random_text()
-    contexts = choose_contexts(codes, positions, rows, WINDOW, seed=0)
-    dense = np.zeros((rows.size, codes.shape[1]), np.float32)
-    dense[positions] = codes.toarray()
-    windows = {
-        (row, column): rows[row, column : column + WINDOW.size]
-        for row in range(len(rows))
-        for column in range(rows.shape[1] - WINDOW.size + 1)
-    }
-    for i in range(len(contexts.latent)):
-        ((row, column),) = [at for at, text in windows.items() if (text == contexts.tokens[i]).all()]
-        at = row * rows.shape[1] + column
-        assert (contexts.values[i] == dense[at : at + WINDOW.size, contexts.latent[i]]).all()
-        assert contexts.values[i, contexts.peak[i]] > 0
-        inside = 0 < column < rows.shape[1] - WINDOW.size
-        assert contexts.peak[i] == WINDOW.before or not inside
+    assert (PEAKS > 0).all()
+    windows = sliding_window_view(ROWS, WINDOW.size, axis=1)
+    for i, tokens in enumerate(CONTEXTS.tokens):
+        ((row, column),) = np.argwhere((windows == tokens).all(-1))
+        at = row * ROWS.shape[1] + column
+        assert (CONTEXTS.values[i] == DENSE[at : at + WINDOW.size, CONTEXTS.latent[i]]).all()
+        inside = 0 < column < ROWS.shape[1] - WINDOW.size
+        assert CONTEXTS.peak[i] == WINDOW.before or not inside
 
 
 def test_each_part_holds_firings_of_its_strength():
-    codes, positions, rows = random_text()
-    contexts = choose_contexts(codes, positions, rows, WINDOW, seed=0)
-    for latent in range(codes.shape[1]):
-        strong, weak = np.array_split(np.sort(codes.toarray()[:, latent][codes.toarray()[:, latent] > 0])[::-1], 2)
+    for latent in range(N_LATENTS):
+        strong, weak = np.array_split(np.sort(DENSE[:, latent][DENSE[:, latent] > 0])[::-1], 2)
         for group, part in ((1, strong), (2, weak)):
-            chosen = of_latent(contexts, latent, group)
-            assert 0 < len(chosen) <= WINDOW.n_per_part
-            assert np.isin(contexts.values[chosen, contexts.peak[chosen]], part).all()
+            chosen = of_latent(latent, group)
+            assert 0 < chosen.sum() <= WINDOW.n_per_part
+            assert np.isin(PEAKS[chosen], part).all()
 
 
 def test_no_window_twice_and_copies_are_counted():
-    codes, positions, rows = random_text()
-    doubled = np.concatenate([rows, rows])
-    both = sparse.vstack([codes, codes], format="csr")
-    contexts = choose_contexts(both, np.concatenate([positions, positions + rows.size]), doubled, WINDOW, seed=0)
+    """In a text that is there twice."""
+    both = sparse.vstack([CODES, CODES], format="csr")
+    positions = np.concatenate([POSITIONS, POSITIONS + ROWS.size])
+    contexts = choose_contexts(both, positions, np.concatenate([ROWS, ROWS]), WINDOW, seed=0)
     assert contexts.copies.min() == 2
-    for latent in range(codes.shape[1]):
+    windows = sliding_window_view(ROWS, WINDOW.size, axis=1)
+    for latent in range(N_LATENTS):
         of = np.flatnonzero(contexts.latent == latent)
         assert len(np.unique(contexts.tokens[of], axis=0)) == len(of)
-        fires = positions[codes.toarray()[:, latent] > 0]
-        column = np.clip(fires % rows.shape[1] - WINDOW.before, 0, rows.shape[1] - WINDOW.size)
-        texts = [rows[row, c : c + WINDOW.size] for row, c in zip(fires // rows.shape[1], column, strict=True)]
+        row, column = np.divmod(np.flatnonzero(DENSE[:, latent]), ROWS.shape[1])
+        around = windows[row, np.clip(column - WINDOW.before, 0, windows.shape[1] - 1)]
         for i in of:
-            assert contexts.copies[i] == 2 * sum((text == contexts.tokens[i]).all() for text in texts)
+            assert contexts.copies[i] == 2 * (around == contexts.tokens[i]).all(1).sum()
 
 
 def test_a_silent_latent_has_none_and_the_same_seed_gives_the_same():
-    codes, positions, rows = random_text()
-    silent = sparse.hstack([codes, sparse.csr_matrix((codes.shape[0], 1), dtype=np.float32)], format="csr")
-    contexts = choose_contexts(silent, positions, rows, WINDOW, seed=3)
-    again = choose_contexts(codes, positions, rows, WINDOW, seed=3)
-    assert contexts.latent.max() == codes.shape[1] - 1
-    assert (contexts.tokens == again.tokens).all()
+    silent = sparse.hstack([CODES, sparse.csr_matrix((CODES.shape[0], 1), dtype=np.float32)], format="csr")
+    contexts = choose_contexts(silent, POSITIONS, ROWS, WINDOW, seed=0)
+    assert contexts.latent.max() == N_LATENTS - 1
+    assert (contexts.tokens == CONTEXTS.tokens).all()
 
 
-def test_refusals_in_one_line():
-    codes, positions, rows = random_text()
-    with pytest.raises(InputError, match=r"codes of 228 tokens do not belong to 5 positions"):
-        choose_contexts(codes, positions[:5], rows, WINDOW, 0)
-    with pytest.raises(InputError, match="windows of 33 tokens are longer than the rows of 20"):
-        choose_contexts(codes, positions, rows, replace(WINDOW, before=30), 0)
-    with pytest.raises(InputError, match="n_top=0"):
-        replace(WINDOW, n_top=0)
-    with pytest.raises(InputError, match="no latent fires"):
-        choose_contexts(sparse.csr_matrix(codes.shape), positions, rows, WINDOW, 0)
+@pytest.mark.parametrize(
+    "codes, n_positions, change, message",
+    [
+        (CODES, 5, {}, "codes of 228 tokens do not belong to 5 positions"),
+        (CODES, None, {"before": 30}, "windows of 33 tokens are longer than the rows of 20"),
+        (CODES, None, {"n_top": 0}, "n_top=0 must be 1 or more"),
+        (CODES, None, {"after": -1}, "after=-1 must be 0 or more"),
+        (sparse.csr_matrix(CODES.shape), None, {}, "no latent fires"),
+    ],
+)
+def test_refusals_in_one_line(codes, n_positions, change, message):
+    with pytest.raises(InputError, match=message):
+        choose_contexts(codes, POSITIONS[:n_positions], ROWS, replace(WINDOW, **change), 0)

@@ -3,8 +3,8 @@ import pytest
 import torch
 from helpers.tiny_language_model import TableModel
 
-from sae_utils.analysis.latents import firing
-from sae_utils.data.activations.source import ActivationStream
+from sae_utils.analysis.latents import encode_text, firing
+from sae_utils.data.activations import ActivationStream
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SAEConfig
 
@@ -16,7 +16,7 @@ CONFIGS = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def source():
     rows = np.random.default_rng(0).integers(1, 300, (7, 32)).astype(np.uint16)
     rows[2, 5] = rows[3, 0] = 0  # end of text
@@ -46,7 +46,7 @@ def kept(source, n_rows):
 def test_codes_are_the_dictionaries_own_in_the_order_of_the_text(architecture, values, source, monkeypatch):
     monkeypatch.setattr(firing, "CHUNK_VALUES", values)  # one row at a time, or all
     sae = stack(architecture, source)
-    found = firing.collect(sae, source, 6)
+    found = encode_text(sae, source, 6)
     x = kept(source, 6)
     dense = sae.encode(x).dense(N_LATENTS).numpy()
     for s in range(2):
@@ -60,7 +60,7 @@ def test_codes_are_the_dictionaries_own_in_the_order_of_the_text(architecture, v
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_loss_rise_is_that_of_a_dictionary_without_the_latent(architecture, source):
     sae = stack(architecture, source)
-    found = firing.collect(sae, source, 6)
+    found = encode_text(sae, source, 6)
     x = kept(source, 6)
     dense = sae.encode(x).dense(N_LATENTS).double()
     target = sae.normalise(x).double()
@@ -80,4 +80,4 @@ def test_loss_rise_is_that_of_a_dictionary_without_the_latent(architecture, sour
 def test_more_rows_than_there_are_is_refused(source):
     for n_rows in (0, 8):
         with pytest.raises(InputError, match=f"n_rows={n_rows} must be 1 to the 7 rows"):
-            firing.collect(stack("topk", source), source, n_rows)
+            encode_text(stack("topk", source), source, n_rows)

@@ -20,9 +20,9 @@ def random_codes(n_tokens=400, n=6, seed=0):
     return dense, rng.integers(0, 9, n_tokens)
 
 
-def test_firings():
+def test_firing_statistics():
     dense, tokens = random_codes()
-    found = latent_pages.firings(sparse.csr_matrix(dense), tokens, n_vocab=12, n_bins=5, n_top=3)
+    found = latent_pages.firing_statistics(sparse.csr_matrix(dense), tokens, n_vocab=12, n_bins=5, n_top=3)
     for latent in range(5):
         values = dense[:, latent][dense[:, latent] > 0]
         assert found.frequency[latent] == pytest.approx(len(values) / 400)
@@ -35,7 +35,7 @@ def test_firings():
     assert (found.frequency[5], found.mean[5], found.maximum[5], found.histogram[5].sum()) == (0, 0, 0, 0)
     assert (found.token[5] == -1).all()
     with pytest.raises(InputError, match="codes of 400 tokens"):
-        latent_pages.firings(sparse.csr_matrix(dense), tokens[:3], 12, 5, 3)
+        latent_pages.firing_statistics(sparse.csr_matrix(dense), tokens[:3], 12, 5, 3)
 
 
 def test_direct_logits_are_the_gained_centred_row_through_the_unembedding():

@@ -90,7 +90,7 @@ def test_top_components_are_those_of_the_covariance():
 
 
 def test_random_directions_have_the_share_of_the_dimensions():
-    from sae_utils.analysis.matching.matching import random_directions
+    from sae_utils.analysis.directions import random_directions
 
     assert subspace_share(random_directions(2000, 40, 0), torch.eye(40)[:10]).mean() == pytest.approx(0.25, abs=0.01)
 
@@ -98,7 +98,7 @@ def test_random_directions_have_the_share_of_the_dimensions():
 def test_what_does_not_fit_together_is_refused():
     dense, tokens, encoder, decoder = case()
     codes = sparse.csr_matrix(dense)
-    with pytest.raises(InputError, match="codes of 400 tokens do not belong to 399 token ids"):
+    with pytest.raises(InputError, match="codes of 400 tokens do not belong to 399 labels"):
         latent_properties(codes, tokens[1:], N_VOCAB, encoder, decoder, torch.eye(D), np.zeros(N))
     with pytest.raises(InputError, match="share=0 must be above 0"):
         top_components(torch.eye(3), 0)

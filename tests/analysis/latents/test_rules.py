@@ -4,9 +4,9 @@ import torch
 from scipy import sparse
 from sklearn.metrics import balanced_accuracy_score
 
+from sae_utils.analysis.directions import random_directions
 from sae_utils.analysis.latents import rules
 from sae_utils.analysis.latents.rules import Kind, Text
-from sae_utils.analysis.matching.matching import random_directions
 from sae_utils.errors import InputError
 
 N_TOKENS, N_VOCAB = 6000, 12

@@ -55,7 +55,7 @@ def test_statistics_of_the_groups_are_their_definitions():
 
 def test_interval_leaves_out_a_dictionary_on_both_sides():
     m, values = stack(5)
-    found = sharedness.over_seeds(sharedness.superiority, m, values[..., 0], (0, 1))
+    found = sharedness.with_interval(sharedness.superiority, m, values[..., 0], (0, 1))
     kept = [[other for other in range(5) if other != seed] for seed in range(5)]
     without = [sharedness.superiority(Membership(m.found[np.ix_(k, k)], m.alive[k]), values[k][..., 0]) for k in kept]
     error = np.sqrt(4 / 5 * ((np.array(without) - np.mean(without)) ** 2).sum())
@@ -115,7 +115,7 @@ def test_a_held_out_dictionary_s_labels_are_not_in_the_fit():
 def test_where_there_is_nothing_to_tell_apart_one_line_says_so():
     m, values = stack(3)
     with pytest.raises(InputError, match="at least 4 seeds, not 3"):
-        sharedness.over_seeds(sharedness.superiority, m, values[..., 0])
+        sharedness.with_interval(sharedness.superiority, m, values[..., 0])
     none = Membership(np.zeros((5, 5, 9), dtype=bool), np.ones((5, 9), dtype=bool))
     with pytest.raises(InputError, match="both a shared latent and an orphan"):
         sharedness.difference(none, np.ones((5, 9)))
