@@ -11,6 +11,7 @@ One position of a row of text is edited, and the model's next-token distribution
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch.nn.functional import normalize, pad
 
 from sae_utils.analysis.meta.meta_sae import unit_rows
 from sae_utils.analysis.meta.nulls import OFFSET
-from sae_utils.data.activations.order import kept_positions
+from sae_utils.data.activations import kept_positions
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE
@@ -41,12 +42,12 @@ ROWS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Firings:
-    """What a dictionary does on rows of text: latents [n_rows, context, k] and how strongly they fire, in its units."""
+class CodedRows:
+    """Rows of text with the code of one dictionary at each position."""
 
-    rows: Int[np.ndarray, "n_rows context"]
-    strengths: Float[Tensor, "n_rows context k"]
+    tokens: Int[np.ndarray, "n_rows context"]
     latents: Int[Tensor, "n_rows context k"]
+    strengths: Float[Tensor, "n_rows context k"]  # activations in normalised units; 0 where a slot holds no latent
 
 
 @dataclass(frozen=True)
@@ -75,37 +76,36 @@ class EditedLatent:
 
 
 @torch.no_grad()
-def firings(model: LanguageModel, sae: SAE, rows: Int[np.ndarray, "n_rows context"]) -> Firings:
-    """The code of one dictionary on the rows; nothing fires at the first position and at ends of texts."""
+def code_rows(model: LanguageModel, sae: SAE, rows: Int[np.ndarray, "n_rows context"]) -> CodedRows:
+    """Encode rows of token ids with one dictionary; nothing fires at the first position and at ends of texts."""
     keep = torch.from_numpy(kept_positions(rows, model.tokenizer.eos_token_id))
-    codes = []
+    latents, strengths = [], []
     for start in range(0, len(rows), ROWS_AT_ONCE):
         tokens = torch.from_numpy(rows[start : start + ROWS_AT_ONCE].astype(np.int64))
         x = model.activations(tokens, [sae.hook_point])[sae.hook_point]
         code = sae.encode(x.flatten(0, 1).float())
         shape = (*tokens.shape, -1)
-        strengths = code.values[:, 0].cpu().view(shape) * keep[start : start + ROWS_AT_ONCE, :, None]
-        codes.append((strengths, code.indices[:, 0].cpu().view(shape)))
-    k = max(strengths.shape[-1] for strengths, _ in codes)  # it differs between batches where it is not fixed
-    return Firings(
-        rows, *(torch.cat([pad(x, (0, k - x.shape[-1])) for x in part]) for part in zip(*codes, strict=True))
-    )
+        latents.append(code.indices[:, 0].cpu().view(shape))
+        strengths.append(code.values[:, 0].cpu().view(shape) * keep[start : start + ROWS_AT_ONCE, :, None])
+    k = max(part.shape[-1] for part in latents)  # it differs between batches where it is not fixed
+    latents, strengths = (torch.cat([pad(x, (0, k - x.shape[-1])) for x in parts]) for parts in (latents, strengths))
+    return CodedRows(rows, latents, strengths)
 
 
-def strongest(found: Firings, latent: int, n: int) -> Places:
+def strongest(coded: CodedRows, latent: int, n: int) -> Places:
     """The ``n`` rows in which ``latent`` fires most strongly, and where; fewer where it fires in fewer."""
-    per_position = torch.where(found.latents == latent, found.strengths, 0.0).amax(-1)
+    per_position = torch.where(coded.latents == latent, coded.strengths, 0.0).amax(-1)
     best, positions = per_position.max(1)
     order = best.argsort(descending=True, stable=True)[:n]
     order = order[best[order] > 0]
-    tokens = torch.from_numpy(found.rows[order.numpy()].astype(np.int64))
+    tokens = torch.from_numpy(coded.tokens[order.numpy()].astype(np.int64))
     return Places(tokens, positions[order], best[order])
 
 
-def rows_fired_in(found: Firings, n_latents: int) -> Int[Tensor, " n_latents"]:
+def rows_fired_in(coded: CodedRows, n_latents: int) -> Int[Tensor, " n_latents"]:
     """In how many rows of text each latent fires."""
     counts = torch.zeros(n_latents, dtype=torch.int64)
-    for strengths, latents in zip(found.strengths, found.latents, strict=True):
+    for strengths, latents in zip(coded.strengths, coded.latents, strict=True):
         counts[latents[strengths > 0].unique()] += 1
     return counts
 
@@ -120,24 +120,19 @@ def log_probabilities(
     for part in order.split(ROWS_AT_ONCE):
         positions = places.positions[part]
         tokens = places.tokens[part, : int(positions.max()) + 1]  # what comes later changes nothing
-        at = torch.arange(len(part))
-        change = None if shift is None else {hook_point: _Shift(at, positions, shift[part])}
-        out.append(model.logits(tokens, change)[at, positions].log_softmax(-1).cpu())
+        change = {} if shift is None else {hook_point: partial(_shifted, positions=positions, shift=shift[part])}
+        logits = model.logits(tokens, change)[torch.arange(len(part)), positions]
+        out.append(logits.log_softmax(-1).cpu())
     return torch.cat(out)[order.argsort()]
 
 
-@dataclass(frozen=True)
-class _Shift:
-    """Adds a direction of its own to one position of each row."""
-
-    at: Int[Tensor, " n"]
-    positions: Int[Tensor, " n"]
-    shift: Float[Tensor, "n d"]
-
-    def __call__(self, activation: Float[Tensor, "n pos d"]) -> Float[Tensor, "n pos d"]:
-        activation = activation.clone()
-        activation[self.at, self.positions] += self.shift.to(activation)
-        return activation
+def _shifted(
+    activation: Float[Tensor, "n pos d"], positions: Int[Tensor, " n"], shift: Float[Tensor, "n d"]
+) -> Float[Tensor, "n pos d"]:
+    """A direction of its own added to one position of each row."""
+    activation = activation.clone()
+    activation[torch.arange(len(shift)), positions] += shift.to(activation)
+    return activation
 
 
 def choose(
@@ -166,15 +161,16 @@ def choose(
 
 
 def promoted(
-    model: LanguageModel, sae: SAE, found: Firings, family: list[int], n_places: int
+    model: LanguageModel, sae: SAE, coded: CodedRows, family: list[int], n_places: int
 ) -> Int[Tensor, " tokens"]:
     """The tokens whose probability falls most when latents of a family are taken out where they fire."""
     rows = unit_rows(sae.W_dec[0])
     drops = []
     for latent in family:
-        places = strongest(found, latent, n_places)
+        places = strongest(coded, latent, n_places)
         shift = -places.strengths[:, None] * rows[latent] / sae.scale
-        clean, without = (log_probabilities(model, sae.hook_point, places, s).exp() for s in (None, shift))
+        clean = log_probabilities(model, sae.hook_point, places).exp()
+        without = log_probabilities(model, sae.hook_point, places, shift).exp()
         drops.append((clean - without).mean(0))
     return torch.stack(drops).mean(0).topk(N_TOKENS).indices
 
@@ -184,7 +180,7 @@ def edit_latents(
     sae: SAE,
     meta_rows: Float[Tensor, "n_meta d"],
     codes: Float[Tensor, "n_latents n_meta"],
-    found: Firings,
+    coded: CodedRows,
     n_edited: int,
     n_places: int = 8,
     family_size: int = 4,
@@ -195,7 +191,7 @@ def edit_latents(
     ``codes`` are the meta-latents' weights, 0 for latents that were left out. Raises InputError where no latent can be
     edited.
     """
-    n_rows = rows_fired_in(found, len(codes))
+    n_rows = rows_fired_in(coded, len(codes))
     chosen = choose(codes, n_rows, n_edited, n_places, seed)
     if not chosen:
         raise InputError(f"no latent fires in {n_places} rows of text and shares its meta-latent with two others")
@@ -210,7 +206,7 @@ def edit_latents(
             weights = strong[:, m].clone()
             weights[[latent, substitute]] = 0
             family = weights.topk(family_size)
-            tokens[name] = promoted(model, sae, found, family.indices[family.values > 0].tolist(), n_places)
+            tokens[name] = promoted(model, sae, coded, family.indices[family.values > 0].tolist(), n_places)
         weight = codes[latent, meta]
         direction = normalize(torch.randn(rows.shape[1], generator=generator), dim=0)
         step = rows[substitute] - rows[latent]
@@ -225,13 +221,18 @@ def edit_latents(
             "random direction": weight * direction,
         }
         changes["swap, same size"] = step * changes["exchange"].norm() / step.norm()
-        results.append(_measure(model, sae, strongest(found, latent, n_places), changes, tokens, (latent, meta, other)))
+        kl, by_tokens = _measure(model, sae, strongest(coded, latent, n_places), changes, tokens)
+        results.append(EditedLatent(latent, meta, other, kl, **by_tokens))
     return results
 
 
-def _measure(model, sae, places: Places, changes: Mapping[str, Tensor], tokens: Mapping[str, Tensor], who):
+def _measure(
+    model: LanguageModel, sae: SAE, places: Places, changes: Mapping[str, Tensor], tokens: Mapping[str, Tensor]
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Of each edit the divergence, and by name of ``tokens`` the change of their log probability, mean over places."""
     clean = log_probabilities(model, sae.hook_point, places)
-    kl, by_tokens = {}, {"own": {}, "other": {}}
+    kl: dict[str, float] = {}
+    by_tokens: dict[str, dict[str, float]] = {name: {} for name in tokens}
     for edit in EDITS:
         shift = places.strengths[:, None] * changes[edit] / sae.scale
         edited = log_probabilities(model, sae.hook_point, places, shift)
@@ -239,7 +240,7 @@ def _measure(model, sae, places: Places, changes: Mapping[str, Tensor], tokens: 
         for name, ids in tokens.items():
             change = edited[:, ids].logsumexp(-1) - clean[:, ids].logsumexp(-1)
             by_tokens[name][edit] = float(change.mean())
-    return EditedLatent(*who, kl, **by_tokens)
+    return kl, by_tokens
 
 
 def summarise_edits(results: Sequence[EditedLatent]) -> dict[str, float]:
@@ -263,12 +264,11 @@ def summarise_edits(results: Sequence[EditedLatent]) -> dict[str, float]:
     }
 
 
-@torch.no_grad()
 def with_rows(sae: SAE, kept: Bool[Tensor, " n_latents"], rows: Float[Tensor, "n d"]) -> SAE:
     """A copy of one dictionary that decodes with ``rows`` in place of the ``kept`` latents'; its encoder stays."""
-    out = sae.dictionary(0)
-    out.W_dec[0, kept] = rows.to(out.W_dec)
-    return out
+    W_dec = sae.W_dec.detach().clone()
+    W_dec[0, kept] = rows.to(W_dec)
+    return sae.copy(W_dec=W_dec)
 
 
 def as_alike(

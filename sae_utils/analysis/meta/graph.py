@@ -25,11 +25,6 @@ def closest(
     return {name: nearest(meta_rows, rows).cosine for name, rows in dictionaries.items()}
 
 
-def sharing(active: Bool[Tensor, "n m"]) -> Bool[Tensor, "n n"]:
-    """Pairs of latents that share at least one meta-latent."""
-    return active.float() @ active.float().T > 0
-
-
 def nearness_through(rows: Float[Tensor, "n d"], small: Float[Tensor, "m d"]) -> Float[Tensor, "n n"]:
     """The cosine at which two latents have a latent of ``small`` in common: the largest minimum of the two cosines.
 
@@ -56,25 +51,21 @@ def shared_edges(joined: Bool[Tensor, "n n"], nearness: Float[Tensor, "n n"]) ->
     return float(edges[nearest_pairs].float().mean())
 
 
-def density(joined: Bool[Tensor, "n n"]) -> float:
-    """The share of all pairs that are edges: what any other graph of as many edges shares with it by chance."""
-    return float(joined[torch.ones_like(joined).triu(1)].float().mean())
-
-
 def edge_shares(
     rows: Float[Tensor, "n d"], active: Bool[Tensor, "n m"], others: Mapping[str, Float[Tensor, "o d"]], seed: int = 0
 ) -> dict[str, float]:
-    """``shared_edges`` of the graph of meta-latents with that of each of ``others``.
+    """``shared_edges`` of the graph of latents that share a meta-latent with the graph of each of ``others``.
 
-    Beside them ``own cosines``, the pairs of latents with the largest cosine, and ``chance``. Of more than
-    ``MOST_ROWS`` latents, so many are drawn.
+    Beside them ``own cosines``, the pairs of latents with the largest cosine, and ``chance``: the share of all pairs
+    that are edges. Of more than ``MOST_ROWS`` latents, so many are drawn.
     """
     chosen = _some(torch.ones(len(rows), dtype=torch.bool), seed)
     rows, active = rows[chosen], active[chosen]
-    joined = sharing(active)
+    joined = active.float() @ active.float().T > 0
     unit = unit_rows(rows)
     shares = {name: shared_edges(joined, nearness_through(rows, other)) for name, other in others.items()}
-    return shares | {"own cosines": shared_edges(joined, unit @ unit.T), "chance": density(joined)}
+    density = float(joined[torch.ones_like(joined).triu(1)].float().mean())
+    return shares | {"own cosines": shared_edges(joined, unit @ unit.T), "chance": density}
 
 
 def _some(candidates: Bool[Tensor, " n"], seed: int) -> Int[Tensor, " at_most"]:
@@ -98,11 +89,11 @@ class SplitSharing:
     """How alike the meta-latents of two latents are (Jaccard index), mean over pairs; NaN where there is no pair."""
 
     n_pairs: int  # of latents that split from one small latent
-    siblings: float  # these pairs
-    permuted: tuple[float, ...]  # as many pairs, with the latents' origins shuffled, in each of several draws
-    equal_cosine: float  # for each of the pairs, another of the nearest cosine that is not split from one latent
-    cosine: float  # of the pairs, and of those in the comparison: one may serve twice, and be further off
-    matched_cosine: float
+    siblings: float = float("nan")  # these pairs
+    permuted: tuple[float, ...] = ()  # as many pairs, with the latents' origins shuffled, in each of several draws
+    equal_cosine: float = float("nan")  # for each pair, another of the nearest cosine, not split from one latent
+    cosine: float = float("nan")  # of the pairs, and of those in the comparison: one may serve twice, or be further off
+    matched_cosine: float = float("nan")
 
 
 def jaccard(active: Bool[Tensor, "n m"]) -> Float[Tensor, "n n"]:
@@ -133,18 +124,24 @@ def split_sharing(
     alike, cosine = alike[first, second], (unit @ unit.T)[first, second]
     together = labels[first] == labels[second]
     if not together.any() or together.all():
-        return SplitSharing(int(together.sum()), float("nan"), (), *3 * (float("nan"),))
+        return SplitSharing(int(together.sum()))
     generator = torch.Generator().manual_seed(seed)
-    orders = [labels[torch.randperm(len(labels), generator=generator)] for _ in range(n_permutations)]
-    permuted = tuple(float(alike[order[first] == order[second]].mean()) for order in orders)
+    permuted = []
+    for _ in range(n_permutations):
+        order = labels[torch.randperm(len(labels), generator=generator)]
+        permuted.append(float(alike[order[first] == order[second]].mean()))
     by_cosine, position = cosine[~together].sort()
     at = torch.searchsorted(by_cosine, cosine[together]).clamp_max(len(by_cosine) - 1)
     below = (at - 1).clamp_min(0)
     nearer = (by_cosine[below] - cosine[together]).abs() < (by_cosine[at] - cosine[together]).abs()
     chosen = torch.where(nearer, below, at)
-    means = (alike[~together][position[chosen]], cosine[together], by_cosine[chosen])
     return SplitSharing(
-        int(together.sum()), float(alike[together].mean()), permuted, *(float(values.mean()) for values in means)
+        int(together.sum()),
+        float(alike[together].mean()),
+        tuple(permuted),
+        float(alike[~together][position[chosen]].mean()),
+        float(cosine[together].mean()),
+        float(by_cosine[chosen].mean()),
     )
 
 

@@ -4,10 +4,12 @@ Leask et al. (arXiv 2502.04878, section on meta-SAEs; precursor LessWrong TMAmHh
 rows of ``W_dec`` of a wide SAE, so that each of its latents is written as a sum of a few meta-latents. Their settings,
 as far as they are known: 4 meta-latents a row on average, hundreds of passes over the rows, AuxK with weight 1/16, no
 encoder bias, no normalisation of the rows.
+
+``train_together`` and ``train_meta`` train, and with a folder they read and write trained meta-SAEs there.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sae_utils.analysis.matching.matching import nearest
-from sae_utils.data.activations.source import TensorSource
+from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SAEConfig
 from sae_utils.saes.training.store import train_or_load
@@ -41,7 +43,7 @@ class MetaTraining:
     device: str = "cpu"  # where they are trained; rows and trained meta-SAEs are on the CPU
 
     def config(self) -> TrainingConfig:
-        """The same for ``dictionary.training``."""
+        """The same for ``saes.training``."""
         return TrainingConfig(
             n_tokens=self.n_steps * self.batch_size,
             batch_size=self.batch_size,
@@ -49,16 +51,6 @@ class MetaTraining:
             lr=self.lr,
             dead_after=DEAD_AFTER * self.batch_size,
         )
-
-
-@dataclass(frozen=True)
-class MetaStack:
-    """Meta-SAEs of one size on the rows of one condition; ``seeds`` are those of their first weights."""
-
-    condition: str
-    n_meta: int
-    k: int
-    seeds: Sequence[int] = field(default=(0,))
 
 
 def unit_rows(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -70,18 +62,14 @@ def unit_rows(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     return normalize(rows, dim=-1)
 
 
-def new_stack(d_in: int, stack: MetaStack) -> SAE:
-    """An untrained stack of meta-SAEs: BatchTopK, AuxK on, no encoder bias, on rows as they are."""
-    config = SAEConfig(
-        d_in,
-        stack.n_meta,
-        "batch_topk",
-        stack.k,
-        auxk=min(512, max(1, stack.n_meta // 2)),
-        auxk_coefficient=AUXK_COEFFICIENT,
-        encoder_bias=False,
-    )
-    return SAE.create(config, stack.seeds, stack.condition)
+def new_stack(d_in: int, n_meta: int, k: int, seeds: Sequence[int] = (0,), condition: str = "decoder") -> SAE:
+    """An untrained stack of meta-SAEs, one for each seed: BatchTopK, AuxK on, no encoder bias, rows as they are.
+
+    ``condition`` names the rows that it is trained on.
+    """
+    auxk = min(512, max(1, n_meta // 2))
+    config = SAEConfig(d_in, n_meta, "batch_topk", k, auxk=auxk, auxk_coefficient=AUXK_COEFFICIENT, encoder_bias=False)
+    return SAE.create(config, seeds, condition)
 
 
 def train_together(
@@ -89,7 +77,6 @@ def train_together(
     stacks: Sequence[SAE],
     training: MetaTraining,
     folder: Path | None = None,
-    progress: bool = False,
 ) -> list[SAE]:
     """Train every stack, in lockstep, on the rows of the condition that its ``hook_point`` names.
 
@@ -101,9 +88,9 @@ def train_together(
         raise InputError(f"batch_size={training.batch_size} is more than the {source.n_tokens} decoder rows")
     stacks = [stack.to(training.device) for stack in stacks]
     if folder is not None:
-        stacks = train_or_load(stacks, source, training.config(), folder, progress)
+        stacks = train_or_load(stacks, source, training.config(), folder, progress=False)
     else:
-        train(stacks, source, training.config(), progress=progress)
+        train(stacks, source, training.config(), progress=False)
     return [stack.cpu() for stack in stacks]
 
 
@@ -115,25 +102,30 @@ def train_meta(
     training: MetaTraining = MetaTraining(),
     folder: Path | None = None,
 ) -> SAE:
-    """Meta-SAEs of one dictionary, one per seed: ``n_meta`` meta-latents, ``k`` of them a row on average.
+    """Meta-SAEs of one dictionary, one for each seed: ``n_meta`` meta-latents, ``k`` of them a row on average.
 
     Leave dead latents out of ``decoder_rows`` beforehand. Raises InputError as ``train_together`` does.
     """
-    stack = new_stack(decoder_rows.shape[1], MetaStack("decoder", n_meta, k, seeds))
+    stack = new_stack(decoder_rows.shape[1], n_meta, k, seeds)
     return train_together({"decoder": decoder_rows}, [stack], training, folder)[0]
 
 
 @torch.no_grad()
-def meta_codes(meta: SAE, rows: Float[Tensor, "n d"], dictionary: int = 0) -> Float[Tensor, "n n_meta"]:
-    """Weight of each meta-latent in each row, at inference (above the threshold), for one dictionary of the stack."""
-    one = meta.dictionary(dictionary)
+def meta_codes(meta: SAE, rows: Float[Tensor, "n d"], index: int = 0) -> Float[Tensor, "n n_meta"]:
+    """Weight of each meta-latent in each row, at inference (above the threshold), of one meta-SAE of the stack."""
+    one = meta.dictionary(index)
     return one.encode(unit_rows(rows).to(one.W_dec.device)).dense(one.config.n_latents)[:, 0].cpu()
 
 
 @torch.no_grad()
-def reconstruct(meta: SAE, rows: Float[Tensor, "n d"], dictionary: int = 0) -> Float[Tensor, "n d"]:
+def reconstruct(meta: SAE, rows: Float[Tensor, "n d"], index: int = 0) -> Float[Tensor, "n d"]:
     """Each row, at unit length, as its meta-latents write it."""
-    return meta.dictionary(dictionary)(unit_rows(rows).to(meta.W_dec.device))[:, 0].cpu()
+    return meta.dictionary(index)(unit_rows(rows).to(meta.W_dec.device))[:, 0].cpu()
+
+
+def used(meta: SAE, rows: Float[Tensor, "n d"], index: int = 0) -> Bool[Tensor, " n_meta"]:
+    """Meta-latents that are active for at least one row."""
+    return (meta_codes(meta, rows, index) > 0).any(0)
 
 
 def explained_variance(rows: Float[Tensor, "n d"], approximation: Float[Tensor, "n d"]) -> float:
@@ -145,7 +137,7 @@ def explained_variance(rows: Float[Tensor, "n d"], approximation: Float[Tensor, 
 
 @dataclass(frozen=True)
 class MetaQuality:
-    """How well a stack of meta-SAEs describes the rows; one entry per dictionary."""
+    """How well a stack of meta-SAEs describes the rows, at inference; one entry for each meta-SAE."""
 
     explained_variance: tuple[float, ...]
     l0: tuple[float, ...]  # active meta-latents per row
@@ -153,31 +145,24 @@ class MetaQuality:
 
 
 def quality(meta: SAE, rows: Float[Tensor, "n d"]) -> MetaQuality:
-    """Each dictionary of ``meta`` on the rows, at inference."""
-    members = range(meta.n_dictionaries)
-    codes = [meta_codes(meta, rows, s) for s in members]
+    """Each meta-SAE of the stack on the rows."""
+    each = range(meta.n_dictionaries)
+    active = [meta_codes(meta, rows, s) > 0 for s in each]
     return MetaQuality(
-        tuple(explained_variance(rows, reconstruct(meta, rows, s)) for s in members),
-        tuple(float((code > 0).float().sum(1).mean()) for code in codes),
-        tuple(float((code > 0).any(0).logical_not().float().mean()) for code in codes),
+        tuple(explained_variance(rows, reconstruct(meta, rows, s)) for s in each),
+        tuple(float(code.float().sum(1).mean()) for code in active),
+        tuple(float(code.any(0).logical_not().float().mean()) for code in active),
     )
 
 
-def used(meta: SAE, rows: Float[Tensor, "n d"], dictionary: int = 0) -> Bool[Tensor, " n_meta"]:
-    """Meta-latents that are active for at least one row."""
-    return (meta_codes(meta, rows, dictionary) > 0).any(0)
-
-
 @torch.no_grad()
-def with_decoder(meta: SAE, directions: Float[Tensor, "m d"], hook_point: str, dictionary: int = 0) -> SAE:
-    """An untrained copy of one dictionary whose decoder rows are the nearest of ``directions``, frozen (paper B, B.5).
+def with_decoder(meta: SAE, directions: Float[Tensor, "m d"], hook_point: str, index: int = 0) -> SAE:
+    """An untrained copy of one meta-SAE whose decoder rows are the nearest of ``directions``, frozen (paper B, B.5).
 
     Its encoder starts where the meta-SAE's is: training refits it. Several rows may be one direction.
     """
-    directions = unit_rows(directions)
-    out = meta.dictionary(dictionary)
-    out.hook_point = hook_point
-    out.W_dec[0] = directions[nearest(out.W_dec[0], directions).partner]
-    out.threshold.zero_()
+    one, directions = meta.dictionary(index), unit_rows(directions)
+    rows = directions[nearest(one.W_dec[0], directions).partner]
+    out = one.copy(hook_point=hook_point, W_dec=rows[None], threshold=torch.zeros_like(one.threshold))
     out.W_dec.requires_grad_(False)
     return out

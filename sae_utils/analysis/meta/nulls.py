@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sae_utils.analysis import directions as nulls
-from sae_utils.analysis.matching.matching import nearest, random_directions
+from sae_utils.analysis.directions import directions, random_directions, second_moment
+from sae_utils.analysis.matching.matching import nearest
 from sae_utils.analysis.meta.meta_sae import meta_codes, unit_rows, used
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE
@@ -34,7 +34,7 @@ def null_rows(rows: Float[Tensor, "n d"], kind: str, seed: int) -> Float[Tensor,
     if kind == RANDOM:
         return random_directions(*rows.shape, OFFSET + seed).float()
     if kind == COVARIANCE:
-        return nulls.directions(len(rows), nulls.second_moment(rows), generator).float()
+        return directions(len(rows), second_moment(rows), generator).float()
     if kind == SHUFFLED:
         order = torch.rand(rows.shape, generator=generator).argsort(0)
         return normalize(rows.gather(0, order), dim=-1)
@@ -47,7 +47,7 @@ class Planted:
 
     rows: Float[Tensor, "n d"]
     parts: Float[Tensor, "p d"]
-    members: Bool[Tensor, "n p"]  # the parts that each row is made of; a part is made of itself
+    made_of: Bool[Tensor, "n p"]  # the parts of each row; a part is made of itself
 
 
 def planted_composites(n: int, d: int, n_parts: int, seed: int, most: int = 4) -> Planted:
@@ -61,10 +61,10 @@ def planted_composites(n: int, d: int, n_parts: int, seed: int, most: int = 4) -
     parts = normalize(torch.randn(n_parts, d, generator=generator), dim=-1)
     n_sums = n - n_parts
     rank = torch.rand(n_sums, n_parts, generator=generator).argsort(1).argsort(1)
-    members = rank < torch.randint(2, most + 1, (n_sums, 1), generator=generator)
-    weights = members * (0.5 + 0.5 * torch.rand(n_sums, n_parts, generator=generator))
+    made_of = rank < torch.randint(2, most + 1, (n_sums, 1), generator=generator)
+    weights = made_of * (0.5 + 0.5 * torch.rand(n_sums, n_parts, generator=generator))
     sums = normalize(weights @ parts, dim=-1)
-    return Planted(torch.cat([parts, sums]), parts, torch.cat([torch.eye(n_parts, dtype=torch.bool), members]))
+    return Planted(torch.cat([parts, sums]), parts, torch.cat([torch.eye(n_parts, dtype=torch.bool), made_of]))
 
 
 @dataclass(frozen=True)
@@ -77,34 +77,34 @@ class Recovery:
     code_recall: float  # of the parts in a sum, those that its code names
 
 
-def recovery(meta: SAE, planted: Planted, threshold: float, dictionary: int = 0) -> Recovery:
-    """Compare a meta-SAE of ``planted.rows`` with the truth; a meta-latent is a part above the cosine ``threshold``.
+def recovery(meta: SAE, planted: Planted, threshold: float, index: int = 0) -> Recovery:
+    """Compare one meta-SAE of ``planted.rows`` with the truth; a meta-latent is a part above the cosine ``threshold``.
 
     A meta-latent in a code that is no part counts as a wrong name.
     """
-    used_here = used(meta, planted.rows, dictionary)
-    to_part = nearest(meta.W_dec[dictionary][used_here], planted.parts)
+    used_here = used(meta, planted.rows, index)
+    to_part = nearest(meta.W_dec[index][used_here], planted.parts)
     is_part = torch.from_numpy(to_part.cosine > threshold)
     found = torch.zeros(len(planted.parts), dtype=torch.bool)
     found[torch.from_numpy(to_part.partner)[is_part]] = True
 
-    sums = planted.members.sum(1) > 1
-    active = meta_codes(meta, planted.rows, dictionary)[sums][:, used_here] > 0
-    named = torch.zeros(len(active), len(planted.parts), dtype=torch.bool)
+    sums = planted.made_of.sum(1) > 1
+    there, active = planted.made_of[sums], meta_codes(meta, planted.rows, index)[sums][:, used_here] > 0
+    named = torch.zeros(there.shape, dtype=torch.bool)
     for column in is_part.nonzero()[:, 0].tolist():
         named[:, to_part.partner[column]] |= active[:, column]
-    right = (named & planted.members[sums]).sum()
-    wrong = (named & ~planted.members[sums]).sum() + active[:, ~is_part].sum()
+    right = (named & there).sum()
+    wrong = (named & ~there).sum() + active[:, ~is_part].sum()
     return Recovery(
         float(is_part.float().mean()),
         float(found.float().mean()),
         float(right / (right + wrong).clamp_min(1)),
-        float(right / planted.members[sums].sum()),
+        float(right / there.sum()),
     )
 
 
-def random_recovery(planted: Planted, n_meta: int, threshold: float, seed: int) -> tuple[float, float]:
+def random_recovery(planted: Planted, n_meta: int, threshold: float, seed: int) -> dict[str, float]:
     """Precision and recall of as many random directions in the meta-latents' place."""
     found = nearest(random_directions(n_meta, planted.parts.shape[1], seed), planted.parts)
     close = found.cosine > threshold
-    return float(close.mean()), len(set(found.partner[close])) / len(planted.parts)
+    return {"precision": float(close.mean()), "recall": len(set(found.partner[close])) / len(planted.parts)}

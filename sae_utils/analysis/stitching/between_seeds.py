@@ -7,7 +7,7 @@ error.
 
 Which latents go in, and in which order, is chosen on one half of the batches and judged on the other: the best of many
 would look good on the tokens that it was chosen on. Inserted latents raise L0, so the fair rival is the base itself
-with more active latents (``with_k``).
+with more active latents (``larger_k``).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -90,11 +90,6 @@ def shared(both_sides: Pairs) -> Chosen:
     return {(base, donor): o.counted & o.shared("strict") for (donor, base), o in both_sides.items()}
 
 
-def with_k(sae: SAE, k: int) -> SAE:
-    """The same TopK dictionaries with another number of active latents."""
-    return sae.copy(replace(sae.config, k=k))
-
-
 def larger_k(stack: SAE, batches: Batches) -> LargerK:
     """Each base with an eighth, a quarter, a half of its k more, and with twice its k.
 
@@ -106,7 +101,7 @@ def larger_k(stack: SAE, batches: Batches) -> LargerK:
     base = evaluate(stack, batches())
     l0, change = [0.0], [np.zeros(stack.n_dictionaries)]
     for more in sorted({max(1, k // 8), max(1, k // 4), max(1, k // 2), k}):
-        larger = evaluate(with_k(stack, k + more), batches())
+        larger = evaluate(stack.copy(replace(stack.config, k=k + more)), batches())
         l0.append((larger.l0 - base.l0).mean().item())
         change.append(100 * (larger.mse / base.mse - 1).cpu().numpy())
     return LargerK(np.array(l0), np.array(change).T)

@@ -7,8 +7,8 @@ from helpers.tiny_language_model import make_tiny
 from torch.nn.functional import normalize
 
 from sae_utils.analysis.meta import edits as meta_edits
-from sae_utils.analysis.meta.edits import EDITS, Firings, Places
-from sae_utils.data.activations.source import Normalisation
+from sae_utils.analysis.meta.edits import EDITS, CodedRows, Places
+from sae_utils.data.activations import Normalisation
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SAEConfig
@@ -43,7 +43,7 @@ def codes():
 
 @pytest.fixture(scope="module")
 def found(lm, sae, rows):
-    return meta_edits.firings(lm, sae, rows)
+    return meta_edits.code_rows(lm, sae, rows)
 
 
 def test_firings_are_the_code_at_each_position_but_the_first_and_ends_of_texts(lm, sae, rows, found):
@@ -63,7 +63,7 @@ def test_firings_of_dictionaries_without_a_fixed_k(lm, rows, sae):
     """The most latents on a token differ from batch to batch."""
     relu = SAE(SAEConfig(16, 24, "relu", sparsity=0.0), [0], HOOK, sae.normalisation)
     relu.load_state_dict({**sae.state_dict(), "b_enc": torch.full((1, 24), -1.5)})
-    found = meta_edits.firings(lm, relu, rows)
+    found = meta_edits.code_rows(lm, relu, rows)
     counts = [relu.encode(lm.activations(torch.from_numpy(part), [HOOK])[HOOK].flatten(0, 1)).values.shape[-1]
               for part in (rows[:16], rows[16:32], rows[32:])]  # fmt: skip
     assert len(set(counts)) > 1 and found.latents.shape == (40, 32, max(counts))
@@ -78,12 +78,12 @@ def test_firings_of_dictionaries_without_a_fixed_k(lm, rows, sae):
 def test_strongest_places():
     strengths = torch.tensor([[[0.0, 1], [3, 2]], [[0, 0], [0, 0]], [[5, 1], [4, 6]], [[2, 0], [0, 0]]])
     latents = torch.tensor([[[7, 8], [7, 8]], [[7, 8], [7, 8]], [[8, 7], [8, 7]], [[8, 7], [8, 7]]])
-    rows = np.arange(8).reshape(4, 2)
-    places = meta_edits.strongest(Firings(rows, strengths, latents), 7, n=3)
+    coded = CodedRows(np.arange(8).reshape(4, 2), latents, strengths)
+    places = meta_edits.strongest(coded, 7, n=3)
     assert places.strengths.tolist() == [6, 3]  # rows 2 and 0; it fires in no other
     assert places.positions.tolist() == [1, 1]
     assert places.tokens.tolist() == [[4, 5], [0, 1]]
-    assert len(meta_edits.strongest(Firings(rows, strengths, latents), 8, n=2).strengths) == 2
+    assert len(meta_edits.strongest(coded, 8, n=2).strengths) == 2
 
 
 def test_log_probabilities_are_the_model_s_with_one_position_shifted(lm, rows, monkeypatch):

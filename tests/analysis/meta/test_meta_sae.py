@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from sae_utils.analysis.matching.matching import random_directions
+from sae_utils.analysis.directions import random_directions
 from sae_utils.analysis.meta import meta_sae
-from sae_utils.analysis.meta.meta_sae import MetaStack, MetaTraining, meta_codes, reconstruct, train_meta
+from sae_utils.analysis.meta.meta_sae import MetaTraining, meta_codes, reconstruct, train_meta
 from sae_utils.analysis.meta.nulls import planted_composites
 from sae_utils.errors import InputError
 
@@ -24,7 +24,7 @@ def meta(planted):
 
 def identity(rows):
     """A meta-SAE whose meta-latents are the rows themselves, exactly one of them active for each."""
-    sae = meta_sae.new_stack(rows.shape[1], MetaStack("decoder", len(rows), 1))
+    sae = meta_sae.new_stack(rows.shape[1], len(rows), 1)
     with torch.no_grad():
         sae.W_dec[0] = rows
         sae.encoder[0] = rows
@@ -78,14 +78,14 @@ def test_only_the_direction_of_a_row_counts(planted, meta):
 
 def test_together_is_as_alone_and_the_store_gives_the_same(planted, tmp_path):
     rows = {"one": planted.rows, "two": planted.rows.flip(0)}
-    stacks = [meta_sae.new_stack(24, MetaStack(name, 12, 2, seeds=(4,))) for name in rows]
+    stacks = [meta_sae.new_stack(24, 12, 2, [4], name) for name in rows]
     short = MetaTraining(20, 100)
     together = meta_sae.train_together(rows, stacks, short, tmp_path)
-    alone = meta_sae.new_stack(24, MetaStack("one", 12, 2, seeds=(4,)))
+    alone = meta_sae.new_stack(24, 12, 2, [4], "one")
     meta_sae.train_together({"one": planted.rows}, [alone], short)
     assert torch.equal(alone.W_dec, together[0].W_dec)
     assert not torch.equal(together[0].W_dec, together[1].W_dec)
-    again = [meta_sae.new_stack(24, MetaStack(name, 12, 2, seeds=(4,))) for name in rows]
+    again = [meta_sae.new_stack(24, 12, 2, [4], name) for name in rows]
     read = meta_sae.train_together(rows, again, short, tmp_path)
     assert all(torch.equal(a.W_dec, b.W_dec) for a, b in zip(read, together, strict=True))
     assert not torch.equal(again[0].W_dec, together[0].W_dec)  # they were read, not trained

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from sae_utils.analysis.matching.matching import random_directions
+from sae_utils.analysis.directions import random_directions
 from sae_utils.analysis.meta import meta_sae
 from sae_utils.analysis.meta import nulls as meta_nulls
-from sae_utils.analysis.meta.meta_sae import MetaStack, MetaTraining, train_meta
+from sae_utils.analysis.meta.meta_sae import MetaTraining, train_meta
 from sae_utils.analysis.meta.nulls import null_rows, planted_composites, random_recovery, recovery
 from sae_utils.errors import InputError
 
@@ -52,9 +52,9 @@ def test_a_shuffled_row_is_made_of_values_of_its_dimension():
 def test_planted_rows_are_the_sums_of_their_members():
     planted = planted_composites(n=90, d=12, n_parts=8, seed=3, most=3)
     assert torch.equal(planted.rows[:8], planted.parts)
-    counts = planted.members.sum(1)
+    counts = planted.made_of.sum(1)
     assert (counts[:8] == 1).all() and set(counts[8:].tolist()) == {2, 3}
-    for row, members in zip(planted.rows, planted.members, strict=True):
+    for row, members in zip(planted.rows, planted.made_of, strict=True):
         basis = planted.parts[members]
         weights = torch.linalg.lstsq(basis.T, row[:, None]).solution
         assert (basis.T @ weights - row[:, None]).norm() < 1e-5  # in their span
@@ -66,20 +66,20 @@ def test_planted_rows_are_the_sums_of_their_members():
 def test_a_meta_sae_finds_the_planted_parts_and_random_directions_do_not():
     planted = planted_composites(n=1000, d=64, n_parts=48, seed=0, most=3)
     meta = train_meta(planted.rows, n_meta=48, k=2, seeds=(0, 1), training=MetaTraining(800, 100))
-    assert abs(meta_sae.new_stack(64, MetaStack("", 48, 2)).W_dec[0] @ planted.parts.T).max() < 0.9  # not given away
+    assert abs(meta_sae.new_stack(64, 48, 2).W_dec[0] @ planted.parts.T).max() < 0.9  # not given away
     for dictionary in range(2):
         found = recovery(meta, planted, threshold=0.9, dictionary=dictionary)
         assert found.precision > 0.9 and found.recall > 0.9
         assert found.code_precision > 0.9 and found.code_recall > 0.7
-    assert random_recovery(planted, 48, threshold=0.9, seed=0) == (0.0, 0.0)
+    assert random_recovery(planted, 48, threshold=0.9, seed=0) == {"precision": 0, "recall": 0}
 
 
 def test_recovery_counts_as_defined():
     """A perfect meta-SAE, then one whose last meta-latent is no part."""
     planted = planted_composites(n=60, d=40, n_parts=4, seed=0, most=2)
     parts, _ = torch.linalg.qr(planted.parts.T)  # orthogonal parts: codes are products
-    weights = planted.members.float()
-    planted = meta_nulls.Planted(torch.nn.functional.normalize(weights @ parts.T, dim=-1), parts.T, planted.members)
+    weights = planted.made_of.float()
+    planted = meta_nulls.Planted(torch.nn.functional.normalize(weights @ parts.T, dim=-1), parts.T, planted.made_of)
     meta = train_meta(planted.rows, n_meta=5, k=2, training=MetaTraining(1, 60))
     stray = torch.nn.functional.normalize(parts.T[0] + parts.T[1], dim=-1)
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_recovery_counts_as_defined():
             rows[0, 3:] = stray
     found = meta_nulls.recovery(meta, planted, 0.9)
     assert found.precision == pytest.approx(3 / 5) and found.recall == pytest.approx(3 / 4)
-    sums = planted.members[planted.members.sum(1) > 1]
+    sums = planted.made_of[planted.made_of.sum(1) > 1]
     right = sums[:, :3].sum()
     wrong = 2 * sums[:, :2].any(1).sum()  # both strays are active where part 0 or 1 is
     assert found.code_precision == pytest.approx(float(right / (right + wrong)))

@@ -5,12 +5,11 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from sae_utils.analysis.matching.matching import random_directions
+from sae_utils.analysis.directions import random_directions
 from sae_utils.analysis.meta import nulls as meta_nulls
 from sae_utils.analysis.meta import study as meta_study
-from sae_utils.analysis.meta.meta_sae import MetaStack, MetaTraining, new_stack, quality, used
+from sae_utils.analysis.meta.meta_sae import MetaTraining, new_stack, quality, used
 from sae_utils.analysis.meta.study import DECODER, PLANTED, Sizes
-from sae_utils.analysis.statistics import Interval
 from sae_utils.saes.sae import SAE, SAEConfig
 
 SIZES = Sizes(n_meta=12, k=2, widths=(6, 12), ks=(2, 3))
@@ -27,7 +26,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def study(rows):
-    return meta_study.train_study(rows, SIZES, TRAINING, None, progress=False)
+    return meta_study.train_study(rows, SIZES, TRAINING, None)
 
 
 def test_sizes_are_listed_once():
@@ -60,7 +59,7 @@ def test_what_is_trained_on_what(study, rows):
 def test_no_meta_sae_begins_as_a_dictionary_or_as_planted_parts():
     firsts = [SAE.create(SAEConfig(16, 12, "topk", 2), [seed]).W_dec[0, 0] for seed in range(8)]
     firsts.append(meta_nulls.planted_composites(100, 16, 12, seed=0, most=4).parts[0])
-    metas = new_stack(16, MetaStack(DECODER, 12, 2, range(meta_study.OFFSET, meta_study.OFFSET + 8)))
+    metas = new_stack(16, 12, 2, range(meta_study.OFFSET, meta_study.OFFSET + 8))
     cosines = metas.W_dec[:, 0] @ torch.stack(firsts).T
     assert cosines.max() < 0.95
 
@@ -83,7 +82,7 @@ def test_refit_with_the_meta_decoder_itself_keeps_it_and_random_directions_are_w
         {"itself": study.metas[DECODER, s, 12, 2].W_dec[0], "random": random_directions(12, 16, seed=40 + s)}
         for s in (0, 1)
     ]
-    found = meta_study.refit(study, SIZES, directions, TRAINING, None, progress=False)
+    found = meta_study.refit(study, SIZES, directions, TRAINING, None)
     for s in (0, 1):
         before = quality(study.metas[DECODER, s, 12, 2], study.rows[DECODER, s]).explained_variance[0]
         assert found[s]["itself"] > before - 0.05
@@ -92,25 +91,11 @@ def test_refit_with_the_meta_decoder_itself_keeps_it_and_random_directions_are_w
 
 def test_pooled_meta_saes_see_every_width(rows):
     groups = [{4: rows[s][:40], 8: rows[s][40:]} for s in (0, 1)]
-    metas = meta_study.train_pooled(groups, SIZES, TRAINING, None, progress=False)
+    metas = meta_study.train_pooled(groups, SIZES, TRAINING, None)
     whole = [{8: torch.cat([group[4], group[8]])} for group in groups]
-    again = meta_study.train_pooled(whole, SIZES, TRAINING, None, progress=False)
+    again = meta_study.train_pooled(whole, SIZES, TRAINING, None)
     assert len(metas) == 2
     assert all(torch.equal(a.W_dec, b.W_dec) for a, b in zip(metas, again, strict=True))
-
-
-def test_seeds_without_a_value_are_left_out():
-    found = meta_study.of_defined([1.0, float("nan"), 3.0])
-    assert found.estimate == 2 and found.low < 1
-    assert meta_study.of_defined([1.0, float("nan")]) == {"estimate": None, "low": None, "high": None}
-
-
-def test_difference_of_intervals():
-    a, b = Interval(3, 2, 5, "m"), Interval(1, 0.5, 1.25, "n")
-    found = meta_study.difference(a, b)
-    assert found.estimate == 2
-    assert found.low == pytest.approx(2 - (1 + 0.25**2) ** 0.5)
-    assert found.high == pytest.approx(2 + (4 + 0.5**2) ** 0.5)
 
 
 def test_stability_of_equal_and_of_unrelated_meta_saes(study):

@@ -11,9 +11,10 @@ from sae_utils.saes.sae import SAE, SAEConfig
 N_SMALL, N_LARGE, D = 4, 12, 16
 
 
-def known_dictionary(n_latents):
-    """The first ``n_latents`` of D orthogonal directions; encoders equal decoders, no bias."""
-    sae = SAE(SAEConfig(D, n_latents, "relu", sparsity=0.0), [0]).double()
+def known_dictionary(architecture, n_latents):
+    """The first ``n_latents`` of D orthogonal directions; encoders equal decoders, no bias; all may be active."""
+    how = {"k": n_latents} if architecture == "topk" else {"sparsity": 0.0}
+    sae = SAE(SAEConfig(D, n_latents, architecture, **how), [0]).double()
     with torch.no_grad():
         sae.W_dec[0] = torch.eye(D, dtype=torch.float64)[:n_latents]
         sae.encoder.copy_(sae.W_dec)
@@ -26,8 +27,9 @@ def sparse_sums(n=300):
     return sizes * (torch.rand(n, D, generator=generator) < 0.2)
 
 
-def test_from_insertion_to_the_end_of_the_walk():
-    small, large, x = known_dictionary(N_SMALL), known_dictionary(N_LARGE), sparse_sums()
+@pytest.mark.parametrize("architecture", ["relu", "topk"])
+def test_from_insertion_to_the_end_of_the_walk(architecture):
+    small, large, x = known_dictionary(architecture, N_SMALL), known_dictionary(architecture, N_LARGE), sparse_sums()
     power = x.square().mean(0).numpy()
     found = stitching.insert(small, large, [x])
     missing = np.arange(N_LARGE) >= N_SMALL
