@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from sae_utils.errors import InputError
-from sae_utils.paths import RESULTS
 from sae_utils.report.explorer.document import explorer
 from sae_utils.results import read_results
 
@@ -27,8 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder = asked.results.resolve()
         results = read_results(NOTEBOOK, folder.name, folder.parent)
         made = explorer(results.metrics, results.arrays)
-        own = "" if folder.parent == RESULTS else folder.parent
-        path = made.write(asked.to) if asked.to else made.save(folder.name, own)
+        path = made.write(asked.to) if asked.to else made.save(folder.name, folder.parent)
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sae_utils.paths import FIGURES, PUBLISHED_PRESET, RESULTS
 from sae_utils.report.explorer import layout
+from sae_utils.results import pages_folder
 
 PARTS = Path(__file__).with_name("page")
 SCRIPTS = ("data", "dom", "charts", "contexts", "search", "list", "latent", "meta", "about", "app")
@@ -35,12 +35,8 @@ class Explorer:
         return f'<iframe title="{self!r}" {frame} srcdoc="{html.escape(self.html)}"></iframe>'
 
     def save(self, preset: str, results_dir: str | Path = "") -> Path:
-        """Write ``explorer.html`` whole: in the repository's ``figures/`` for the laptop preset, else with the results.
-
-        A laptop run with a ``results_dir`` of its own leaves the repository's figures alone.
-        """
-        published = preset == PUBLISHED_PRESET and not str(results_dir)
-        return self.write((FIGURES if published else Path(results_dir or RESULTS) / preset) / "explorer.html")
+        """Write ``explorer.html`` to ``results.pages_folder``, whole or not at all."""
+        return self.write(pages_folder(preset, results_dir) / "explorer.html")
 
     def write(self, path: Path) -> Path:
         """Write the page to ``path``, whole or not at all."""

@@ -1,4 +1,4 @@
-"""Figures of notebook 00: what the language model is worth. Arrays in, artists out."""
+"""Figures L1 to L5, of notebook 00: what the language model is worth. Arrays in, artists out."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
+from sae_utils.report.figures.parts import draw_intervals
 from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK
 
 RIVALS = {"model": "language model", "trigram": "trigram", "unigram": "unigram", "xz": "xz -9e"}
@@ -16,18 +17,16 @@ SITE_STYLES = {
 }
 
 
-def bits_per_byte(ax: Axes, bits: Mapping[str, float]) -> Axes:
+def bits_per_byte(ax: Axes, bits: Mapping[str, float]) -> None:
     """One bar for the model and one for each of what it has to beat, the number at its end."""
-    names = [name for name in RIVALS if name in bits]
-    values = [bits[name] for name in names]
-    bars = ax.barh([RIVALS[name] for name in names], values, color=[BLUE, *[GREY] * (len(names) - 1)])
+    values = [bits[name] for name in RIVALS]
+    bars = ax.barh(list(RIVALS.values()), values, color=[BLUE, GREY, GREY, GREY])
     ax.bar_label(bars, fmt="%.2f", padding=3)
     ax.invert_yaxis()
     ax.set(xlabel="bits per byte of held-out text (less is better)", xlim=(0, 1.12 * max(values)))
-    return ax
 
 
-def loss_by_position(ax: Axes, loss: Float[np.ndarray, " context-1"], window: int) -> Axes:
+def loss_by_position(ax: Axes, loss: Float[np.ndarray, " context-1"], window: int) -> None:
     """The mean at each position, and the mean over ``window`` positions around it."""
     position = np.arange(1, len(loss) + 1)
     ax.plot(position, loss, ".", color=GREY, markersize=3, label="one position")
@@ -36,38 +35,32 @@ def loss_by_position(ax: Axes, loss: Float[np.ndarray, " context-1"], window: in
     ax.plot(middle, smooth, color=BLUE, label=f"mean of {window}")
     ax.set(xlabel="position in the row (tokens before)", ylabel="cross-entropy (nats per token)", xscale="log")
     ax.legend()
-    return ax
 
 
 def activation_norms(
     ax: Axes, sites: Mapping[str, Float[np.ndarray, "n_layers 3"]], quantiles: Float[np.ndarray, " 3"]
-) -> Axes:
+) -> None:
     """The median of each site by layer, with the two outer quantiles as bars."""
     for i, (site, norms) in enumerate(sites.items()):
         label, colour, marker = SITE_STYLES[site]
-        low, median, high = norms.T
         layer = np.arange(len(norms)) + 0.12 * (i - 1)
-        ax.errorbar(layer, median, (median - low, high - median), color=colour, marker=marker, capsize=2, label=label)
+        draw_intervals(ax, layer, norms[:, [1, 0, 2]], capsize=2, color=colour, marker=marker, label=label)
     ax.set(xlabel="layer", ylabel="Euclidean norm of the activation", yscale="log", xticks=range(len(norms)))
     ax.set_title(f"median, bars from the {100 * quantiles[0]:.0f}th to the {100 * quantiles[-1]:.0f}th percentile")
     ax.legend()
-    return ax
 
 
-def ablation(ax: Axes, clean: float, ablated: Float[np.ndarray, " n_layers"]) -> Axes:
+def ablation(ax: Axes, clean: float, ablated: Float[np.ndarray, " n_layers"]) -> None:
     """What the loss rises by when the MLP of one layer is silent."""
     layers = np.arange(len(ablated))
-    bars = ax.bar(layers, ablated - clean, color=BLUE)
-    ax.bar_label(bars, fmt="%.2f", padding=2)
-    ax.set(
-        xlabel="layer whose MLP output is set to zero", ylabel="rise in cross-entropy (nats per token)", xticks=layers
-    )
+    ax.bar_label(ax.bar(layers, ablated - clean, color=BLUE), fmt="%.2f", padding=2)
+    ax.set(xlabel="layer whose MLP output is set to zero", xticks=layers)
+    ax.set_ylabel("rise in cross-entropy (nats per token)")
     ax.margins(y=0.12)
     ax.set_title(f"loss of the whole model: {clean:.2f} nats per token")
-    return ax
 
 
-def training_curve(ax: Axes, log: Mapping[str, Float[np.ndarray, " n"]]) -> Axes:
+def training_curve(ax: Axes, log: Mapping[str, Float[np.ndarray, " n"]]) -> None:
     """Training and held-out loss over the tokens seen; says so where the model has no log."""
     if len(log["tokens"]):
         ax.plot(log["tokens"] / 1e6, log["train"], color=PINK, linestyle="--", label="training (running mean)")
@@ -76,4 +69,3 @@ def training_curve(ax: Axes, log: Mapping[str, Float[np.ndarray, " n"]]) -> Axes
     else:
         ax.text(0.5, 0.5, "this model comes without a training log", ha="center", transform=ax.transAxes)
     ax.set(xlabel="tokens seen (millions)", ylabel="cross-entropy (nats per token)")
-    return ax

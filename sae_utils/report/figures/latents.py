@@ -1,4 +1,4 @@
-"""Figures of notebook 08: what shared latents and orphans are like, and what tells them apart."""
+"""Figures A12 to A14, of notebook 08: what shared latents and orphans are like, and what tells them apart."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,11 +7,13 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sae_utils.report.figures.style import BLUE, GREY, ORANGE, estimates_and_errors, legend_above, log_axis
+from sae_utils.report.figures.parts import Intervals, draw_intervals, legend_above, log_axis
+from sae_utils.report.figures.style import BLUE, GREY, ORANGE
 
 SHARED, ORPHAN = "shared", "orphans"
 COLOURS = {SHARED: BLUE, ORPHAN: ORANGE}
 SMALLEST = 1e-7  # of what is drawn on a logarithmic axis
+COLUMNS = 4
 # Name in LatentProperties: what is on the axis, and whether the axis is logarithmic.
 LABELS = {
     "firing_frequency": ("firing frequency\n(share of tokens)", True),
@@ -30,59 +32,53 @@ def one_line(name: str) -> str:
 
 
 def distributions(
-    fig: Figure,
-    values: Mapping[str, Mapping[str, Float[np.ndarray, " n"]]],
-    alone: Mapping[str, Float[np.ndarray, " 3"]],
-) -> list[Axes]:
+    fig: Figure, values: Mapping[str, Mapping[str, Float[np.ndarray, " n"]]], alone: Mapping[str, Sequence[float]]
+) -> None:
     """A panel for each property with the histograms of ``SHARED`` and ``ORPHAN`` latents, each of area one.
 
     ``values`` maps a name of ``LABELS`` to values by group; ``alone`` to the chance that a shared latent's value is the
     larger one, with the ends of its interval.
     """
-    columns = 4
-    axes = fig.subplots(-(-len(values) // columns), columns, squeeze=False).ravel()
+    axes = fig.subplots(-(-len(values) // COLUMNS), COLUMNS, squeeze=False).ravel()
     for ax, (name, groups) in zip(axes, values.items(), strict=False):
-        label, logarithmic = LABELS[name]
-        groups = {group: v[~np.isnan(v)] for group, v in groups.items()}
-        pooled = np.concatenate(list(groups.values()))
-        if logarithmic:
-            low, high = np.log10(max(SMALLEST, pooled.min())), np.log10(max(10 * SMALLEST, pooled.max()))
-            bins = np.logspace(low, max(high, low + 1e-3), 25)
-            log_axis(ax.xaxis, high - low)
-        else:
-            bins = np.histogram_bin_edges(pooled, 24)
-        for group, v in groups.items():
-            weights = np.full(len(v), 1 / max(1, len(v)))
-            v = np.clip(v, bins[0], bins[-1])
-            ax.hist(v, bins, weights=weights, histtype="stepfilled", color=COLOURS[group], alpha=0.2)
-            ax.hist(v, bins, weights=weights, histtype="step", color=COLOURS[group], linewidth=1.5, label=group)
+        _histograms(ax, name, {group: v[~np.isnan(v)] for group, v in groups.items()})
         estimate, low, high = alone[name]
         ax.set_title(f"shared larger: {estimate:.2f} ({low:.2f} to {high:.2f})", fontsize="small")
-        ax.set_xlabel(label)
-    for ax in axes[::columns]:
+        ax.set_xlabel(LABELS[name][0])
+    for ax in axes[::COLUMNS]:
         ax.set_ylabel("share of latents")
     for ax in axes[len(values) :]:
         ax.axis("off")
-    handles, labels = axes[0].get_legend_handles_labels()
-    axes[-1].legend(handles, labels, loc="center", frameon=False)
-    return list(axes[: len(values)])
+    axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="center", frameon=False)
 
 
-def coefficients(
-    ax: Axes, names: Sequence[str], rows: Float[np.ndarray, "P 3"], null: Float[np.ndarray, "draws P"]
-) -> Axes:
+def _histograms(ax: Axes, name: str, groups: Mapping[str, Float[np.ndarray, " n"]]) -> None:
+    """One property's values by group, on its own kind of axis; what is beyond a logarithmic axis is at its end."""
+    pooled = np.concatenate(list(groups.values()))
+    if LABELS[name][1]:
+        low, high = np.log10(max(SMALLEST, pooled.min())), np.log10(max(10 * SMALLEST, pooled.max()))
+        bins = np.logspace(low, max(high, low + 1e-3), 25)
+        log_axis(ax.xaxis, high - low)
+    else:
+        bins = np.histogram_bin_edges(pooled, 24)
+    for group, v in groups.items():
+        weights = np.full(len(v), 1 / max(1, len(v)))
+        look = {"color": COLOURS[group], "weights": weights}
+        v = np.clip(v, bins[0], bins[-1])
+        ax.hist(v, bins, histtype="stepfilled", alpha=0.2, **look)
+        ax.hist(v, bins, histtype="step", linewidth=1.5, label=group, **look)
+
+
+def coefficients(ax: Axes, names: Sequence[str], rows: Intervals, null: Float[np.ndarray, "draws P"]) -> None:
     """Standardised coefficients with their intervals, largest first; grey: the middle 95 % of the null's."""
-    order = np.argsort(rows[:, 0])
-    estimate, error = estimates_and_errors(rows[order])
-    y = np.arange(len(names))
-    ends = np.quantile(null[:, order], [0.025, 0.975], axis=0)
-    ax.barh(y, ends[1] - ends[0], left=ends[0], height=0.5, color=GREY, alpha=0.35, label="properties dealt anew")
-    ax.errorbar(estimate, y, xerr=error, fmt="o", color=BLUE, capsize=3, label="measured")
+    order, y = np.argsort(rows[:, 0]), np.arange(len(names))
+    low, high = np.quantile(null[:, order], [0.025, 0.975], axis=0)
+    ax.barh(y, high - low, left=low, height=0.5, color=GREY, alpha=0.35, label="properties dealt anew")
+    draw_intervals(ax, y, rows[order], across=True, fmt="o", color=BLUE, label="measured")
     ax.axvline(0, color=GREY, linewidth=0.8)
     ax.set_yticks(y, [one_line(names[i]) for i in order])
     ax.set_xlabel("change of the log odds of being shared\nper standard deviation of the property")
     legend_above(ax)
-    return ax
 
 
 def scores(
@@ -90,7 +86,7 @@ def scores(
     measured: Mapping[str, Float[np.ndarray, " n"]],
     random: Mapping[str, Float[np.ndarray, " m"]],
     shuffled: Float[np.ndarray, " k"],
-) -> Axes:
+) -> None:
     """The share of latents whose rule scores at least x: a line for each group, and the nulls.
 
     ``random`` are the scores of random directions that fire as often as the latents of a group: broken lines in the
@@ -105,4 +101,3 @@ def scores(
     ax.set(xlim=(0.45, 1), ylim=(0, 1.02), ylabel="share of latents at or above")
     ax.set_xlabel("balanced accuracy of the best rule on held-out text")
     legend_above(ax)
-    return ax

@@ -1,17 +1,19 @@
-"""Figures A1 to A3: how much do two dictionaries share that differ only in their seed? Arrays in, artists out."""
+"""Figures A1 to A6: what dictionaries share that differ only in their seed. Arrays in, artists out."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import seaborn
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
 
-from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, estimates_and_errors, legend_above
+from sae_utils.report.figures.parts import Intervals, draw_intervals, key, legend_above, mean_and_range, rows_from_top
+from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE
 
-AGREE, DIFFER = "same partner", "different partners"
 CURVES = {"strict": (BLUE, "strict"), "notebook": (ORANGE, "authors' notebook"), "max_cosine": (GREEN, "max cosine")}
 # Line style and marker of a null, by where its directions point.
 NULLS = {
@@ -46,37 +48,31 @@ CRITERIA = {
 MEASURES = {BLUE: "share of latents above 0.7", ORANGE: "mean cosine", GREEN: "share of latents, no threshold"}
 
 
-def joint_axes(fig: Figure) -> tuple[Axes, Axes, Axes]:
-    """Axes for a scatter with its marginal histograms: main, top, right."""
-    axes = fig.subplot_mosaic([["top", "."], ["main", "right"]], width_ratios=[4, 1], height_ratios=[1, 4])
-    axes["top"].sharex(axes["main"])
-    axes["right"].sharey(axes["main"])
-    return axes["main"], axes["top"], axes["right"]
-
-
 def matched_cosines(
-    axes: tuple[Axes, Axes, Axes],
+    fig: Figure,
     decoder: Float[np.ndarray, " n"],
     encoder: Float[np.ndarray, " n"],
     agree: Bool[np.ndarray, " n"],
     threshold: float,
-) -> Axes:
-    """Decoder against encoder cosine of matched latents, coloured by whether both matchings name one partner.
+) -> None:
+    """Decoder against encoder cosine of matched latents, by whether both matchings name one partner, and histograms.
 
     Latents without a partner (NaN) are left out. The dashed lines are the threshold.
     """
-    main, top, right = axes
+    axes = fig.subplot_mosaic([["top", "."], ["main", "right"]], width_ratios=[4, 1], height_ratios=[1, 4])
+    main, top, right = axes["main"], axes["top"], axes["right"]
+    top.sharex(main)
+    right.sharey(main)
     has = ~np.isnan(decoder) & ~np.isnan(encoder)
     decoder, encoder, agree = decoder[has], encoder[has], agree[has]
     low = min(0.0, np.floor(10 * min(decoder.min(), encoder.min())) / 10)
-    groups = [(agree, BLUE, AGREE), (~agree, ORANGE, DIFFER)]
-    for mask, colour, label in groups:
+    groups, colours = (agree, ~agree), (BLUE, ORANGE)
+    for mask, colour, label in zip(groups, colours, ("same partner", "different partners"), strict=True):
         text = f"{label} ({mask.mean():.0%})"
         main.scatter(decoder[mask], encoder[mask], s=9, alpha=0.6, linewidths=0, color=colour, label=text)
     bins = np.linspace(low, 1, 41)
-    colours = [colour for _, colour, _ in groups]
-    top.hist([decoder[mask] for mask, _, _ in groups], bins, stacked=True, color=colours)
-    right.hist([encoder[mask] for mask, _, _ in groups], bins, stacked=True, color=colours, orientation="horizontal")
+    top.hist([decoder[mask] for mask in groups], bins, stacked=True, color=colours)
+    right.hist([encoder[mask] for mask in groups], bins, stacked=True, color=colours, orientation="horizontal")
     main.axvline(threshold, color=GREY, linestyle="--", linewidth=1)
     main.axhline(threshold, color=GREY, linestyle="--", linewidth=1)
     main.set(xlim=(low, 1.02), ylim=(low, 1.02))
@@ -86,7 +82,6 @@ def matched_cosines(
     top.tick_params(labelbottom=False)
     right.tick_params(labelleft=False)
     main.legend(loc="upper left")
-    return main
 
 
 def threshold_curves(
@@ -95,66 +90,111 @@ def threshold_curves(
     curves: Mapping[str, Float[np.ndarray, "pairs t"]],
     nulls: Mapping[str, Float[np.ndarray, " t"]],
     threshold: float,
-) -> Axes:
+) -> None:
     """Shared fraction against threshold, a colour per criterion: mean over pairs, and their range as a band.
 
     ``nulls`` maps a kind of random dictionary (``<one of NULLS>_<tied or independent>``) to its curve; of each source
     the larger is drawn.
     """
+    keys = []
     for criterion, values in curves.items():
-        colour = CURVES[criterion][0]
-        ax.fill_between(thresholds, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
-        ax.plot(thresholds, values.mean(axis=0), color=colour, linewidth=1.8)
-    for source, (style, _, _) in NULLS.items():
+        colour, label = CURVES[criterion]
+        mean_and_range(ax, thresholds, values, colour, linewidth=1.8)
+        keys.append(key(label, colour))
+    for source, (style, _, label) in NULLS.items():
         largest = np.max([curve for kind, curve in nulls.items() if kind.startswith(source)], axis=0)
         ax.plot(thresholds, largest, style, color=GREY, linewidth=1.2)
+        keys.append(key(label, GREY, linestyle=style, linewidth=1.2))
     ax.axvline(threshold, color=GREY, linewidth=0.8)
     ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="threshold on the cosine", ylabel="share of latents called shared")
-    keys = [Line2D([], [], color=CURVES[c][0], label=CURVES[c][1]) for c in curves]
-    keys += [
-        Line2D([], [], color=GREY, linestyle=style, linewidth=1.2, label=label) for style, _, label in NULLS.values()
-    ]
     legend_above(ax, handles=keys)
-    return ax
 
 
 def criteria_side_by_side(
     ax: Axes,
     names: Sequence[str],
-    alive: Float[np.ndarray, "criteria 3"],
-    every: Float[np.ndarray, "criteria 3"],
+    alive: Intervals,
+    every: Intervals,
     nulls: Mapping[str, Float[np.ndarray, " criteria"]],
-) -> Axes:
+) -> None:
     """A row per criterion: estimate with interval, the same with dead latents, the nulls, and the published number.
 
-    ``alive`` and ``every`` hold estimate, low and high without and with dead latents; the latter is drawn where it
-    differs. ``nulls`` is by kind. A tied null is filled, an independent one hollow.
+    ``alive`` leaves dead latents out, ``every`` does not; the latter is drawn where it differs. ``nulls`` is by kind. A
+    tied null is filled, an independent one hollow.
     """
-    y = np.arange(len(names))[::-1]
+    y = rows_from_top(ax, [CRITERIA[name].label for name in names])
     for kind, values in nulls.items():
         source, _, encoder = kind.partition("_")
         face = GREY if encoder == "tied" else "none"
         ax.plot(values, y - 0.22, NULLS[source][1], color=GREY, mfc=face, markersize=4.5)
     some_dead = not np.array_equal(alive, every, equal_nan=True)
     for i, name in enumerate(names):
-        colour = CRITERIA[name].colour
-        for rows, shift, face in [(every, 0.3, "white")] * some_dead + [(alive, 0.1, colour)]:
-            middle, error = estimates_and_errors(rows[i : i + 1])
-            ax.errorbar(middle, [y[i] + shift], xerr=error, fmt="o", color=colour, mfc=face, capsize=3)
+        look = {"across": True, "fmt": "o", "color": CRITERIA[name].colour}
+        if some_dead:
+            draw_intervals(ax, [y[i] + 0.3], every[i : i + 1], mfc="white", **look)
+        draw_intervals(ax, [y[i] + 0.1], alive[i : i + 1], **look)
         ax.plot(CRITERIA[name].published, y[i] + 0.1, "D", color="black", markersize=4, mfc="white")
     ax.hlines(y[:-1] - 0.5, 0, 1, color=GREY, linewidth=0.3)
-    ax.set(xlim=(-0.02, 1.03), ylim=(-0.6, len(names) - 0.4), xlabel="share of latents, or mean cosine")
-    ax.set_yticks(y, [CRITERIA[name].label for name in names])
+    ax.set(xlim=(-0.02, 1.03), xlabel="share of latents, or mean cosine")
     ax.tick_params(axis="y", length=0)
     ax.figure.legend(handles=_criteria_keys(some_dead), loc="outside upper left", ncols=3)
-    return ax
 
 
 def _criteria_keys(some_dead: bool) -> list[Line2D]:
-    keys = [Line2D([], [], color=c, marker="o", linestyle="", label=label) for c, label in MEASURES.items()]
+    keys = [key(label, colour, marker="o", linestyle="") for colour, label in MEASURES.items()]
     if some_dead:
-        keys.append(Line2D([], [], color=BLUE, marker="o", mfc="white", linestyle="", label="with dead latents"))
-    keys.append(Line2D([], [], color="black", marker="D", mfc="white", markersize=4, linestyle="", label="published"))
-    for _, marker, label in NULLS.values():
-        keys.append(Line2D([], [], color=GREY, marker=marker, markersize=4.5, linestyle="", label=label))
-    return keys
+        keys.append(key("with dead latents", BLUE, marker="o", mfc="white", linestyle=""))
+    keys.append(key("published", "black", marker="D", mfc="white", markersize=4, linestyle=""))
+    return keys + [key(label, GREY, marker=m, markersize=4.5, linestyle="") for _, m, label in NULLS.values()]
+
+
+def membership(ax: Axes, shares: Intervals, null: Float[np.ndarray, " S"]) -> None:
+    """Share of latents in exactly 1 to S dictionaries: bars with intervals, and the null as a mark on each.
+
+    ``null`` is the largest share that random dictionaries reached.
+    """
+    n = np.arange(1, len(shares) + 1)
+    ax.bar(n, shares[:, 0], width=0.7, color=BLUE, label="trained dictionaries")
+    draw_intervals(ax, n, shares, fmt="none", ecolor="black", elinewidth=1)
+    ax.hlines(null, n - 0.45, n + 0.45, color=GREY, linewidth=2, label="random directions, largest")
+    ax.set(xlabel="number of dictionaries that a latent is found in", ylabel="share of latents", ylim=(0, None))
+    ax.set_xticks(n)
+    legend_above(ax)
+
+
+def only_in_one(
+    ax: Axes,
+    shares: Intervals,
+    null: Float[np.ndarray, " points"],
+    curve: Float[np.ndarray, "3 x"] | None = None,
+    floor: Float[np.ndarray, " 3"] | None = None,
+) -> None:
+    """Share found in one dictionary only against their number, n = 2 and up, with both fitted laws and the floor.
+
+    The dotted line is what the first share would fall to if every dictionary found latents independently.
+    ``curve`` holds x, the law with an offset and the law without; ``floor`` is the offset's estimate, low and high;
+    both None where no law was fitted.
+    """
+    n = np.arange(2, 2 + len(shares))
+    end = n[-1] + 0.4
+    if curve is not None and floor is not None:
+        x, law, plain = curve
+        end = x[-1]
+        ax.axhspan(floor[1], floor[2], color=ORANGE, alpha=0.15, linewidth=0)
+        ax.axhline(floor[0], color=ORANGE, linewidth=1, label="floor, 95 % interval")
+        ax.plot(x, law, color=BLUE, label="power law with a floor")
+        ax.plot(x, plain, color=BLUE, linestyle="--", label="power law without")
+    draw_intervals(ax, n, shares, fmt="o", color="black", label="measured")
+    ax.plot(n, shares[0, 0] ** (n - 1), ":", color="black", label="if each found independently")
+    ax.plot(n, null, "s", color=GREY, markersize=4, label="random directions")
+    ax.set(xlim=(1.6, end), ylim=(0, 1.05), xlabel="number of dictionaries", ylabel="share found in one only")
+    ax.set_xticks(np.arange(2, int(end) + 1, 2))
+    legend_above(ax)
+
+
+def pairwise(ax: Axes, shares: Float[np.ndarray, "S S"], what: str) -> None:
+    """A share for each pair of dictionaries, row by row as seen from the row's; the diagonal stays empty."""
+    bar = {"label": what, "format": PercentFormatter(1, decimals=0), "shrink": 0.85}
+    text = {"annot": True, "fmt": ".2f", "annot_kws": {"fontsize": 8}}
+    seaborn.heatmap(shares, ax=ax, cmap="cividis", square=True, cbar_kws=bar, **text)
+    ax.set(xlabel="seed", ylabel="seed (whose latents are counted)")

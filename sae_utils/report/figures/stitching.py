@@ -1,4 +1,4 @@
-"""Figures of paper B on stitching: what larger dictionaries add to smaller ones. Arrays in, artists out."""
+"""Figures B1 to B7: what larger dictionaries add to smaller ones. Arrays in, artists out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,16 +7,16 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, SymmetricalLogLocator
 
-from sae_utils.report.figures.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PINK,
-    estimates_and_errors,
+from sae_utils.report.figures.parts import (
+    Intervals,
+    draw_intervals,
     legend_above,
     log_axis,
+    mean_and_range,
+    offset,
+    stacked_bars,
 )
+from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK
 
 ARCHITECTURES = {
     "topk": (BLUE, "o", "TopK"),
@@ -32,6 +32,8 @@ KINDS = {
     "many_to_many": (PINK, "several for several"),
 }
 PHASES = {"insert": (BLUE, "insert novel"), "swap": (ORANGE, "swap groups"), "remove": (GREEN, "remove lost")}
+DOT = {"marker": "o", "linestyle": "none", "color": "black", "markersize": 4}  # a trained SAE at the end of a walk
+LINEAR = 0.1  # percent of the MSE to which the scale of its change is linear; beyond it is logarithmic
 
 
 def cosine_and_change(
@@ -41,12 +43,10 @@ def cosine_and_change(
     random: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
     best: float,
     paper: float,
-    linear: float = 0.1,
-) -> Axes:
+) -> None:
     """Max decoder cosine against relative change in MSE, a point per latent; grey: random directions.
 
-    ``change`` is in percent of the smaller SAE's MSE, on a scale that is linear to ``linear`` and logarithmic beyond.
-    Thresholds are vertical lines.
+    ``change`` is in percent of the smaller SAE's MSE. Thresholds are vertical lines.
     """
     novel = change < 0
     ax.scatter(*random, s=5, color=GREY, alpha=0.25, linewidths=0, label="random directions")
@@ -57,20 +57,19 @@ def cosine_and_change(
     ax.axvline(paper, color="black", linestyle="--", linewidth=1, label=f"paper's threshold, {paper:g}")
     if np.isfinite(best):
         ax.axvline(best, color=PINK, linewidth=1.4, label=f"best threshold, {best:.2f}")
-    ax.set_yscale("symlog", linthresh=linear)
-    ax.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear))
+    ax.set_yscale("symlog", linthresh=LINEAR)
+    ax.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=LINEAR))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.set(xlabel="largest decoder cosine", xlim=(min(0.0, float(cosine.min())), 1.02))
     legend_above(ax, 1, fontsize="small")
-    return ax
 
 
 def roc(
     ax: Axes,
     curves: Mapping[str, Float[np.ndarray, "2 t"]],
-    auc: Mapping[str, tuple[float, float, float]],
+    auc: Mapping[str, Sequence[float]],
     marks: Mapping[str, Mapping[str, tuple[float, float]]],
-) -> Axes:
+) -> None:
     """ROC of the proxy by architecture; ``marks`` places thresholds on each curve, by their label."""
     shapes = dict(zip(next(iter(marks.values())), "XPD", strict=False))
     for name, (wrong, right) in curves.items():
@@ -85,57 +84,47 @@ def roc(
     ax.set(xlabel="reconstruction latents called novel", ylabel="novel latents called novel")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
-    return ax
 
 
 def shares_by_width(
     ax: Axes,
     labels: Sequence[str],
-    shares: Mapping[str, Float[np.ndarray, "pairs 3"]],
+    shares: Mapping[str, Intervals],
     null: Float[np.ndarray, " pairs"],
     paper: float | None = None,
-) -> Axes:
+) -> None:
     """Share of novel latents by pair of widths: estimate and interval by architecture, and the null in grey.
 
     A name that ends in " same seed" is drawn hollow, in its architecture's colour.
     """
     x = np.arange(len(labels))
     for i, (name, rows) in enumerate(shares.items()):
-        architecture, same = name.removesuffix(" same seed"), name.endswith(" same seed")
-        colour, marker, label = ARCHITECTURES[architecture]
-        middle, error = estimates_and_errors(rows)
-        at = x + 0.1 * (i - (len(shares) - 1) / 2)
-        text = f"{label}, narrow and wide of one seed" if same else label
-        face = "white" if same else colour
-        ax.errorbar(at, middle, error, fmt=marker, color=colour, mfc=face, capsize=2, label=text)
+        colour, marker, label = ARCHITECTURES[name.removesuffix(" same seed")]
+        look = {"fmt": marker, "color": colour, "label": label}
+        if name.endswith(" same seed"):
+            look |= {"mfc": "white", "label": f"{label}, narrow and wide of one seed"}
+        draw_intervals(ax, x + offset(i, len(shares), 0.1), rows, capsize=2, **look)
     ax.hlines(null, x - 0.35, x + 0.35, color=GREY, linewidth=2, label="random directions")
     if paper is not None:
         ax.axhline(paper, color="black", linestyle="--", linewidth=1, label=f"paper, {paper:.2f}")
     ax.set(ylim=(-0.03, 1.03), xlabel="latents: smaller → larger SAE")
     ax.set_xticks(x, labels)
-    return ax
 
 
-def swap_kinds(ax: Axes, labels: Sequence[str], counts: Mapping[str, Float[np.ndarray, " pairs"]]) -> Axes:
+def swap_kinds(ax: Axes, labels: Sequence[str], counts: Mapping[str, Float[np.ndarray, " pairs"]]) -> None:
     """Groups of each kind by pair of widths, mean over seeds, stacked."""
-    bottom = np.zeros(len(labels))
-    for kind, (colour, label) in KINDS.items():
-        ax.bar(labels, counts[kind], bottom=bottom, color=colour, label=label, width=0.7)
-        bottom = bottom + counts[kind]
+    stacked_bars(ax, labels, {label: (colour, counts[kind]) for kind, (colour, label) in KINDS.items()}, width=0.7)
     ax.set(ylabel="swap groups", xlabel="latents: smaller → larger SAE")
     legend_above(ax)
-    return ax
 
 
-def swap_effects(ax: Axes, effects: Mapping[str, Float[np.ndarray, "n 2"]]) -> Axes:
+def swap_effects(ax: Axes, effects: Mapping[str, Float[np.ndarray, "n 2"]]) -> None:
     """Change in L0 against change in MSE (percent) when groups of one kind are swapped alone: a point per SAE pair."""
     for kind, (colour, label) in KINDS.items():
-        points = np.asarray(effects[kind]).reshape(-1, 2)
-        ax.scatter(points[:, 0], points[:, 1], color=colour, s=24, label=label)
+        ax.scatter(*effects[kind].reshape(-1, 2).T, color=colour, s=24, label=label)
     ax.axhline(0, color=GREY, linewidth=0.8)
     ax.axvline(0, color=GREY, linewidth=0.8)
     ax.set(xlabel="change in L0", ylabel="change in MSE (%)")
-    return ax
 
 
 def walks(
@@ -149,22 +138,16 @@ def walks(
     the trained SAEs.
     """
     for path in paths:
-        phase = np.append(path["phase"][:1], path["phase"])
         for ax, name in zip(axes, ("fvu", "l0"), strict=False):
-            for kind, (colour, _) in PHASES.items():
-                steps = np.flatnonzero(phase == kind)
-                steps = np.append(steps[0] - 1, steps) if len(steps) and steps[0] else steps
-                ax.plot(path["n_latents"][steps], path[name][steps], color=colour, linewidth=1.6)
-            for end in (0, -1):
-                ax.plot(path["n_latents"][end], path[name][end], "o", color="black", markersize=4, zorder=3)
+            _walk(ax, path["n_latents"], path[name], path["phase"])
     for points in recovered:
-        axes[2].plot(points["n_latents"], points["recovered"], color=GREY, linewidth=1, zorder=1)
-        axes[2].plot(points["n_latents"], points["recovered"], "o", color=GREY, markersize=3, zorder=2)
-        for end in (0, -1):
-            axes[2].plot(points["n_latents"][end], points["recovered"][end], "o", color="black", markersize=4, zorder=3)
+        n, share = points["n_latents"], points["recovered"]
+        axes[2].plot(n, share, color=GREY, linewidth=1, zorder=1)
+        axes[2].plot(n, share, "o", color=GREY, markersize=3, zorder=2)
+        axes[2].plot(n[[0, -1]], share[[0, -1]], zorder=3, **DOT)
     for colour, label in PHASES.values():
         axes[0].plot([], [], color=colour, label=label)
-    axes[0].plot([], [], "o", color="black", markersize=4, label="trained SAE")
+    axes[0].plot([], [], label="trained SAE", **DOT)
     legend_above(axes[0])
     for ax, label in zip(axes, ("FVU", "L0", "cross-entropy\nrecovered"), strict=True):
         ax.set_ylabel(label)
@@ -177,64 +160,73 @@ def walks(
     axes[-1].set_xlabel("latents in the dictionary")
 
 
+def _walk(
+    ax: Axes, n_latents: Float[np.ndarray, " steps"], values: Float[np.ndarray, " steps"], phase: Sequence[str]
+) -> None:
+    """One walk: each phase in its colour, from where the phase before it ended."""
+    for kind, (colour, _) in PHASES.items():
+        after = np.flatnonzero(np.asarray(phase) == kind) + 1  # phase[i] leads from point i to point i + 1
+        steps = np.append(after[:1] - 1, after)
+        ax.plot(n_latents[steps], values[steps], color=colour, linewidth=1.6)
+    ax.plot(n_latents[[0, -1]], values[[0, -1]], zorder=3, **DOT)
+
+
 def plane(
     ax: Axes,
     trained: Float[np.ndarray, "n 3"],
     stages: Mapping[str, Sequence[Float[np.ndarray, "n 3"]]],
     controls: Mapping[str, Float[np.ndarray, "n 3"]],
-) -> Axes:
+) -> None:
     """L0 against FVU. Rows are (latents, L0, FVU): trained family, Frankenstein stages by chain, controls.
 
     Stages and controls by the threshold that made them; a control was trained with the latents and the L0 of one, and
     there may be none.
     """
     ax.plot(trained[:, 1], trained[:, 2], "o", color=BLUE, label="trained, widths of the family")
+    _label_points(ax, trained, (-6, 0), "right")
     for (name, chains), colour in zip(stages.items(), (ORANGE, PINK), strict=False):
         for i, stage in enumerate(chains):
-            ax.plot(stage[:, 1], stage[:, 2], "-^", color=colour, markersize=5, linewidth=1,
-                    alpha=0.4 if i else 0.9, label=None if i else f"Frankenstein, {name}")  # fmt: skip
+            look = {"alpha": 0.4} if i else {"alpha": 0.9, "label": f"Frankenstein, {name}"}
+            ax.plot(stage[:, 1], stage[:, 2], "-^", color=colour, markersize=5, linewidth=1, **look)
+        _label_points(ax, chains[0][1:], (5, 4), "left")
         if len(controls[name]):
-            l0, fvu = controls[name][:, 1:].T
-            ax.plot(l0, fvu, "s", color=colour, label="trained at its latents and L0")
-    for rows, shift in ((trained, (-6, 0)), *((chains[0][1:], (5, 4)) for chains in stages.values())):
-        for n, l0, fvu in rows:
-            ax.annotate(f"{int(n)}", (l0, fvu), xytext=shift, textcoords="offset points", fontsize=7,
-                        ha="right" if shift[0] < 0 else "left", va="center")  # fmt: skip
+            ax.plot(*controls[name][:, 1:].T, "s", color=colour, label="trained at its latents and L0")
     log_axis(ax.yaxis)
     ax.set(xlabel="L0", ylabel="FVU")
     ax.margins(x=0.1)
     legend_above(ax, 1)
-    return ax
 
 
-def lowering_shares(ax: Axes, shares: Mapping[str, tuple[float, float, float]]) -> Axes:
+def _label_points(ax: Axes, rows: Float[np.ndarray, "n 3"], shift: tuple[float, float], side: str) -> None:
+    """The number of latents beside each point of the plane."""
+    look = {"xytext": shift, "textcoords": "offset points", "fontsize": 7, "ha": side, "va": "center"}
+    for n, l0, fvu in rows:
+        ax.annotate(f"{int(n)}", (l0, fvu), **look)
+
+
+def lowering_shares(ax: Axes, shares: Mapping[str, tuple[float, float, float]]) -> None:
     """Share of the inserted latents that lower MSE, with intervals, by what is inserted; grey: random directions."""
     for i, (name, ends) in enumerate(shares.items()):
-        colour = GREY if "random" in name else BLUE
-        ax.errorbar(i, *estimates_and_errors([ends]), fmt="o", color=colour, capsize=3)
+        draw_intervals(ax, [i], [ends], fmt="o", color=GREY if "random" in name else BLUE)
     ax.axhline(0.5, color=GREY, linestyle=":", linewidth=1)
     ax.set(ylim=(-0.03, 1.03), xlim=(-0.5, len(shares) - 0.5), ylabel="share whose insertion lowers MSE")
     ax.set_xticks(range(len(shares)), list(shares))
-    return ax
 
 
 def insertion_curves(
     ax: Axes,
     curves: Mapping[str, tuple[Float[np.ndarray, " n"], Float[np.ndarray, "bases n"]]],
     own: tuple[Float[np.ndarray, " n"], Float[np.ndarray, "bases n"]],
-) -> Axes:
+) -> None:
     """Relative change in MSE (percent) against added L0: mean over bases with their range as a band.
 
     ``curves`` are greedy insertions by what is inserted; ``own`` is the base with more of its own latents active.
     """
-    colours = dict(zip(curves, (BLUE, ORANGE, PINK), strict=False))
-    for name, (l0, change) in {**curves, "base with a larger k": own}.items():
-        colour = colours.get(name, GREY)
-        ax.fill_between(l0, change.min(0), change.max(0), color=colour, alpha=0.2, linewidth=0)
-        ax.plot(l0, change.mean(0), color=colour, label=name)
+    for (name, (l0, change)), colour in zip(curves.items(), (BLUE, ORANGE, PINK), strict=False):
+        mean_and_range(ax, l0, change, colour, label=name)
+    mean_and_range(ax, *own, GREY, label="base with a larger k")
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set_yscale("symlog", linthresh=1)  # the best set of orphans changes less than 1 %, all shared latents over 100
     ax.yaxis.set_major_formatter("{x:g}")
     ax.set(xlabel="added L0", ylabel="change in MSE (%)")
     legend_above(ax, 1)
-    return ax

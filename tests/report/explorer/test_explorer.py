@@ -114,8 +114,8 @@ def test_missing_facts_are_refused():
 
 
 def test_it_goes_to_figures_for_the_laptop_preset_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("sae_utils.report.explorer.document.FIGURES", tmp_path / "figures")
-    monkeypatch.setattr("sae_utils.report.explorer.document.RESULTS", tmp_path / "results")
+    monkeypatch.setattr("sae_utils.results.FIGURES", tmp_path / "figures")
+    monkeypatch.setattr("sae_utils.results.RESULTS", tmp_path / "results")
     made = page()
     assert made.save("laptop") == tmp_path / "figures" / "explorer.html"
     assert made.save("tiny") == tmp_path / "results" / "tiny" / "explorer.html"

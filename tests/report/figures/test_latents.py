@@ -3,67 +3,56 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from helpers.drawn import interval_ends, tick_words
 
 from sae_utils.analysis.latents.properties import LatentProperties
 from sae_utils.report.figures import latents as figures
-
-pytestmark = pytest.mark.usefixtures("style")
 
 
 def test_every_property_has_a_label():
     assert set(figures.LABELS) == {*LatentProperties.__dataclass_fields__, "interpretability"}
 
 
-def test_distributions_hold_every_latent_once_in_either_group():
+def test_distributions_hold_every_latent_once_in_either_group(style):
     rng = np.random.default_rng(0)
     values = {
         name: {figures.SHARED: np.append(10 ** rng.normal(-3, 1, 60), np.nan), figures.ORPHAN: rng.random(40)}
         for name in figures.LABELS
     }
     values["loss_contribution"][figures.SHARED][:5] = -1e-3  # drawn at the left end of a logarithmic axis
-    alone = {name: np.array([0.6, 0.55, 0.65]) for name in values}
-    axes = figures.distributions(plt.figure(figsize=(9, 4)), values, alone)
+    fig = plt.figure(figsize=(9, 4))
+    figures.distributions(fig, values, {name: np.array([0.6, 0.55, 0.65]) for name in values})
+    axes = fig.axes[: len(values)]
     assert [ax.get_xlabel() for ax in axes] == [label for label, _ in figures.LABELS.values()]
     assert [ax.get_xscale() == "log" for ax in axes] == [log for _, log in figures.LABELS.values()]
     for ax in axes:
         assert ax.get_title() == "shared larger: 0.60 (0.55 to 0.65)"
-        heights = [patch.get_xy()[:, 1].max() for patch in ax.patches]
-        assert len(ax.patches) == 4 and all(0 < height <= 1 for height in heights)
-    shared, _, orphans, _ = axes[2].patches
+        for patch, count in zip(ax.patches[::2], (60, 40), strict=True):
+            steps = patch.get_xy()[1 : 1 + 2 * 24 : 2, 1] * count
+            assert steps.sum() == pytest.approx(count) and np.allclose(steps, np.round(steps))
     low, high = axes[2].get_xlim()
     everything = np.concatenate(list(values["encoder_decoder_cosine"].values()))
     assert low <= np.nanmin(everything) and high >= np.nanmax(everything)
-    for patch, count in ((shared, 60), (orphans, 40)):
-        steps = patch.get_xy()[1 : 1 + 2 * 24 : 2, 1] * count
-        assert steps.sum() == pytest.approx(count) and np.allclose(steps, np.round(steps))
 
 
-def test_coefficients_are_sorted_with_intervals_and_null():
+def test_coefficients_are_sorted_with_intervals_and_null(ax):
     names = ["pc_alignment", "token_entropy", "interpretability"]
     rows = np.array([[0.2, 0.1, 0.4], [-1.0, -1.5, -0.5], [0.7, 0.6, 0.8]])
     null = np.tile(np.linspace(-0.1, 0.1, 201)[:, None], (1, 3)) * [1, 2, 3]
-    ax = figures.coefficients(plt.figure().add_subplot(), names, rows, null)
-    assert [label.get_text() for label in ax.get_yticklabels()] == [
-        "entropy over tokens",
-        "share in top principal components",
-        "interpretability",
-    ]
-    line, _, (bars,) = ax.containers[1]
-    assert line.get_xdata().tolist() == [-1.0, 0.2, 0.7]
-    np.testing.assert_allclose([segment[:, 0] for segment in bars.get_segments()], rows[[1, 0, 2], 1:])
+    figures.coefficients(ax, names, rows, null)
+    assert tick_words(ax.yaxis) == ["entropy over tokens", "share in top principal components", "interpretability"]
+    assert ax.containers[1].lines[0].get_xdata().tolist() == [-1.0, 0.2, 0.7]
+    np.testing.assert_allclose(interval_ends(ax.containers[1], across=True), rows[[1, 0, 2], 1:])
     np.testing.assert_allclose([bar.get_width() for bar in ax.patches], 0.19 * np.array([2, 1, 3]), atol=1e-6)
     np.testing.assert_allclose([bar.get_x() for bar in ax.patches], -0.095 * np.array([2, 1, 3]), atol=1e-6)
 
 
-def test_scores_are_shares_at_or_above():
+def test_scores_are_shares_at_or_above(ax):
     measured = {figures.SHARED: np.array([0.9, 0.5, np.nan, 0.7, 0.6]), figures.ORPHAN: np.array([0.8])}
     random = {figures.SHARED: np.array([0.5, np.nan, 0.6]), figures.ORPHAN: np.array([0.55])}
-    ax = figures.scores(plt.figure().add_subplot(), measured, random, np.array([0.5]))
-    x, y = ax.lines[0].get_xdata(), ax.lines[0].get_ydata()
+    figures.scores(ax, measured, random, np.array([0.5]))
+    x, y = ax.lines[0].get_data()
     assert x.tolist() == [0, 0.5, 0.6, 0.7, 0.9, 1] and y.tolist() == [1, 1, 0.75, 0.5, 0.25, 0]
     assert all((measured[figures.SHARED] >= v).sum() / 4 == share for v, share in zip(x, y, strict=True) if v)
-    names = [text.get_text() for text in ax.get_legend().texts]
-    assert names == [*measured, *(f"random, as often as {group}" for group in random), "shuffled text"]
     assert ax.lines[2].get_xdata().tolist() == [0, 0.5, 0.6, 1]
-    assert [line.get_color() for line in ax.lines[2:4]] == [figures.COLOURS[group] for group in random]
-    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 5
+    assert len(ax.lines) == 5

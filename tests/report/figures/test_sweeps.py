@@ -1,9 +1,9 @@
-"""Figures of sweeps: what is drawn where, from arrays."""
+"""What the figures of sweeps draw is what they are given."""
 
 import matplotlib.pyplot as plt
 import numpy as np
+from helpers.drawn import interval_ends, tick_words
 
-from sae_utils.report.figures import sweeps as sweep_plots
 from sae_utils.report.figures.sweeps import MEASURES, doublings, of_sweep, overlap_bars, overlap_lines, quality_lines
 
 X = np.array([64, 128, 256])
@@ -25,48 +25,37 @@ def test_of_sweep_takes_its_arrays_alone():
 
 def test_lines_pass_through_the_points_with_intervals_and_nulls(ax):
     overlap_lines(ax, arrays(), X, ["shared_strict", "agree"])
-    lines = {
-        (line.get_color(), line.get_linestyle()): line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 3
-    }
-    for name in ("shared_strict", "agree"):
-        np.testing.assert_allclose(lines[MEASURES[name][0], "-"], arrays()[name][:, 0])
-        np.testing.assert_allclose(lines[MEASURES[name][0], ":"], arrays()[f"null_{name}"])
-    bars = [collection.get_segments() for collection in ax.collections]
-    np.testing.assert_allclose([segment[:, 1] for segment in bars[0]], arrays()["shared_strict"][:, 1:])
-    labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == ["shared, strict", "both matchings agree", "same, random directions"] and ax.get_ylabel()
+    nulls = [line for line in ax.lines if line.get_linestyle() == ":"]
+    for name, container, null in zip(("shared_strict", "agree"), ax.containers, nulls, strict=True):
+        np.testing.assert_allclose(container.lines[0].get_ydata(), arrays()[name][:, 0])
+        np.testing.assert_allclose(interval_ends(container), arrays()[name][:, 1:])
+        np.testing.assert_allclose(null.get_ydata(), arrays()[f"null_{name}"])
 
 
 def test_quality_has_a_point_for_each_seed(ax):
     quality_lines(ax, arrays(), X)
-    points = [line for line in ax.lines if line.get_linestyle() == "None"]
-    assert len(points) == 6
     np.testing.assert_allclose(ax.lines[0].get_ydata(), 0.8)
+    seeds = [line.get_ydata() for line in ax.lines if line.get_linestyle() == "None"]
+    np.testing.assert_array_equal(seeds, [*arrays()["explained_variance"].T, *arrays()["dead"].T])
 
 
 def test_a_tick_at_each_doubling(ax):
     doublings(ax, np.array([93_750, 1_500_000, 2_000_000]), "tokens")
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["93.8k", "1.5M", "2M"]
-    assert ax.get_xscale() == "log" and ax.get_xlabel() == "tokens"
+    assert tick_words(ax.xaxis) == ["93.8k", "1.5M", "2M"]
 
 
 def test_bars_say_l0_and_explained_variance_and_mark_a_wrong_l0(ax):
     overlap_bars(ax, arrays(["relu", "topk", "gated"]), ["shared_strict", "agree"], wrong_l0=["topk"])
-    assert [text.get_text() for text in ax.get_xticklabels()] == [
-        "relu\nL0 16.0\nEV 0.80",
-        "topk*\nL0 16.0\nEV 0.80",
-        "gated\nL0 16.0\nEV 0.80",
-    ]
-    heights = [patch.get_height() for patch in ax.patches]
+    under = "\nL0 16.0\nEV 0.80"
+    assert tick_words(ax.xaxis) == [f"relu{under}", f"topk*{under}", f"gated{under}"]
     expected = [*arrays()["shared_strict"][:, 0], *arrays()["agree"][:, 0]]
-    np.testing.assert_allclose(heights, expected)
-    assert sweep_plots.MEASURES["agree"][2] in [text.get_text() for text in ax.get_legend().get_texts()]
+    np.testing.assert_allclose([patch.get_height() for patch in ax.patches], expected)
 
 
-def test_a_legend_is_no_wider_than_its_axes():
+def test_a_legend_is_no_wider_than_its_axes(style):
     for n_axes, figwidth in ((2, 8.4), (1, 8)):
         fig, axes = plt.subplots(1, n_axes, figsize=(figwidth, 3.4), squeeze=False)
-        drawn = overlap_bars(axes[0, 0], arrays(), list(MEASURES))
+        ax = axes[0, 0]
+        overlap_bars(ax, arrays(), list(MEASURES))
         fig.draw_without_rendering()
-        assert drawn.get_legend().get_window_extent().width <= drawn.get_window_extent().width
-        plt.close(fig)
+        assert ax.get_legend().get_window_extent().width <= ax.get_window_extent().width

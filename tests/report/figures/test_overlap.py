@@ -1,0 +1,104 @@
+"""What the figures of overlap between seeds draw is what they are given."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from helpers.drawn import band_edges, by_label, interval_ends, tick_words
+
+from sae_utils.analysis import directions
+from sae_utils.analysis.matching import criteria
+from sae_utils.report.claims.entries import load_claims
+from sae_utils.report.figures import overlap
+
+
+def test_scatter_shows_each_matched_latent_once_and_the_histograms_count_them(style):
+    rng = np.random.default_rng(0)
+    decoder, encoder, agree = rng.uniform(-0.15, 1, 200), rng.uniform(0, 1, 200), rng.random(200) < 0.7
+    decoder[3], agree[3] = np.nan, False
+    fig = plt.figure()
+    overlap.matched_cosines(fig, decoder, encoder, agree, threshold=0.7)
+    top, main, right = fig.axes
+    same, different = (points.get_offsets().data for points in main.collections)
+    np.testing.assert_array_equal(same, np.stack([decoder[agree], encoder[agree]], axis=1))
+    assert len(different) == (~agree).sum() - 1
+    tops = np.array([bar.get_y() + bar.get_height() for bar in top.patches]).reshape(2, -1).max(axis=0)
+    assert tops.sum() == 199 == sum(bar.get_width() for bar in right.patches)
+    assert main.get_xlim() == (-0.2, 1.02)
+
+
+def test_threshold_curves_draw_mean_range_and_the_larger_null_of_each_source(ax):
+    t = np.linspace(0, 1, 11)
+    curves = {c: np.stack([1 - t, 0.8 - 0.8 * t]) for c in overlap.CURVES}
+    null = {kind: np.exp(-(9 + i) * t) for i, kind in enumerate(directions.KINDS)}
+    overlap.threshold_curves(ax, t, curves, null, 0.7)
+    assert len(ax.collections) == 3 and len(ax.lines) == 7  # three criteria, three nulls, the threshold
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), 0.9 - 0.9 * t)
+    for line, larger in zip(ax.lines[3:6], ("uniform_tied", "activations_tied", "decoders_tied"), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), null[larger])
+    assert band_edges(ax.collections[0]) == {x: (0.8 - 0.8 * x, 1 - x) for x in t}
+
+
+@pytest.mark.parametrize("some_dead", [True, False])
+def test_criteria_draw_each_estimate_with_its_interval_its_nulls_and_the_published_number(some_dead, ax):
+    names = ["shared_strict", "decoder_cosine", "cycle_agreeing"]
+    rows = np.array([[0.3, 0.25, 0.35], [0.6, 0.5, 0.65], [0.9, 0.8, 1.0]])
+    null = {kind: np.array([0.0, 0.1 * i, np.nan]) for i, kind in enumerate(directions.KINDS)}
+    overlap.criteria_side_by_side(ax, names, rows, rows - 0.1 * some_dead, null)
+    assert len(ax.containers) == 3 * (1 + some_dead)
+    for i, container in enumerate(ax.containers[some_dead :: 1 + some_dead]):
+        np.testing.assert_allclose(container.lines[0].get_xydata(), [[rows[i, 0], 2 - i + 0.1]])
+        np.testing.assert_allclose(interval_ends(container, across=True), rows[i : i + 1, 1:])
+    marks = {tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "D"}
+    assert marks == {(0.414,), (0.8,), (0.782,)}
+    drawn = [line for line in ax.lines if len(line.get_xdata()) == 3]
+    np.testing.assert_allclose([line.get_xdata() for line in drawn], list(null.values()))
+    assert [line.get_markerfacecolor() == "none" for line in drawn] == [kind.endswith("independent") for kind in null]
+    assert tick_words(ax.yaxis) == [overlap.CRITERIA[name].label for name in names]
+
+
+def test_every_criterion_can_be_shown_and_the_claims_have_the_numbers_that_are_published():
+    assert list(overlap.CRITERIA) == list(criteria.CRITERIA)
+    claims = load_claims()
+    for name, claim in (("shared_notebook", "A-1"), ("agree", "A-2"), ("shared_max_decoder", "B-0")):
+        shown = overlap.CRITERIA[name]
+        assert shown.published == claims[claim].number and f"[{claims[claim].known}]" in shown.source
+
+
+def test_membership_draws_every_share_with_its_interval_and_null(ax):
+    shares = np.array([[0.5, 0.4, 0.6], [0.2, 0.15, 0.3], [0.3, 0.2, 0.4]])
+    overlap.membership(ax, shares, np.array([0.9, 0.1, 0.0]))
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], shares[:, 0])
+    np.testing.assert_allclose(interval_ends(ax.containers[1]), shares[:, 1:])
+    assert [segment[0, 1] for segment in ax.collections[-1].get_segments()] == [0.9, 0.1, 0.0]
+    assert tick_words(ax.xaxis) == ["1", "2", "3"]
+
+
+def test_only_in_one_draws_points_both_laws_and_the_floor(ax):
+    shares = np.array([[0.6, 0.5, 0.7], [0.5, 0.4, 0.6], [0.45, 0.4, 0.5]])
+    x = np.linspace(2, 8, 7)
+    laws = np.array([x, 0.3 + x**-1, 0.8 * x**-0.5])
+    overlap.only_in_one(ax, shares, np.ones(3), laws, np.array([0.3, 0.1, 0.35]))
+    lines = by_label(ax)
+    np.testing.assert_allclose(lines["power law with a floor"].get_ydata(), laws[1])
+    np.testing.assert_allclose(lines["power law without"].get_ydata(), laws[2])
+    assert lines["floor, 95 % interval"].get_ydata() == [0.3, 0.3]
+    np.testing.assert_allclose(lines["random directions"].get_xydata(), [[2, 1], [3, 1], [4, 1]])
+    independent = lines["if each found independently"].get_xydata()
+    np.testing.assert_allclose(independent, [[2, 0.6], [3, 0.6**2], [4, 0.6**3]])
+    np.testing.assert_allclose(ax.containers[0].lines[0].get_xydata(), np.stack([[2, 3, 4], shares[:, 0]], axis=1))
+    np.testing.assert_allclose(interval_ends(ax.containers[0]), shares[:, 1:])
+    band = ax.patches[0].get_window_extent().transformed(ax.transData.inverted())
+    np.testing.assert_allclose([band.y0, band.y1], [0.1, 0.35])
+
+
+def test_only_in_one_without_laws(ax):
+    overlap.only_in_one(ax, np.array([[0.6, 0.5, 0.7]]), np.ones(1))
+    assert not ax.patches and ax.get_xlim()[1] < 3 and ax.get_xticks().tolist() == [2]
+
+
+def test_pairwise_writes_every_share_but_the_diagonal(ax):
+    shares = np.array([[np.nan, 0.25], [0.75, np.nan]])
+    overlap.pairwise(ax, shares, "shared")
+    shown = {tuple(text.get_position()): text.get_text() for text in ax.texts if text.get_text()}
+    assert shown == {(1.5, 0.5): "0.25", (0.5, 1.5): "0.75"}
+    np.testing.assert_array_equal(ax.collections[0].get_array().filled(np.nan), shares)
