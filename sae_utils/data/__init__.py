@@ -1,1 +1,7 @@
-"""Text to activations: language models, corpora, activation caches and streams."""
+"""Text to activations.
+
+- ``text``: corpora, and rows of token ids made of them
+- ``models``: language models
+- ``activations``: what a model computes on rows, from a cache or live
+- ``labelled``: texts and tokens with labels, for probes and properties
+"""

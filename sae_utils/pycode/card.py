@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from sae_utils.data.models.language_model import BUNDLED, load_language_model
-from sae_utils.data.text.corpus import INSTALLED, installed_files, installed_sha256, token_rows
+from sae_utils.data.models import BUNDLED
+from sae_utils.data.models.language_model import load_language_model
+from sae_utils.data.text import INSTALLED, installed_files, installed_sha256, token_rows
 from sae_utils.errors import InputError
 from sae_utils.pycode.evaluation import Sample, bits_per_byte
 

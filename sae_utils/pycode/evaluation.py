@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_utils.data.activations.order import kept_positions
-from sae_utils.data.models.language_model import BUNDLED, SITES, LanguageModel
-from sae_utils.data.text.corpus import documents
+from sae_utils.data.activations import kept_positions
+from sae_utils.data.models import BUNDLED, SITES
+from sae_utils.data.models.language_model import LanguageModel
+from sae_utils.data.text import documents
 from sae_utils.errors import InputError
 from sae_utils.pycode.ngrams import fit_ngram, model_nats, ngram_bits, xz_bits
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from helpers.tiny_language_model import TEXTS, make_tiny
 
+from sae_utils.data.models import SITES
 from sae_utils.data.models import language_model as language_model_module
-from sae_utils.data.models.language_model import SITES, load_language_model
+from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
 from sae_utils.pycode import evaluation as analysis
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from sae_utils.data.text.corpus import documents
-from sae_utils.data.text.row_start import row_start
+from sae_utils.data.text import documents, row_start
 from sae_utils.errors import InputError
 
 if TYPE_CHECKING:

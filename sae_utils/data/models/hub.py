@@ -11,28 +11,30 @@ from sae_utils.errors import InputError
 def why_not(kind: str, name: str, revision: str | None = None) -> str | None:
     """None where the hub has the ``kind`` ("model" or "dataset") ``name``, else the reason why it cannot be had."""
     import huggingface_hub
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors
 
-    api = huggingface_hub.HfApi()
-    ask = {"model": api.model_info, "dataset": api.dataset_info}[kind]
     try:
-        ask(name, timeout=10, **({"revision": revision} if revision else {}))
-    except GatedRepoError:  # a kind of RepositoryNotFoundError
-        return _gated(kind, name)
-    except RevisionNotFoundError:
+        huggingface_hub.HfApi().repo_info(name, revision=revision, repo_type=kind, timeout=10)
+    except errors.GatedRepoError:  # a kind of RepositoryNotFoundError
+        return gated(kind, name)
+    except errors.RevisionNotFoundError:
         return f"the Hugging Face hub has no revision {revision!r} of it"
-    except (RepositoryNotFoundError, HFValidationError):
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
         return "not on the Hugging Face hub (a private one needs HF_TOKEN in the environment)"
     except Exception as error:  # no network, a proxy, offline mode: the client's own kinds differ by version
         if getattr(getattr(error, "response", None), "status_code", None) == 401:
             return "the Hugging Face hub refuses the token here (error 401): check HF_TOKEN in the environment"
         return f"the Hugging Face hub was not reached ({type(error).__name__})"
     return None
+
+
+def gated(kind: str, name: str) -> str:
+    """What to do about a repository that wants its terms accepted."""
+    import huggingface_hub
+
+    page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}"
+    token = "the token here has no access to it" if huggingface_hub.get_token() else "there is no token here"
+    return f"it is gated, and {token}: accept its terms at {page} and set HF_TOKEN in the environment"
 
 
 def model_config(name: str, repository: str, revision: str | None) -> Path:
@@ -46,7 +48,7 @@ def model_config(name: str, repository: str, revision: str | None) -> Path:
     try:
         return Path(huggingface_hub.hf_hub_download(repository, "config.json", revision=revision))
     except GatedRepoError:
-        raise InputError(f"model {name!r}: {_gated('model', repository)}") from None
+        raise InputError(f"model {name!r}: {gated('model', repository)}") from None
     except RemoteEntryNotFoundError:
         raise InputError(f"model {name!r}: {repository} has no config.json, so it is not for transformers") from None
     except Exception as error:  # the network went away after why_not
@@ -76,11 +78,3 @@ def quiet(offline: bool) -> Iterator[None]:
             constants.HF_HUB_OFFLINE = was_offline
             if bars:
                 logging.enable_progress_bar()
-
-
-def _gated(kind: str, name: str) -> str:
-    import huggingface_hub
-
-    page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}"
-    token = "the token here has no access to it" if huggingface_hub.get_token() else "there is no token here"
-    return f"it is gated, and {token}: accept its terms at {page} and set HF_TOKEN in the environment"

@@ -1,7 +1,6 @@
 """Language models through TransformerLens's TransformerBridge: bundled, from a local folder, or from the hub."""
 
 import difflib
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +14,15 @@ from torch import Tensor
 
 from sae_utils.data.models import hub
 from sae_utils.data.models import names as model_names
-from sae_utils.data.models.names import BUNDLED as BUNDLED  # where others look for it
+from sae_utils.data.models.names import BUNDLED, SITES
 from sae_utils.errors import InputError
+from sae_utils.files import sha256_of
 
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerBase
 
-SITES = ("mlp_out", "resid_pre", "resid_post")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -78,11 +77,7 @@ class LanguageModel:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over at most 65,536 evenly spaced values of each weight, and their dtype."""
-        sha = hashlib.sha256()
-        for weight in self.weights.parameters():
-            sample = weight.detach().flatten()[:: max(1, weight.numel() // 65536)]
-            sha.update(f"{weight.dtype}{list(weight.shape)}".encode() + sample.float().cpu().numpy().tobytes())
-        return sha.hexdigest()
+        return sha256_of(part for weight in self.weights.parameters() for part in _sampled(weight))
 
     def hook_point(self, site: str, layer: int) -> str:
         """TransformerLens's name of a site, such as ``blocks.3.hook_mlp_out``.
@@ -195,7 +190,7 @@ def load_language_model(
         if not place.is_hooked:
             _check_config(name, place, layer)
         try:
-            bridge, tokenizer = (_boot_hooked if place.is_hooked else _boot_bridge)(place, device, dtype)
+            bridge, tokenizer = _boot(place, device, dtype)
         except Exception as error:
             raise InputError(f"model {name!r} does not load: {hub.one_line(error)}") from error
     bridge.eval()
@@ -204,14 +199,19 @@ def load_language_model(
     return model
 
 
+def _sampled(weight: Tensor) -> tuple[str, bytes]:
+    sample = weight.detach().flatten()[:: max(1, weight.numel() // 65536)]
+    return f"{weight.dtype}{list(weight.shape)}", sample.float().cpu().numpy().tobytes()
+
+
 def check_device(device: str) -> torch.device:
     """``device`` as torch's; raises InputError where this machine does not have it."""
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     try:
         parsed = torch.device(device)
     except (RuntimeError, TypeError):
-        raise InputError(f"device={device!r} is unknown; allowed: cpu, cuda, cuda:N, mps") from None
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if parsed.type not in there:
+        parsed = None
+    if parsed is None or parsed.type not in there:
         raise InputError(f"device={device!r} is unknown; allowed: cpu, cuda, cuda:N, mps")
     if (parsed.index or 0) >= there[parsed.type]:
         raise InputError(f"device={device!r} is not on this machine, which has {there['cuda']} CUDA devices; use cpu")
@@ -250,23 +250,18 @@ def _check_config(name: str, place: model_names.Place, layer: int | None) -> Non
         raise InputError(f"model {name!r}: TransformerLens does not know its architecture, {architectures}")
 
 
-def _boot_bridge(
-    place: model_names.Place, device: torch.device, dtype: torch.dtype
-) -> tuple["TransformerBridge", "PreTrainedTokenizerBase"]:
-    """Any architecture of Hugging Face."""
+def _boot(place: model_names.Place, device: torch.device, dtype: torch.dtype) -> tuple:
+    """The bridge and the tokenizer. A model that TransformerLens is the home of has TransformerLens's tokenizer."""
+    options = {"device": str(device), "dtype": dtype}
+    if place.is_hooked:
+        from transformer_lens import HookedTransformer
+
+        bridge = HookedTransformer.from_pretrained_no_processing(place.repository, **options)
+        return bridge, bridge.tokenizer
+
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import AutoTokenizer
 
     where = str(place.folder or place.repository)
-    bridge = TransformerBridge.boot_transformers(where, device=str(device), dtype=dtype, revision=place.revision)
+    bridge = TransformerBridge.boot_transformers(where, revision=place.revision, **options)
     return bridge, AutoTokenizer.from_pretrained(where, revision=place.revision)
-
-
-def _boot_hooked(
-    place: model_names.Place, device: torch.device, dtype: torch.dtype
-) -> tuple["HookedTransformer", "PreTrainedTokenizerBase"]:
-    """A model that TransformerLens itself is the home of, weights as trained; so its tokenizer is TransformerLens's."""
-    from transformer_lens import HookedTransformer
-
-    bridge = HookedTransformer.from_pretrained_no_processing(place.repository, device=str(device), dtype=dtype)
-    return bridge, bridge.tokenizer

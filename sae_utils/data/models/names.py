@@ -14,6 +14,7 @@ BUNDLED = {"pycode-2m": MODELS / "pycode-2m"}
 # Not of a Hugging Face architecture: by TransformerLens's name, and by that of the repository.
 HOOKED = {"gelu-1l": "NeelNanda/GELU_1L512W_C4_Code"}
 
+SITES = ("mlp_out", "resid_pre", "resid_post")  # where activations are read; LanguageModel.hook_point says more
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # how transformers names the classes of causal language models

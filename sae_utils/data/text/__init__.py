@@ -1,0 +1,34 @@
+"""Text: corpora, and rows of token ids made of them.
+
+- ``corpus``: a corpus by name -> its documents, its split, its packed rows
+- ``packing``: the one maker of rows, in memory or in a file that grows
+- ``installed_python``: the corpus "installed-python", the same on every installation
+- ``streams``, ``hub_datasets``: texts of files and of the hub's data sets, one after another
+"""
+
+from sae_utils.data.text.corpus import INSTALLED, check_corpus, documents, token_rows
+from sae_utils.data.text.installed_python import (
+    SourceFile,
+    installed_files,
+    installed_sha256,
+    manifest,
+    near_duplicate_groups,
+    set_apart,
+)
+from sae_utils.data.text.packing import row_start
+from sae_utils.data.text.streams import SUFFIXES
+
+__all__ = [
+    "INSTALLED",
+    "SUFFIXES",
+    "SourceFile",
+    "check_corpus",
+    "documents",
+    "installed_files",
+    "installed_sha256",
+    "manifest",
+    "near_duplicate_groups",
+    "set_apart",
+    "row_start",
+    "token_rows",
+]

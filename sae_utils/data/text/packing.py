@@ -1,4 +1,4 @@
-"""Documents -> packed rows of token ids, in a file that grows and survives whatever ends the process.
+"""Documents -> packed rows of token ids, in memory or in a file that grows and survives whatever ends the process.
 
 ``rows-<key>.bin`` holds the rows one after another. ``rows-<key>.json`` beside it says how many of them are whole and
 where the next document is; it is replaced after the rows are on the disk, and rows beyond it are cut off.
@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,9 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from sae_utils.data.text.row_start import row_start
 from sae_utils.data.text.streams import Dropped
 from sae_utils.errors import InputError
+from sae_utils.files import write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,6 +41,9 @@ class Block:
     texts: list[str]
 
 
+Blocks = Callable[[dict | None], Iterable[Block]]  # from a position on
+
+
 @dataclass(frozen=True)
 class State:
     """What is packed: rows, the tokens that do not fill a row yet, and the document that comes next.
@@ -54,12 +58,20 @@ class State:
     ended: bool = False
 
 
-Blocks = Callable[[dict | None], Iterable[Block]]  # from a position on
+def row_start(tokenizer: "PreTrainedTokenizerBase") -> int | None:
+    """The id that a tokenizer itself puts in front of a text; None where it puts none there (GPT-2, Pythia).
+
+    Every row begins with it: Gemma's activations and losses are useless without. Give it a tokenizer as the model's
+    makers left it, as ``LanguageModel.tokenizer`` is: TransformerLens's copies put one in front for every model.
+    """
+    text = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a", add_special_tokens=True)["input_ids"]
+    return None if whole[: len(text)] == text else whole[0]
 
 
 @dataclass(frozen=True)
 class Packer:
-    """Rows of ``context`` tokens of documents that end in the end-of-text token, each row behind its first token."""
+    """Makes rows of ``context`` tokens: the model's own first token, then documents that end in end-of-text."""
 
     tokenizer: "PreTrainedTokenizerBase"
     context: int
@@ -89,6 +101,13 @@ class Packer:
             used = 0
         yield np.empty((0, self.context), dtype=self.dtype), replace(state, ended=True)
 
+    def too_few(self, state: State, n_rows: int, what: str) -> InputError:
+        """The error where all that there is, is packed, and ``n_rows`` were asked for."""
+        n_tokens = state.rows * self.context + len(state.rest)
+        return InputError(
+            f"{what} has {n_tokens:,} tokens, {state.rows:,} rows of {self.context}; asked for n_rows={n_rows:,}"
+        )
+
     def _tokens(self, texts: list[str]) -> Iterator[np.ndarray]:
         encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
         for ids in encoded["input_ids"]:
@@ -102,7 +121,7 @@ def pack_in_memory(packer: Packer, blocks: Blocks, n_rows: int, what: str) -> In
         pieces.append(rows)
         if state.rows >= n_rows:
             return np.concatenate(pieces)[:n_rows]
-    raise _too_few(state, n_rows, packer, what)
+    raise packer.too_few(state, n_rows, what)
 
 
 def pack_in_file(
@@ -116,25 +135,26 @@ def pack_in_file(
     """
     file = RowFile(path, packer.context, packer.dtype)
     if file.state().rows < n_rows:
-        with file.locked():
-            _extend(file, packer, blocks, n_rows, what)
+        with file.locked() as end:
+            _extend(file, end, packer, blocks, n_rows, what)
     return file.read(n_rows)
 
 
-def _extend(file: "RowFile", packer: Packer, blocks: Blocks, n_rows: int, what: str) -> None:
+def _extend(file: "RowFile", end: FileIO, packer: Packer, blocks: Blocks, n_rows: int, what: str) -> None:
     state = file.state()  # another process may have been at it while this one waited
     file.check_room(n_rows - state.rows, what)
+    end.truncate(state.rows * file.row_bytes)
     shown = tqdm(desc="tokenising", unit="row", total=n_rows, initial=state.rows, delay=10, leave=False)
-    with shown, file.opened(state) as append, contextlib.closing(packer.pack(blocks, state)) as packed:
+    with shown, contextlib.closing(packer.pack(blocks, state)) as packed:
         while state.rows < n_rows and not state.ended:
             try:
                 rows, state = next(packed)
             except Dropped as error:
                 raise Dropped(f"{error}; {file.kept()}") from error
-            append(rows, state)
+            file.append(end, rows, state)
             shown.update(len(rows))
     if state.rows < n_rows:
-        raise _too_few(state, n_rows, packer, what)
+        raise packer.too_few(state, n_rows, what)
 
 
 @dataclass(frozen=True)
@@ -178,47 +198,24 @@ class RowFile:
             )
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Waits until no other process writes."""
+    def locked(self) -> Iterator[FileIO]:
+        """The file to append to, once no other process writes."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab") as file:
+        with open(self.path, "ab", buffering=0) as end:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(end, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 logger.warning("another process is packing %s: waiting for it", self.path)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+                fcntl.flock(end, fcntl.LOCK_EX)
+            yield end
 
-    @contextlib.contextmanager
-    def opened(self, state: State) -> Iterator[Callable[[np.ndarray, State], None]]:
-        """A function that appends rows and then writes the state, both on the disk when it returns."""
-
-        def append(rows: np.ndarray, state: State) -> None:
-            try:
-                left = memoryview(rows.tobytes())
-                while left:  # where the disk is nearly full, it takes a part
-                    left = left[file.write(left) :]
-                os.fsync(file.fileno())
-                self._write(state)
-            except OSError as error:
-                raise InputError(f"{self.path} cannot be written ({error.strerror}); {self.kept()}") from error
-
-        with open(self.path, "r+b", buffering=0) as file:
-            file.truncate(state.rows * self.row_bytes)
-            file.seek(0, os.SEEK_END)
-            yield append
-
-    def _write(self, state: State) -> None:
-        part = self.path.with_suffix(".json.part")
-        with open(part, "w") as file:
-            json.dump(asdict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, self.path.with_suffix(".json"))
-
-
-def _too_few(state: State, n_rows: int, packer: Packer, what: str) -> InputError:
-    n_tokens = state.rows * packer.context + len(state.rest)
-    return InputError(
-        f"{what} has {n_tokens:,} tokens, {state.rows:,} rows of {packer.context}; asked for n_rows={n_rows:,}"
-    )
+    def append(self, end: FileIO, rows: Int[np.ndarray, "n context"], state: State) -> None:
+        """Adds rows and then replaces the state, both on the disk on return. Raises InputError where that fails."""
+        try:
+            left = memoryview(rows.tobytes())
+            while left:  # where the disk is nearly full, it takes a part
+                left = left[end.write(left) :]
+            os.fsync(end.fileno())
+            write_json(self.path.with_suffix(".json"), asdict(state))
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written ({error.strerror}); {self.kept()}") from error

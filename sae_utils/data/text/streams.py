@@ -1,27 +1,29 @@
-"""Texts of a file, a URL or a Hugging Face data set, streamed one after another and taken up again where they dropped.
+"""Texts of a file or of a Hugging Face data set, one after another, taken up again at any position.
 
-``datasets`` reads them all. Its own retries are switched off while it reads for us: it would wait for minutes without
-a word, and has none while it opens a file.
+``datasets`` reads them, but for .txt. Its own retries are switched off while it reads for us: it would wait for minutes
+without a word, and has none while it opens a file.
 """
 
 import contextlib
 import glob
 import itertools
 import logging
-import re
 import time
-import urllib.error
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from sae_utils.data.models import hub
-from sae_utils.data.text import hub_datasets, url_files
-from sae_utils.data.text.txt_documents import cut
+from sae_utils.data.text import hub_datasets
 from sae_utils.errors import InputError
 
-SUFFIXES = {".txt": "text", ".jsonl": "json", ".parquet": "parquet"}  # with the builder of datasets that reads them
+SUFFIXES = {".txt": "UTF-8 text", ".jsonl": "JSON lines", ".parquet": "Parquet"}  # files that can be a corpus
+BUILDERS = {".jsonl": "json", ".parquet": "parquet"}  # of datasets
 TEXT_COLUMNS = ("text", "raw_content", "content")  # the first one there is taken: RedPajama-V2, The Stack
+SEPARATOR = "<|endoftext|>"  # between the documents of a .txt
+LOOK_AHEAD = 2**24  # characters of a .txt in which the first separator must come
+PIECE = 2**20  # characters of a .txt, read together
+SHORTEST = 4096  # characters, at least, of a document cut from a .txt without separators
 WAITS = (1, 2, 4, 8, 16, 32, 64)  # seconds between the tries after a drop; so there are eight
 NETWORK = {"aiohttp", "http", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"}  # their errors
 ONE_TRY = {  # settings of datasets
@@ -32,24 +34,12 @@ ONE_TRY = {  # settings of datasets
     "STREAMING_READ_SERVER_UNAVAILABLE_RETRY_INTERVAL": 0,
     "STREAMING_READ_RATE_LIMIT_RETRY_INTERVAL": 0,
 }
-LINES = 10_000  # of a .txt, read together
-CONTENTS = {"text": "UTF-8 text", "json": "JSON lines", "parquet": "Parquet"}
 
 logger = logging.getLogger(__name__)
 
 
 class Dropped(InputError):
     """The connection dropped, and every further try failed."""
-
-
-def is_url(corpus: str) -> bool:
-    """Whether ``corpus`` is the address of a file."""
-    return bool(re.match(r"https?://", corpus))
-
-
-def suffix(corpus: str) -> str:
-    """Of the file or URL that ``corpus`` would be, without a URL's query."""
-    return Path(urllib.parse.urlparse(corpus).path if is_url(corpus) else corpus).suffix
 
 
 class TextStream(Iterator[str]):
@@ -63,7 +53,7 @@ class TextStream(Iterator[str]):
         self.corpus = corpus
         self._start = position or {"documents": 0}
         self._documents = self._start["documents"]
-        self.source: dict = self._start.get("source", {})  # which revision of the hub, how large a file
+        self.source: dict = self._start.get("source", {})  # which revision of the hub
         self._dataset = self._texts = None
         self._failed = 0  # tries since the last text
 
@@ -96,9 +86,10 @@ class TextStream(Iterator[str]):
                 return text
 
     def _wait_or_raise(self, error: Exception) -> None:
-        if not _dropped(error):
-            raise InputError(self._unreadable(error)) from error
         said = hub.one_line(error)
+        if not _dropped(error):
+            what = SUFFIXES.get(Path(self.corpus).suffix, "a dataset")
+            raise InputError(f"corpus={self.corpus!r} cannot be read as {what}: {said}") from error
         if self._failed == len(WAITS):
             raise Dropped(
                 f"corpus={self.corpus!r}: the connection dropped after {self._documents:,} documents, and "
@@ -110,21 +101,21 @@ class TextStream(Iterator[str]):
         self._failed += 1
         time.sleep(wait)
 
-    def _unreadable(self, error: Exception) -> str:
-        what = CONTENTS.get(SUFFIXES.get(suffix(self.corpus), ""), "a dataset")
-        return f"corpus={self.corpus!r} cannot be read as {what}: {hub.one_line(error)}"
-
     def _open(self) -> Iterator[str]:
         import datasets
 
-        dataset = self._load()
-        column = _text_column(self.corpus, dataset)
+        path, skipped = Path(self.corpus).expanduser(), self._start["documents"]
+        if not path.is_file():
+            dataset, self.source = hub_datasets.stream(self.corpus, self.source)
+        elif not path.stat().st_size:
+            raise InputError(f"corpus={self.corpus!r} is an empty file")
+        elif path.suffix == ".txt":
+            return itertools.islice(txt_documents(path), skipped, None)
+        else:
+            files = {"data_files": glob.escape(str(path))}
+            dataset = datasets.load_dataset(BUILDERS[path.suffix], **files, split="train", streaming=True)
+        column = self._text_column(dataset)
         dataset = dataset.select_columns([column])
-        if suffix(self.corpus) == ".txt":
-            tables = dataset.with_format("arrow").iter(LINES)
-            texts = cut("".join(table[column].to_pylist()) for table in tables)
-            return itertools.islice(texts, self._start["documents"], None)
-        skipped = self._start["documents"]
         if self._start.get("datasets") == datasets.__version__:  # another version's state may mean something else
             dataset.load_state_dict(self._start["state"])
             skipped = 0
@@ -132,49 +123,51 @@ class TextStream(Iterator[str]):
         for _ in itertools.islice(examples, skipped):
             pass
         self._dataset = dataset
-        return (_checked(self.corpus, column, example[column]) for example in examples)
+        return (self._checked(column, example[column]) for example in examples)
 
-    def _load(self):
-        import datasets
+    def _text_column(self, dataset) -> str:
+        columns = dataset.column_names or list(next(iter(dataset), {}))
+        if not columns:
+            raise InputError(f"corpus={self.corpus!r} has no documents")
+        for column in TEXT_COLUMNS:
+            if column in columns:
+                return column
+        names = ", ".join(map(repr, TEXT_COLUMNS))
+        raise InputError(f"corpus={self.corpus!r} has no column {names}; its columns are {', '.join(columns)}")
 
-        path = Path(self.corpus).expanduser()
-        if not is_url(self.corpus) and not path.is_file():
-            dataset, self.source = hub_datasets.stream(self.corpus, self.source)
-            return dataset
-        if is_url(self.corpus):
-            name = url_files.PREFIX + self.corpus
-            self.source = self._same_size(url_files.RangesFileSystem().info(name)["size"])
-        elif not path.stat().st_size:
-            raise InputError(f"corpus={self.corpus!r} is an empty file")
-        else:
-            name = glob.escape(str(path))
-        kind = SUFFIXES[suffix(self.corpus)]
-        lines = {"sample_by": "line", "keep_linebreaks": True} if kind == "text" else {}
-        return datasets.load_dataset(kind, data_files=name, split="train", streaming=True, **lines)
-
-    def _same_size(self, size: int) -> dict:
-        if size != self.source.get("size", size):
-            then = f"{self.source['size']:,} bytes then, {size:,} now"
-            raise InputError(f"corpus={self.corpus!r} has changed since its first texts were read: {then}")
-        return {"size": size}
+    def _checked(self, column: str, text: object) -> str:
+        if text is not None and not isinstance(text, str):
+            raise InputError(f"corpus={self.corpus!r}: its column {column!r} holds {type(text).__name__}, not text")
+        return text or ""
 
 
-def _text_column(corpus: str, dataset) -> str:
-    columns = dataset.column_names or list(next(iter(dataset), {}))
-    if not columns:
-        raise InputError(f"corpus={corpus!r} has no documents")
-    for column in TEXT_COLUMNS:
-        if column in columns:
-            return column
-    raise InputError(
-        f"corpus={corpus!r} has no column {', '.join(map(repr, TEXT_COLUMNS))}; its columns are {', '.join(columns)}"
-    )
+def txt_documents(path: Path) -> Iterator[str]:
+    """Documents of a plain text, in UTF-8.
+
+    They stand between SEPARATORs where one comes in the first LOOK_AHEAD characters. Without any, they are runs of
+    paragraphs of at least SHORTEST characters.
+    """
+    with path.open(encoding="utf-8") as file:
+        separated = SEPARATOR in file.read(LOOK_AHEAD)
+        file.seek(0)
+        if separated:
+            yield from _split(file, SEPARATOR)
+            return
+        run = ""
+        for paragraph in _split(file, "\n\n"):
+            if len(run) >= SHORTEST:
+                yield run
+                run = ""
+            run += paragraph + "\n\n"
+        yield run
 
 
-def _checked(corpus: str, column: str, text: object) -> str:
-    if text is not None and not isinstance(text, str):
-        raise InputError(f"corpus={corpus!r}: its column {column!r} holds {type(text).__name__}, not text")
-    return text or ""
+def _split(file: TextIO, separator: str) -> Iterator[str]:
+    rest = ""
+    for piece in iter(lambda: file.read(PIECE), ""):
+        *whole, rest = (rest + piece).split(separator)
+        yield from whole
+    yield rest
 
 
 def _dropped(error: BaseException | None) -> bool:
@@ -182,13 +175,10 @@ def _dropped(error: BaseException | None) -> bool:
     while error:
         if type(error).__name__ == "OfflineModeIsEnabled":  # a ConnectionError, but asked for
             return False
-        response = getattr(error, "response", None)
-        status = getattr(response, "status_code", None) or getattr(error, "status", None)
+        status = getattr(getattr(error, "response", None), "status_code", None) or getattr(error, "status", None)
         if isinstance(status, int):
             return status >= 500 or status in (408, 429)
-        if isinstance(error, ConnectionError | TimeoutError | urllib.error.URLError):
-            return True
-        if type(error).__module__.split(".")[0] in NETWORK:
+        if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.split(".")[0] in NETWORK:
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.first_token import with_first_token
 from helpers.tiny_language_model import TEXTS
+from helpers.tokenizers import with_first_token
 
 from sae_utils.data.labelled.python_roles import ROLES, UNKNOWN, character_roles, row_roles, token_roles
-from sae_utils.data.text.corpus import documents, token_rows
+from sae_utils.data.text import documents, token_rows
 from sae_utils.errors import InputError
 from sae_utils.pycode.pretraining import train_tokenizer
 

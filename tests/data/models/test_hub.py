@@ -12,19 +12,22 @@ from sae_utils.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    return {"main": make_tiny(root / "main"), "step3": make_tiny(root / "step3", seed=1)}
+def folder(tmp_path_factory):
+    owner = tmp_path_factory.mktemp("hub") / "owner"
+    for seed, revision in enumerate(["main", "step3"]):
+        make_tiny(owner / "tiny" / revision, seed)
+    (owner / "gated").symlink_to(owner / "tiny")
+    (owner / "empty" / "main").mkdir(parents=True)
+    return owner.parent
 
 
 @pytest.fixture
-def asked(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+def server(folder, tmp_path, monkeypatch):
     for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(variable, raising=False)
-    models = {"owner/tiny": folders, "owner/gated": folders}
-    with fake_hub(models, tmp_path / "cache", monkeypatch, gated="owner/gated") as asked:
-        yield asked
+    with fake_hub(folder, tmp_path / "cache", monkeypatch) as server:
+        server.gated = "owner/gated"
+        yield server
 
 
 def weights(model):
@@ -32,74 +35,55 @@ def weights(model):
 
 
 @pytest.mark.parametrize(("name", "revision"), [("owner/tiny", "main"), ("owner/tiny@step3", "step3")])
-def test_model_of_the_hub_is_that_of_its_revision(asked, folders, name, revision):
-    model = load_language_model(name, layer=2)
-    assert model.name == name
-    assert torch.equal(weights(model), weights(load_language_model(folders[revision])))
-    assert (
-        model.tokenizer("def f(x)")["input_ids"]
-        == load_language_model(folders[revision]).tokenizer("def f(x)")["input_ids"]
-    )
+def test_model_of_the_hub_is_that_of_its_revision(server, name, revision):
+    model, expected = load_language_model(name, layer=2), load_language_model(server.folder / "owner/tiny" / revision)
+    assert model.name == name and torch.equal(weights(model), weights(expected))
+    assert model.tokenizer("def f(x)")["input_ids"] == expected.tokenizer("def f(x)")["input_ids"]
 
 
-def test_model_that_was_kept_loads_without_the_hub(asked, monkeypatch):
+def test_model_that_was_kept_loads_without_the_hub(server, monkeypatch):
     kept = weights(load_language_model("owner/tiny@step3"))
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: 1 / 0)
-    asked.clear()
+    server.asked.clear()
     assert torch.equal(weights(load_language_model("owner/tiny@step3")), kept)
-    assert not asked
+    assert not server.asked
     with pytest.raises(InputError, match="'owner/tiny' is unknown: .* not reached"):
         load_language_model("owner/tiny")
 
 
-def test_gated_model_wants_a_token_that_may_read_it(asked, monkeypatch):
-    refusal = "model 'owner/gated': it is gated, and {}: accept its terms at https://huggingface.co/owner/gated"
-    with pytest.raises(InputError, match=refusal.format("there is no token here")) as error:
+def test_gated_model_wants_a_token_that_may_read_it(server, monkeypatch):
+    said = "model 'owner/gated': it is gated, and {}: accept its terms at https://huggingface.co/owner/gated and set HF"
+    with pytest.raises(InputError, match=said.format("there is no token here")):
         load_language_model("owner/gated")
-    assert "set HF_TOKEN" in str(error.value) and "\n" not in str(error.value)
     monkeypatch.setenv("HF_TOKEN", "other")
-    with pytest.raises(InputError, match=refusal.format("the token here has no access to it")):
+    with pytest.raises(InputError, match=said.format("the token here has no access to it")):
         load_language_model("owner/gated")
-    assert not any("safetensors" in path for path in asked)
+    assert not any("safetensors" in path for path in server.asked)
     monkeypatch.setenv("HF_TOKEN", "good")
     assert load_language_model("owner/gated").n_layers == 3
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "layer", "said"),
     [
-        ("owner/none", "not on the Hugging Face hub"),
-        ("owner/tiny@step4", "the Hugging Face hub has no revision 'step4' of it"),
-        ("owner/no..name", "not on the Hugging Face hub"),
+        ("owner/none", None, "model 'owner/none' is unknown: .*not on the Hugging Face hub"),
+        ("owner/no..name", None, "model 'owner/no..name' is unknown: .*not on the Hugging Face hub"),
+        ("owner/tiny@step4", None, "model 'owner/tiny@step4' is unknown: .*has no revision 'step4' of it"),
+        ("owner/empty", None, "model 'owner/empty': owner/empty has no config.json"),
+        ("owner/tiny", 3, "layer = 3 must be 0 to 2 for the model owner/tiny"),
     ],
 )
-def test_model_that_the_hub_has_not(asked, name, said):
-    with pytest.raises(InputError, match=f"model '{name}' is unknown: .*{said}") as error:
-        load_language_model(name)
-    assert "\n" not in str(error.value)
+def test_what_cannot_be_had_is_one_line_before_the_weights_are_fetched(server, name, layer, said):
+    with pytest.raises(InputError, match=said) as error:
+        load_language_model(name, layer=layer)
+    assert "\n" not in str(error.value) and not any("safetensors" in path for path in server.asked)
 
 
-def test_layer_is_refused_before_the_weights_are_fetched(asked):
-    with pytest.raises(InputError, match="layer = 3 must be 0 to 2 for the model owner/tiny"):
-        load_language_model("owner/tiny", layer=3)
-    assert not any("safetensors" in path for path in asked)
-
-
-def test_repository_without_a_config(asked, folders, tmp_path, monkeypatch):
-    (tmp_path / "empty").mkdir()
-    refused = pytest.raises(InputError, match="model 'owner/empty': owner/empty has no config.json")
-    with fake_hub({"owner/empty": {"main": tmp_path / "empty"}}, tmp_path / "cache", monkeypatch), refused:
-        load_language_model("owner/empty")
-
-
-def test_reasons_of_the_hub(asked, monkeypatch):
-    assert hub.why_not("model", "owner/tiny") is None
-    assert hub.why_not("model", "owner/tiny", "step3") is None
-
+def test_refused_token_is_told_from_a_missing_repository(monkeypatch):
     class Refused(Exception):
         response = type("Response", (), {"status_code": 401})
 
-    def refuse(self, name, timeout):
+    def refuse(self, name, **_):
         raise Refused
 
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", refuse)

@@ -5,8 +5,9 @@ import torch
 from helpers.tiny_language_model import FAMILIES, WITH_BOS, make_family
 from transformers import AutoModelForCausalLM
 
-from sae_utils.data.models.language_model import SITES, load_language_model
-from sae_utils.data.text.row_start import row_start
+from sae_utils.data.models import SITES
+from sae_utils.data.models.language_model import load_language_model
+from sae_utils.data.text import row_start
 
 PATHS = {"gpt2": ("transformer.h", "transformer.ln_f"), "gpt_neox": ("gpt_neox.layers", "gpt_neox.final_layer_norm")}
 POINTS = [(site, layer) for site in SITES for layer in range(3)]
@@ -80,11 +81,15 @@ def test_mlp_out_is_what_the_mlp_adds_to_the_residual_stream(family):
     torch.testing.assert_close(given[resid_post], without + given[mlp_out], rtol=1e-4, atol=1e-4)
 
 
-def test_logits_are_those_of_transformers_and_identity_leaves_them(family):
+def test_logits_and_loss_are_those_of_transformers_and_identity_leaves_them(family):
     logits = family.model.logits(family.tokens)
     torch.testing.assert_close(logits, family.logits(), rtol=1e-4, atol=1e-4)
+    log_p = family.logits().double().log_softmax(-1)
+    expected = -log_p[:, :-1].gather(2, family.tokens[:, 1:, None])[..., 0]
+    torch.testing.assert_close(family.model.loss(family.tokens).double(), expected, rtol=1e-5, atol=1e-5)
     same = {family.model.hook_point(*point): torch.clone for point in POINTS}
     assert torch.equal(family.model.logits(family.tokens, same), logits)
+    assert torch.equal(family.model.loss(family.tokens, same), family.model.loss(family.tokens))
 
 
 @pytest.mark.parametrize(("site", "layer"), POINTS)
@@ -104,6 +109,7 @@ def test_zeros_are_what_a_module_that_gives_zeros_makes_of_the_logits(family, si
     handle.remove()
     torch.testing.assert_close(replaced, expected, rtol=1e-4, atol=1e-4)
     assert (replaced - family.logits()).abs().max() > 0.1
+    torch.testing.assert_close(family.model.logits(family.tokens), family.logits(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

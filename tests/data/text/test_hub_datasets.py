@@ -4,10 +4,10 @@ import shutil
 
 import pandas as pd
 import pytest
-from helpers.dataset_hub import dataset_hub
+from helpers.fake_hub import fake_hub
 
 from sae_utils.data.text import streams as text_streams
-from sae_utils.data.text.corpus import token_rows
+from sae_utils.data.text import token_rows
 from sae_utils.data.text.streams import Dropped, TextStream
 from sae_utils.errors import InputError
 from sae_utils.pycode.pretraining import train_tokenizer
@@ -53,8 +53,8 @@ def folder(tmp_path_factory):
 def hub(folder, tmp_path, monkeypatch):
     waited = []
     monkeypatch.setattr(text_streams.time, "sleep", waited.append)
-    with dataset_hub(folder, tmp_path / "cache", monkeypatch) as server:
-        server.waited = waited
+    with fake_hub(folder, tmp_path / "cache", monkeypatch) as server:
+        server.waited, server.gated = waited, "org/gated"
         yield server
 
 
@@ -138,10 +138,7 @@ def test_rows_are_kept_when_the_hub_goes_away(hub, tmp_path, monkeypatch):
         ("org/copyless", "is a loading script, and the hub has no Parquet copy of it$"),
         ("org/other", "has no column 'text', 'raw_content', 'content'; its columns are id, title$"),
         ("org/tests", "cannot be read as a dataset: .*train.*test"),
-        (
-            "org/gated:one",
-            "the dataset is gated: accept its terms at .*/org/gated and set HF_TOKEN in the environment$",
-        ),
+        ("org/gated:one", "it is gated, .*: accept its terms at .*/datasets/org/gated and set HF_TOKEN in the env"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(hub, corpus, said):

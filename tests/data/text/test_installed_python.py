@@ -1,16 +1,20 @@
 """The corpus of installed sources: fixed order, one digest, near-duplicates on one side of the split."""
 
-import json
+import hashlib
 
 import numpy as np
 import pytest
 
-from sae_utils.data.text import installed_python
-from sae_utils.data.text.installed_python import SourceFile, digest, near_duplicate_groups, split
+from sae_utils.data.text import documents, installed_python
+from sae_utils.data.text.installed_python import (
+    SourceFile,
+    digest,
+    installed_files,
+    manifest,
+    near_duplicate_groups,
+    split,
+)
 from sae_utils.errors import InputError
-from sae_utils.paths import ROOT
-
-MANIFEST = json.loads((ROOT / "sae_utils/models/pycode-2m/corpus.json").read_text())
 
 
 def source(seed: int, n_lines: int = 40) -> list[str]:
@@ -24,13 +28,14 @@ def installed():
 
 
 def test_the_installed_corpus_is_that_of_the_bundled_model(installed):
-    assert digest(installed) == MANIFEST["sha256"]
-    assert len(installed) == MANIFEST["files"]
+    assert digest(installed) == manifest()["sha256"] == installed_python.installed_sha256()
+    assert len(installed) == manifest()["files"]
+    assert {file.path for file in installed_files("held_out")} == set(manifest()["held_out"])
 
 
 def test_the_split_is_that_of_the_manifest_and_a_tenth_of_the_bytes(installed):
     held_out = split(installed)
-    assert [f.path for f, out in zip(installed, held_out, strict=True) if out] == MANIFEST["held_out"]
+    assert [f.path for f, out in zip(installed, held_out, strict=True) if out] == manifest()["held_out"]
     size = np.array([len(f.text.encode()) for f in installed])
     assert size[held_out].sum() / size.sum() == pytest.approx(0.1, abs=0.002)
 
@@ -65,6 +70,32 @@ def test_a_licence_header_makes_no_duplicates():
     header = [f"# Licensed under condition {i} of the licence" for i in range(60)]
     texts = ["\n".join(header + source(seed)) for seed in range(150)]
     assert len(set(near_duplicate_groups(texts))) == 150
+
+
+@pytest.fixture
+def read_anew():
+    """No files are remembered, before the test and after it."""
+    installed_python._read_checked.cache_clear()
+    yield
+    installed_python._read_checked.cache_clear()
+
+
+def test_files_are_split_by_the_manifest(monkeypatch, read_anew):
+    files = [SourceFile(f"p/m{i}.py", "\n".join(source(i))) for i in range(60)]
+    held_out, rest = files[::7], [file for i, file in enumerate(files) if i % 7]
+    about = {"sha256": digest(files), "held_out": [file.path for file in held_out], "packages": {}}
+    monkeypatch.setattr(installed_python, "read_installed", lambda: files)
+    monkeypatch.setattr(installed_python, "manifest", lambda: about)
+    for side, expected in {"held_out": held_out, "train": rest}.items():
+        by_hash = sorted(expected, key=lambda file: hashlib.sha256(file.path.encode()).digest())
+        assert installed_files(side) == by_hash != expected
+        assert list(documents("installed-python", side)) == [file.text for file in by_hash]
+
+
+def test_changed_text_is_said_in_one_line(monkeypatch, caplog, read_anew):
+    monkeypatch.setattr(installed_python, "read_installed", lambda: [SourceFile("a.py", "x = 1\n")])
+    installed_files("train")
+    assert len(caplog.messages) == 1 and "are not those of pycode-2m (scipy" in caplog.messages[0]
 
 
 def test_digest_depends_on_paths_order_and_text():

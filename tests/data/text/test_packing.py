@@ -12,11 +12,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers.letter_tokenizer import LetterTokenizer
+import tokenizers
 from helpers.places import importing
+from helpers.tokenizers import LetterTokenizer
+from transformers import PreTrainedTokenizerFast
 
 from sae_utils.data.text import packing
-from sae_utils.data.text.packing import Block, Packer, State, pack_in_file, pack_in_memory
+from sae_utils.data.text.packing import Block, Packer, RowFile, State, pack_in_file, pack_in_memory, row_start
 from sae_utils.data.text.streams import Dropped
 from sae_utils.errors import InputError
 
@@ -29,6 +31,10 @@ def blocks(position, size=150):
     """Blocks of DOCUMENTS; a position is the number of documents before it."""
     for start in range(position["at"] if position else 0, len(DOCUMENTS), size):
         yield Block({"at": start}, DOCUMENTS[start : start + size])
+
+
+def kept(path):
+    return RowFile(path, CONTEXT, np.uint16)
 
 
 def by_definition(tokenizer, documents=DOCUMENTS):
@@ -89,7 +95,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_end_between_any_two_steps_leaves_what_the_next_call_goes_on_from(path, step, monkeypatch):
     packer, expected = Packer(LetterTokenizer(first=9), CONTEXT), by_definition(LetterTokenizer(first=9))
-    file, do = packing.RowFile(path, CONTEXT, np.uint16), getattr(os, step)
+    file, do = kept(path), getattr(os, step)
     rows, ended = None, 0
     while rows is None:
         left = iter(range(1 + ended % 4))  # steps until the end, from none to three
@@ -114,7 +120,7 @@ def test_end_between_any_two_steps_leaves_what_the_next_call_goes_on_from(path, 
 CHILD = """
 import sys, time
 from pathlib import Path
-from helpers.letter_tokenizer import LetterTokenizer
+from helpers.tokenizers import LetterTokenizer
 from sae_utils.data.text import packing
 from test_packing import ALL, CONTEXT, blocks
 packing.MOST = 64
@@ -128,7 +134,7 @@ packing.pack_in_file(Path(sys.argv[1]), packing.Packer(LetterTokenizer(), CONTEX
 
 def test_killed_process_is_gone_on_from(path):
     packer, expected = Packer(LetterTokenizer(), CONTEXT), by_definition(LetterTokenizer())
-    file, seen = packing.RowFile(path, CONTEXT, np.uint16), []
+    file, seen = kept(path), []
     for least in (1, ALL // 3, 2 * ALL // 3):
         command = [sys.executable, "-c", CHILD, str(path)]
         child = subprocess.Popen(command, env=importing(Path(__file__).parent))
@@ -145,7 +151,7 @@ def test_killed_process_is_gone_on_from(path):
 def test_two_processes_do_not_write_at_once(path, caplog):
     packer, rows = Packer(LetterTokenizer(), CONTEXT), []
     other = threading.Thread(target=lambda: rows.append(pack_in_file(path, packer, blocks, 70, "text")))
-    with packing.RowFile(path, CONTEXT, np.uint16).locked():
+    with kept(path).locked():
         other.start()
         while "another process is packing" not in caplog.text:
             time.sleep(0.001)
@@ -162,9 +168,8 @@ def test_full_disk_is_one_line_and_what_is_there_is_kept(path):
             pack_in_file(path, packer, blocks, ALL, "text")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    file = packing.RowFile(path, CONTEXT, np.uint16)
-    kept = file.state().rows
-    assert "\n" not in str(error.value) and 0 < kept < 60_001 // file.row_bytes and path.stat().st_size == 60_001
+    rows, most = kept(path).state().rows, 60_001 // kept(path).row_bytes
+    assert "\n" not in str(error.value) and 0 < rows < most and path.stat().st_size == 60_001
     assert np.array_equal(pack_in_file(path, packer, blocks, ALL, "text"), by_definition(LetterTokenizer()))
 
 
@@ -186,7 +191,7 @@ def test_what_was_packed_when_the_connection_dropped_is_kept(path):
     with pytest.raises(Dropped, match=r"^corpus='x': the connection dropped; [\d,]+ rows are kept, and the same call"):
         pack_in_file(path, packer, dropping, ALL, "text")
     tokens = sum(len(text) + 1 for text in DOCUMENTS[:600])
-    assert packing.RowFile(path, CONTEXT, np.uint16).state().rows == tokens // CONTEXT
+    assert kept(path).state().rows == tokens // CONTEXT
     assert np.array_equal(pack_in_file(path, packer, blocks, ALL, "text"), expected)
 
 
@@ -200,5 +205,20 @@ def test_what_does_not_fit_together_is_made_anew(path, harm):
         os.truncate(path, 100)
     else:
         path.unlink()
-    assert packing.RowFile(path, CONTEXT, np.uint16).state() == State()
+    assert kept(path).state() == State()
     assert np.array_equal(pack_in_file(path, packer, blocks, 50, "text"), expected)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [("<bos> $A", 1), ("<bos> $A <eos>", 1), ("$A <eos>", None), ("$A", None), (None, None), ("<eos> $A", 2)],
+)
+@pytest.mark.parametrize("unknown", ["<unk>", "a"])
+def test_row_start_is_what_the_tokenizer_puts_in_front(template, expected, unknown):
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<unk>": 0, "<bos>": 1, "<eos>": 2, "a": 3}, "<unk>"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    if template:
+        special = [("<bos>", 1), ("<eos>", 2)]
+        words.post_processor = tokenizers.processors.TemplateProcessing(single=template, special_tokens=special)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<bos>", eos_token="<eos>", unk_token=unknown)
+    assert row_start(tokenizer) == expected

@@ -1,4 +1,4 @@
-"""Texts from a server that fails: each comes once, and in order, or one line says how far it went."""
+"""Texts of files: each comes once and in order, wherever a stream is taken up again; a .txt is cut into documents."""
 
 import itertools
 import json
@@ -6,59 +6,27 @@ import json
 import pandas as pd
 import pytest
 from datasets.packaged_modules.json.json import JsonConfig
-from datasets.packaged_modules.text.text import TextConfig
-from helpers.failing_server import serving
 
 from sae_utils.data.text import streams as text_streams
-from sae_utils.data.text import url_files
-from sae_utils.data.text.corpus import token_rows
-from sae_utils.data.text.streams import Dropped, TextStream
-from sae_utils.errors import InputError
-from sae_utils.pycode.pretraining import train_tokenizer
+from sae_utils.data.text.streams import Dropped, TextStream, txt_documents
 
 TEXTS = [f"text {i} " + f"line {i} of a text\n" * (100 if i % 2 else 2) for i in range(150)]  # 150 kB
-
-
-@pytest.fixture(autouse=True)
-def small_reads(monkeypatch):
-    """datasets reads 10 MB at once, and fsspec 5: less here, so that texts come before the file is read."""
-    for config in (JsonConfig, TextConfig):
-        monkeypatch.setattr(config, "__post_init__", lambda self: setattr(self, "chunksize", 40_000))
-    monkeypatch.setattr(url_files.RangesFile, "DEFAULT_BLOCK_SIZE", 20_000)
+PARAGRAPHS = [f"Paragraph {i}\nof {i % 5 + 1} lines.\n" * (i % 5 + 1) for i in range(50)]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("served")
+    folder = tmp_path_factory.mktemp("texts")
     (folder / "texts.jsonl").write_text("\n".join(json.dumps({"text": text, "n": 1}) for text in TEXTS))
     (folder / "texts.txt").write_text("<|endoftext|>".join(TEXTS))
     pd.DataFrame({"content": TEXTS, "n": 1}).to_parquet(folder / "texts.parquet", row_group_size=40, compression=None)
     return folder
 
 
-@pytest.fixture
-def server(folder):
-    with serving(folder) as server:
-        yield server
-
-
-@pytest.fixture
-def waits(monkeypatch):
-    """What was waited for, in place of waiting."""
-    waited = []
-    monkeypatch.setattr(text_streams.time, "sleep", waited.append)
-    return waited
-
-
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "txt"])
-def test_each_text_comes_once_whatever_fails(server, kind, waits):
-    server.failures = ["503", "", "drop", "", "503", "drop", "", "", "drop"]
-    assert list(TextStream(f"{server.address}/texts.{kind}?download=true")) == TEXTS
-    assert not server.failures and len(waits) == 5
-
-
-@pytest.mark.parametrize("kind", ["jsonl", "parquet", "txt"])
-def test_stream_goes_on_at_its_position(folder, kind):
+def test_stream_goes_on_at_its_position(folder, kind, monkeypatch):
+    # datasets reads 10 MB at once: less here, so that texts come before the file is read
+    monkeypatch.setattr(JsonConfig, "__post_init__", lambda self: setattr(self, "chunksize", 40_000))
     name = str(folder / f"texts.{kind}")
     stream, found = TextStream(name), []
     for n in (0, 1, 66, 67, 80):  # texts until the stream is left
@@ -75,56 +43,23 @@ def test_position_of_another_version_of_datasets_is_counted_out(folder):
     assert first + list(TextStream(stream.corpus, position)) == TEXTS
 
 
-def test_waits_grow_and_start_again_after_a_text(server, waits, caplog):
-    server.failures = ["503"] * 7
-    texts = TextStream(f"{server.address}/texts.jsonl")
-    first = next(texts)
-    server.failures = ["503"] * 2
-    assert [first, *texts] == TEXTS
-    assert waits == [1, 2, 4, 8, 16, 32, 64, 1, 2]
-    assert "the connection dropped (HTTPError: HTTP Error 503: Service Unavailable); next try in 1 s" in caplog.text
+def test_waits_grow_and_start_again_after_a_text_and_end(monkeypatch, caplog):
+    waited, failures = [], [*[True] * 7, False, True, True, False, False]
 
+    def texts(stream):
+        for text in TEXTS[stream.position["documents"] :]:
+            if not failures or failures.pop(0):
+                raise ConnectionError("reset")
+            yield text
 
-@pytest.mark.parametrize("failure", ["503", "drop"])
-def test_server_that_never_works_ends_in_one_line(server, waits, failure):
-    server.always = failure
-    with pytest.raises(Dropped, match=r"dropped after 0 documents, and 8 tries failed \(") as error:
-        next(TextStream(f"{server.address}/texts.jsonl"))
-    assert "\n" not in str(error.value) and sum(waits) == 127
-
-
-def test_rows_go_on_where_a_drop_for_good_ended_them(server, waits, tmp_path, monkeypatch):
-    monkeypatch.setattr("sae_utils.data.text.corpus.SHUFFLE_BLOCK", 20)
-    corpus, tokenizer = f"{server.address}/texts.jsonl", train_tokenizer(TEXTS[:3], 300)
-    expected = token_rows(corpus, tokenizer, "train", 1000, 32, None)
-    read = server.gets
-    server.gets, server.failures = 0, [""] * (read // 2) + ["503"] * 100
-    with pytest.raises(Dropped, match=r"8 tries failed \(.*\); [1-9]\d* rows are kept, and the same call"):
-        token_rows(corpus, tokenizer, "train", 1000, 32, tmp_path)
-    server.failures = []
-    assert (token_rows(corpus, tokenizer, "train", 1000, 32, tmp_path) == expected).all()
-
-
-def test_what_no_further_try_would_change_is_refused_at_once(server, waits):
-    (server.folder / "bad.jsonl").write_text(json.dumps({"title": "x"}))
-    for name, said in {
-        "none.jsonl": "cannot be read as JSON lines: HTTPError: HTTP Error 404: Not Found",
-        "bad.jsonl": "has no column 'text', 'raw_content', 'content'; its columns are title",
-    }.items():
-        with pytest.raises(InputError, match=said):
-            next(TextStream(f"{server.address}/{name}"))
-    assert not waits
-
-
-def test_file_that_changes_under_a_stream_is_refused(server):
-    (server.folder / "new.jsonl").write_text((server.folder / "texts.jsonl").read_text())
-    stream = TextStream(f"{server.address}/new.jsonl")
-    first = [next(stream) for _ in range(70)]
-    position = stream.position
-    assert first + list(TextStream(stream.corpus, position)) == TEXTS
-    (server.folder / "new.jsonl").write_text(json.dumps({"text": "another"}))
-    with pytest.raises(InputError, match=r"has changed since its first texts were read: [\d,]+ bytes then, 19 now$"):
-        next(TextStream(stream.corpus, position))
+    monkeypatch.setattr(TextStream, "_open", texts)
+    monkeypatch.setattr(text_streams.time, "sleep", waited.append)
+    stream = TextStream("any")
+    assert [next(stream) for _ in range(3)] == TEXTS[:3] and waited == [1, 2, 4, 8, 16, 32, 64, 1, 2]
+    assert "the connection dropped (ConnectionError: reset); next try in 1 s" in caplog.text
+    with pytest.raises(Dropped, match=r"dropped after 3 documents, and 8 tries failed \(ConnectionError: reset\)$"):
+        next(stream)
+    assert sum(waited[9:]) == 127
 
 
 @pytest.mark.parametrize("name", ["a[1].jsonl", "a*.jsonl", "a?.jsonl", "a b%20.jsonl"])
@@ -138,7 +73,34 @@ def test_library_has_its_own_settings_again(folder):
     from datasets import config
     from datasets.utils import logging
 
-    before = config.STREAMING_READ_MAX_RETRIES, config.STREAMING_OPEN_RETRY_INTERVAL, logging.get_verbosity()
+    def settings():
+        return config.STREAMING_READ_MAX_RETRIES, config.STREAMING_OPEN_RETRY_INTERVAL, logging.get_verbosity()
+
+    before = settings()
     next(TextStream(str(folder / "texts.jsonl")))
-    after = config.STREAMING_READ_MAX_RETRIES, config.STREAMING_OPEN_RETRY_INTERVAL, logging.get_verbosity()
-    assert after == before == (20, 5, logging.WARNING)
+    assert settings() == before == (20, 5, logging.WARNING)
+
+
+def paragraphs_together(text):
+    """Paragraphs, until a document has SHORTEST characters."""
+    documents = [""]
+    for paragraph in text.split("\n\n"):
+        if len(documents[-1]) >= text_streams.SHORTEST:
+            documents.append("")
+        documents[-1] += paragraph + "\n\n"
+    return documents
+
+
+@pytest.mark.parametrize("piece", [1, 100, 2**20])
+def test_txt_is_cut_at_separators_or_into_runs_of_paragraphs_however_it_is_read(tmp_path, piece, monkeypatch):
+    monkeypatch.setattr(text_streams, "PIECE", piece)
+    monkeypatch.setattr(text_streams, "SHORTEST", 100)
+    path = tmp_path / "texts.txt"
+    path.write_text(text := "<|endoftext|>".join(PARAGRAPHS) + "\n\nA last one<|endoftext|>")
+    assert list(txt_documents(path)) == text.split("<|endoftext|>")
+    for text in ("\n\n".join(PARAGRAPHS), "\n".join(PARAGRAPHS), "\n\n\n\n".join(PARAGRAPHS) + "\n\n"):
+        path.write_text(text)
+        assert list(txt_documents(path)) == paragraphs_together(text)
+    path.write_text(text := "\n\n".join([*PARAGRAPHS, "late<|endoftext|>"]))
+    monkeypatch.setattr(text_streams, "LOOK_AHEAD", 100)
+    assert list(txt_documents(path)) == paragraphs_together(text), "a separator far behind the start is text"
