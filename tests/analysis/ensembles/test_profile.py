@@ -10,11 +10,12 @@ from sae_utils.analysis.ensembles import profile as ensembles
 from sae_utils.analysis.ensembles.profile import on_frontier, principal_components, profile, training_flops
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.boosting import boost
 from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes.ensembles.paper_c import boosted_cells, boosted_ensemble
 from sae_utils.saes.metrics import evaluate
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.training import TrainingConfig, train
+from sae_utils.saes.sae import SAEConfig
+from sae_utils.saes.training.grid import Activations, Cell, train_cells
+from sae_utils.saes.training.training import TrainingConfig
 
 N = 200
 
@@ -25,17 +26,6 @@ def bag(architecture="topk"):
 
 def profiled(ensemble, x):
     return profile(ensemble, x.split(70))
-
-
-@pytest.fixture(scope="module")
-def trained():
-    """Boosted and bagged dictionaries that were trained, and the activations of their training."""
-    x = planted(4096)[0]
-    source = TensorSource({"hook": x})
-    sae = SAE.create(SAEConfig(24, 32, "topk", 2), range(4), "hook", source.normalisation["hook"])
-    config = TrainingConfig(40 * 64, 64)
-    train([sae], source, config, progress=False)
-    return sae, source, config, x
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -81,11 +71,14 @@ def test_the_ambiguity_identity(architecture):
         assert p.mse(p.weights(n)) == pytest.approx(members - disagreement, abs=1e-6)
 
 
-def test_boosting_never_has_more_training_error_with_more_members(trained, tmp_path):
+def test_boosting_never_has_more_training_error_with_more_members(tmp_path):
     """At the least-squares weights, on the batches that the weights are fitted to."""
-    sae, source, config, x = trained
-    ensemble = boost([sae.dictionary(0)], 5, source, config, tmp_path, progress=False)[0]
-    p = profiled(ensemble, x)
+    x, reads = planted(4096)[0], Activations(("hook",), 40 * 64)
+    config = SAEConfig(24, 32, "topk", 2)
+    first = Cell("single", config, "hook", (0,), TrainingConfig(40 * 64, 64), reads)
+    cells = [first, *boosted_cells(first, 0, 5, "boosted")]
+    trained = train_cells(cells, {reads: TensorSource({"hook": x})}, tmp_path, progress=False)
+    p = profiled(boosted_ensemble(trained, "single", 0, 5, "boosted"), x)
     errors = [p.mse(p.least_squares(n)) for n in range(1, 6)]
     assert all(after <= before for before, after in zip(errors, errors[1:], strict=False))
     assert all(p.mse(p.least_squares(n)) <= p.mse(p.weights(n)) for n in range(1, 6))

@@ -11,13 +11,14 @@ from sae_utils.analysis.ensembles import summary as ensemble_summary
 from sae_utils.analysis.ensembles.bagging_gain import OVER_KINDS, correlation, pair_gains, pair_overlaps, slope
 from sae_utils.analysis.ensembles.profile import profile
 from sae_utils.analysis.matching.overlap import overlap_of_pairs
-from sae_utils.analysis.statistics import JACKKNIFE
+from sae_utils.analysis.statistics import JACKKNIFE, over_seeds
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes.ensembles.ensemble import Ensemble
-from sae_utils.saes.ensembles.paper_c import train_rivals
+from sae_utils.saes.ensembles.paper_c import Rivals, rival_cells
 from sae_utils.saes.metrics import evaluate
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.sae import SAEConfig
+from sae_utils.saes.training.grid import Activations, Cell, train_cells
 from sae_utils.saes.training.training import TrainingConfig
 
 X = activations(1200)
@@ -48,9 +49,8 @@ def test_learned_weights_come_from_the_other_tokens(bags):
 
 def both_metrics(ensembles):
     profiles = ensemble_summary.profiles(ensembles, X)
-    return ensemble_summary.dictionary_metrics(ensembles, profiles, X), ensemble_summary.stabilities(
-        ensembles, profiles
-    )
+    structure = ensemble_summary.dictionary_metrics(ensembles, profiles, X)
+    return structure, ensemble_summary.stabilities(ensembles, profiles)
 
 
 def test_a_member_by_itself_is_the_mean_over_members(bags):
@@ -84,13 +84,12 @@ def test_metrics_are_of_alive_latents(bags):
     assert (before["diversity"] <= before["alive"]).all()
 
 
-def test_intervals_and_leads(bags):
+def test_intervals_and_differences_are_of_every_number_of_members_and_of_the_last():
     values = np.array([[1.0, 5.0], [3.0, 5.0], [2.0, 5.0]])
     rows = ensemble_summary.interval_rows(values)
-    assert rows[:, 0].tolist() == [2.0, 5.0]
-    assert rows[0, 2] - 2.0 == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)
-    lead = ensemble_summary.difference({"fvu": values}, {"fvu": values[:, :1] - 1}, "fvu")
-    assert lead.estimate == pytest.approx(np.mean([5.0 - 0, 5 - 2, 5 - 1]))
+    assert rows[:, 0].tolist() == [2.0, 5.0] and rows[1].tolist() == [5.0] * 3
+    found = ensemble_summary.difference({"fvu": values}, {"fvu": values[:, :1] - 1}, "fvu")
+    assert found.ends == over_seeds([5.0 - 0, 5 - 2, 5 - 1]).ends
 
 
 def test_the_gain_of_a_pair_is_half_the_relative_disagreement(bags):
@@ -117,14 +116,13 @@ def test_overlaps_of_a_bag_are_those_of_its_stack(bags):
 
 
 def test_ensembles_of_rivals_share_no_member(tmp_path):
-    source = TensorSource({"hook": X})
-    new = SAE.create(SAEConfig(12, 16, "topk", 2), range(4), "hook", source.normalisation["hook"])
-    found = ensemble_summary.as_ensembles(train_rivals(new, 2, 2, source, TrainingConfig(600, 100), tmp_path))
-    assert {name: [len(e.members) for e in kind] for name, kind in found.items()} == {
-        "bagging": [2, 2],
-        "boosting": [2, 2],
-        "expanded": [1, 1],
-    }
+    reads = Activations(("hook",), 600)
+    single = Cell("single", SAEConfig(12, 16, "topk", 2), "hook", (0, 1, 2, 3), TrainingConfig(600, 100), reads)
+    sources = {reads: TensorSource({"hook": X})}
+    trained = train_cells(rival_cells(single, 2, 2), sources, tmp_path, progress=False)
+    found = ensemble_summary.as_ensembles(Rivals.of(trained, 2, 2))
+    sizes = {name: [len(e.members) for e in kind] for name, kind in found.items()}
+    assert sizes == {"bagging": [2, 2], "boosting": [2, 2], "expanded": [1, 1]}
     assert [[m.seeds[0] for m in bag.members] for bag in found["bagging"]] == [[0, 1], [2, 3]]
     assert [e.config.n_latents for kind in found.values() for e in kind] == [32] * 6
 
