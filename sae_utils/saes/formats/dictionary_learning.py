@@ -8,9 +8,15 @@ import torch
 from torch import Tensor
 
 from sae_utils.errors import InputError
-from sae_utils.saes.formats.files import check_size, read_json, whole
-from sae_utils.saes.formats.hook_points import hook_point_of
-from sae_utils.saes.formats.plain import Plain, check_shapes, checked_weights
+from sae_utils.saes.formats.common import (
+    Plain,
+    check_shapes,
+    check_size,
+    checked_weights,
+    hook_point_of,
+    read_json,
+    whole,
+)
 from sae_utils.saes.sae import SAE
 from sae_utils.saes.training.checkpoints import PICKLES
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from sae_utils.errors import InputError
-from sae_utils.saes.formats.plain import Plain, check_shapes, checked_weights
+from sae_utils.saes.formats.common import Plain, check_shapes, checked_weights
 from sae_utils.saes.sae import SAE
 
 AXES = {"W_enc": "df", "W_dec": "fd", "b_enc": "f", "b_dec": "d", "threshold": "f"}

@@ -1,6 +1,6 @@
 """SAEs that somebody trained before, in the place of those that a notebook would train itself.
 
-They are read in any known format (``formats.reading``) and checked against each other and against the hook point
+They are read in any known format (``formats.read``) and checked against each other and against the hook point
 before a language model is loaded. What their files do not say is not guessed: seeds are their places in the list.
 """
 
@@ -13,10 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_utils.errors import InputError
-from sae_utils.saes.formats.hook_points import check_fits
+from sae_utils.saes.formats.common import check_fits, row_norms, stack_saes
 from sae_utils.saes.formats.read import Format, local, read_sae, recognise
 from sae_utils.saes.formats.saelens import is_centred
-from sae_utils.saes.formats.stacks import stack_saes
 from sae_utils.saes.sae import SAE
 
 UNIT = 0.02  # how far the norm of a decoder row may be from 1, as it is in files of bfloat16
@@ -28,7 +27,7 @@ class Published:
 
     saes: tuple[SAE, ...] = ()
     lines: tuple[str, ...] = ()  # what was read, a line for each of the names
-    centred: bool = False  # trained on activations less their mean over dimensions (``formats.centring``)
+    centred: bool = False  # trained on activations less their mean over dimensions (``saelens.centred``)
 
     def __bool__(self) -> bool:
         return bool(self.saes)
@@ -49,7 +48,7 @@ class Published:
 
 
 def read_published(names: Sequence[str], site: str, layer: int, device: str = "cpu") -> Published:
-    """What ``read_sae`` finds under each of ``names``; no names give none. Stacks come as their members, in order.
+    """What ``read_sae`` finds under each of ``names``; no names give none. Stacks come as their dictionaries, in order.
 
     Where a file names no hook point it is ``site`` of ``layer``. Latents come in raw units. Raises InputError, in one
     line, as ``read_sae`` does, for another hook point than this one, and for dictionaries that differ in d_in, in
@@ -112,9 +111,8 @@ def with_unit_rows(sae: SAE) -> SAE:
             f"decoder rows of {sae.config.architecture} dictionaries must have norm 1 here; "
             f"found {float(norms.min()):.3g} to {float(norms.max()):.3g}"
         )
-    norms = torch.where(norms > 0, norms, 1.0)
-    out = SAE(replace(sae.config, unit_norm_decoder=True), sae.seeds, sae.hook_point, sae.normalisation).to(sae.W_dec)
-    out.load_state_dict(sae.state_dict())
+    norms = row_norms(sae.W_dec)
+    out = sae.copy(replace(sae.config, unit_norm_decoder=True))
     out.encoder.mul_(norms[..., None])
     out.W_dec.div_(norms[..., None])
     out.b_enc.mul_(norms)

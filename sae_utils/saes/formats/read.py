@@ -1,13 +1,14 @@
 """One door for all formats: ``read_sae`` recognises what lies in a folder, or says what it found there."""
 
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
+from sae_utils.data.models import hub
 from sae_utils.errors import InputError
 from sae_utils.saes.formats import saelens, sparsify
 from sae_utils.saes.formats.dictionary_learning import read_dictionary_learning
 from sae_utils.saes.formats.gemma_scope import read_gemma_scope
-from sae_utils.saes.formats.on_hub import download_sae
 from sae_utils.saes.sae import SAE
 from sae_utils.saes.training.checkpoints import load_sae
 
@@ -26,6 +27,8 @@ KNOWN = (
     "saelens (cfg.json, sae_weights.safetensors), sparsify (cfg.json, sae.safetensors, or seed{N}/ with both), "
     "dictionary_learning (ae.pt), gemma_scope (params.npz), sae_utils (a file .safetensors)"
 )
+WANTED = ("cfg.json", "config.json", "activation_scaler.json", "*.safetensors", "ae*.pt", "params.npz")
+SHOWN = 6  # folders that are named where the one asked for has no SAE
 
 
 def read_sae(path: str | Path, format: Format | None = None, hook_point: str | None = None) -> SAE:
@@ -74,3 +77,42 @@ def recognise(path: Path) -> Format:
         raise InputError(f"{path} holds several formats ({', '.join(formats)}): say format= which one is meant")
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "nothing"
     raise InputError(f"no SAE of a known format in {path}: found {shown}; known: {KNOWN}")
+
+
+def download_sae(name: str) -> Path:
+    """The local folder of ``owner/repository/folder``, with what ``read_sae`` needs of it.
+
+    The list of files is asked for first. Raises InputError where the repository or the folder is not there, naming
+    folders that are, and where the hub cannot be reached or asks for a token (HF_TOKEN, from the environment alone).
+    """
+    import huggingface_hub
+
+    parts = PurePosixPath(name).parts
+    repository, inside = "/".join(parts[:2]), "/".join(parts[2:])
+    if reason := hub.why_not("model", repository):
+        raise InputError(f"no SAE at {name}: no such file or folder here, and {repository} is {reason}")
+    try:
+        files = huggingface_hub.HfApi().list_repo_files(repository)
+        wanted = [file for file in files if _wanted(file, inside)]
+        if not wanted:
+            raise InputError(f"{repository} has no SAE in {inside or 'its main folder'}; it has {_folders(files)}")
+        local = huggingface_hub.snapshot_download(repository, allow_patterns=wanted)
+    except InputError:
+        raise
+    except Exception as error:  # the client's own kinds differ by version
+        raise InputError(f"{name} could not be downloaded: {hub.one_line(error)}") from None
+    return Path(local) / inside
+
+
+def _wanted(file: str, inside: str) -> bool:
+    """Whether ``file`` is ``inside`` or lies in that folder, or in a ``seed{N}`` of it, and has a name that we read."""
+    path = PurePosixPath(file)
+    folder = path.parent.parent if fnmatch(path.parent.name, "seed[0-9]*") else path.parent
+    near = PurePosixPath(inside) in (path, path.parent, folder)
+    return near and any(fnmatch(path.name, pattern) for pattern in WANTED)
+
+
+def _folders(files: list[str]) -> str:
+    """Some folders that hold files with names that we read."""
+    folders = sorted({str(PurePosixPath(f).parent) for f in files if _wanted(f, str(PurePosixPath(f).parent))})
+    return ", ".join(folders[:SHOWN]) + (f" and {len(folders) - SHOWN} more" if len(folders) > SHOWN else "") or "none"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sae_utils.errors import InputError
 from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes.formats.common import row_norms
 from sae_utils.saes.sae import SAE
 
 THEIRS = {"relu": "standard", "jump_relu": "jumprelu"}  # other architectures have the same name there
@@ -90,7 +91,7 @@ class SAEBenchSAE(nn.Module):
         folded = dictionary.fold_normalisation().requires_grad_(False).float()
         # In a tuple, so that nn.Module does not see it: .to(bfloat16) must not round what encodes.
         self._dictionary = (folded,)
-        self._norms = _norms(folded.W_dec[0])  # a plain attribute, for the same reason
+        self._norms = row_norms(folded.W_dec[0])  # a plain attribute, for the same reason
         gains = _gains(folded) * self._norms
         self.W_enc = nn.Parameter(folded.W_enc[0] * gains)
         self.b_enc = nn.Parameter(folded.b_enc[0] * gains)
@@ -153,11 +154,6 @@ class SAEBenchSAE(nn.Module):
         tolerance = 1e-5 if self.dtype == torch.float32 else 1e-2
         norms = self.W_dec.float().norm(dim=1)
         return bool((norms - 1).abs().max() <= tolerance)
-
-
-def _norms(rows: Float[Tensor, "n d_in"]) -> Float[Tensor, " n"]:
-    norms = rows.norm(dim=1)
-    return torch.where(norms > 0, norms, 1.0)
 
 
 def _gains(dictionary: SAE | Ensemble) -> Float[Tensor, " n"]:

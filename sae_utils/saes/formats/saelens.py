@@ -1,15 +1,11 @@
 """SAELens: ``cfg.json`` and ``sae_weights.safetensors``, of version 6 and, with flat settings, of those before it."""
 
-import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from sae_utils.errors import InputError
-from sae_utils.saes.formats.centring import centred
-from sae_utils.saes.formats.files import check_size, load_tensors, read_json, whole
-from sae_utils.saes.formats.plain import Plain
+from sae_utils.saes.formats.common import Plain, check_size, load_tensors, read_json, whole, write_files
 from sae_utils.saes.sae import SAE
 
 WEIGHTS = "sae_weights.safetensors"
@@ -75,6 +71,24 @@ def is_centred(folder: Path) -> bool:
     """Whether the SAE in a folder of SAELens was trained on centred residual streams (``center_writing_weights``)."""
     about = _read_settings(folder)[1]
     return bool((about.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"))
+
+
+@torch.no_grad()
+def centred(sae: SAE) -> SAE:
+    """A copy that gives x the code which ``sae`` gives x less the mean over its dimensions; twice is as good as once.
+
+    Only the encoder can take that up: reconstructions stay centred, so compare them with centred activations.
+    """
+    out = sae.copy()
+    out.encoder.sub_(out.encoder.mean(-1, keepdim=True))
+    # With P the projection, m the mean and s the scale, ((P x - m) s - b_dec) w is
+    # ((x - m) s - b_dec) P w + (P m - m) s w + b_dec (P w - w), and P m - m is the mean of m, taken away, everywhere.
+    shift = -sae.mean.mean() * sae.scale * sae.encoder.sum(-1)
+    shift += torch.einsum("snd,sd->sn", out.encoder - sae.encoder, sae.b_dec)
+    out.b_enc.add_(shift)
+    if sae.config.architecture == "gated":
+        out.b_mag.add_(shift * sae.r_mag.exp())
+    return out
 
 
 def _read_settings(folder: Path) -> tuple[dict, dict]:
@@ -149,7 +163,7 @@ def write_saelens(sae: SAE, folder: Path, model_name: str | None = None) -> None
     """
     if not isinstance(sae, SAE) or sae.n_dictionaries != 1:
         raise InputError(f"SAELens holds one SAE per folder, not {_called(sae)}; take one with .dictionary(index)")
-    folder, plain = Path(folder), sae.fold_normalisation().cpu()
+    plain = sae.fold_normalisation().cpu()
     theirs = {"relu": "standard", "jump_relu": "jumprelu", "batch_topk": "jumprelu"}
     name = theirs.get(sae.config.architecture, sae.config.architecture)
     tensors = {"W_enc": plain.W_enc[0], "W_dec": plain.W_dec[0], "b_dec": plain.b_dec[0], "b_enc": plain.b_enc[0]}
@@ -158,10 +172,7 @@ def write_saelens(sae: SAE, folder: Path, model_name: str | None = None) -> None
     if name == "jumprelu":
         jump = sae.config.architecture == "jump_relu"
         tensors["threshold"] = plain.log_threshold[0].exp() if jump else plain.threshold.expand(sae.config.n_latents)
-    folder.mkdir(parents=True, exist_ok=True)
-    # Cloned: tensors that share memory, as W_enc shares the encoder's, are not saved by safetensors.
-    save_file({key: t.detach().clone().contiguous() for key, t in tensors.items()}, folder / WEIGHTS)
-    (folder / "cfg.json").write_text(json.dumps(_settings(sae, name, model_name), indent=1), encoding="utf-8")
+    write_files(Path(folder), WEIGHTS, tensors, _settings(sae, name, model_name))
 
 
 def _settings(sae: SAE, architecture: str, model_name: str | None) -> dict:

@@ -1,16 +1,19 @@
 """sparsify (EleutherAI): ``cfg.json`` and ``sae.safetensors`` in a folder named for its module, or one per seed."""
 
-import json
 import re
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from sae_utils.errors import InputError
-from sae_utils.saes.formats.files import check_size, load_tensors, read_json, whole
-from sae_utils.saes.formats.hook_points import hook_point_of
-from sae_utils.saes.formats.plain import Plain
-from sae_utils.saes.formats.stacks import stack_saes
+from sae_utils.saes.formats.common import (
+    Plain,
+    check_size,
+    hook_point_of,
+    load_tensors,
+    read_json,
+    stack_saes,
+    whole,
+    write_files,
+)
 from sae_utils.saes.sae import SAE
 
 WEIGHTS = "sae.safetensors"
@@ -56,7 +59,7 @@ def _read_one(folder: Path, module: str) -> SAE:
 
 
 def write_sparsify(sae: SAE, folder: Path) -> None:
-    """Write a topk SAE to ``folder``, or each member of a stack to ``folder/seed{N}``, as sparsify 1.3 loads it.
+    """Write a topk SAE to ``folder``, or each dictionary of a stack to ``folder/seed{N}``, as sparsify 1.3 loads it.
 
     ``folder`` should have the name of the module (``layers.5.mlp``), which is where sparsify keeps it. Raises
     InputError for other architectures and for ensembles.
@@ -72,9 +75,7 @@ def write_sparsify(sae: SAE, folder: Path) -> None:
 
 
 def _write_one(sae: SAE, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {"encoder.weight": sae.encoder, "encoder.bias": sae.b_enc, "W_dec": sae.W_dec, "b_dec": sae.b_dec}
-    save_file({name: t[0].detach().clone().contiguous() for name, t in tensors.items()}, folder / WEIGHTS)
     cfg = {
         "activation": "topk",
         "expansion_factor": max(1, sae.config.n_latents // sae.config.d_in),
@@ -88,4 +89,4 @@ def _write_one(sae: SAE, folder: Path) -> None:
         "hook_point": sae.hook_point,  # these two are ours: sparsify drops what it does not know
         "seed": sae.seeds[0],
     }
-    (folder / "cfg.json").write_text(json.dumps(cfg, indent=1), encoding="utf-8")
+    write_files(folder, WEIGHTS, {name: tensor[0] for name, tensor in tensors.items()}, cfg)

@@ -9,15 +9,14 @@ from helpers.foreign_files import D_IN, N_LATENTS, activations, assert_same, our
 from helpers.notebook_cells import run_cells
 from helpers.tiny_language_model import TEXTS, make_tiny
 
-from sae_utils.data.activations.open import open_source
+from sae_utils.data.activations import open_source
 from sae_utils.data.models.language_model import load_language_model
-from sae_utils.data.text.corpus import token_rows
+from sae_utils.data.text import token_rows
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS
 from sae_utils.report.claims.verdicts import NOT_JUDGED
-from sae_utils.saes.formats.centring import centred
 from sae_utils.saes.formats.published import as_family, as_stack, read_published, with_unit_rows
-from sae_utils.saes.formats.saelens import write_saelens
+from sae_utils.saes.formats.saelens import centred, write_saelens
 from sae_utils.saes.formats.sparsify import write_sparsify
 from sae_utils.saes.sae import SAE, SAEConfig
 from sae_utils.saes.training.checkpoints import save_sae

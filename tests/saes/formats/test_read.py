@@ -1,17 +1,20 @@
 """What read_sae recognises, what it says where it does not, and what fits a hook point or a stack."""
 
 import json
+import shutil
+from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from helpers.foreign_files import D_IN, N_LATENTS, activations, drawn, ours, refused, weights, write
 
+from sae_utils.data.models import hub
 from sae_utils.errors import InputError
-from sae_utils.saes.formats.hook_points import check_fits, hook_point_of
+from sae_utils.saes.formats.common import check_fits, hook_point_of, stack_saes
 from sae_utils.saes.formats.read import read_sae
 from sae_utils.saes.formats.saelens import write_saelens
 from sae_utils.saes.formats.sparsify import write_sparsify
-from sae_utils.saes.formats.stacks import stack_saes
 from sae_utils.saes.training.checkpoints import save_sae
 
 
@@ -63,7 +66,7 @@ def test_settings_that_cannot_be_read_are_refused(tmp_path):
 
 def test_shapes_are_refused_before_the_weights_are_loaded(tmp_path, monkeypatch):
     cfg = {"architecture": "standard"}
-    monkeypatch.setattr("sae_utils.saes.formats.files.read_safetensors", lambda path: 1 / 0)
+    monkeypatch.setattr("sae_utils.saes.formats.common.read_safetensors", lambda path: 1 / 0)
     for name, tensor, said in (
         ("b_enc", drawn(D_IN), f"b_enc of {tmp_path}/sae_weights.safetensors has shape [{D_IN}]; expected [latents"),
         ("W_dec", drawn(D_IN, N_LATENTS), "has shape [6, 16]; expected [latents 16, d_in 6]"),
@@ -142,3 +145,71 @@ def test_written_settings_are_json_of_other_libraries(tmp_path):
     assert cfg["normalize_activations"] == "none" and cfg["apply_b_dec_to_input"] is True
     back = read_sae(tmp_path)
     assert back.mean.abs().max() == 0 and back.scale == 1
+
+
+REPOSITORY = "EleutherAI/sae-pythia-160m-32k"
+
+
+@pytest.fixture
+def downloaded(tmp_path, monkeypatch):
+    """A repository with some SAEs and other files; the names of those that were downloaded."""
+    there, cache, names = tmp_path / "there", tmp_path / "cache", []
+    for layer in range(3):
+        write_sparsify(ours("topk", (layer,)), there / f"layers.{layer}.mlp")
+    write_sparsify(ours("topk", (4, 5)), there / "layers.9")
+    write_saelens(ours("relu"), there)
+    (there / "layers.1.mlp" / "optimizer.pt").write_bytes(b"large")
+    (there / "notes").mkdir()
+    (there / "notes" / "README.md").write_text("text")
+
+    def list_repo_files(self, repository):
+        assert repository == REPOSITORY
+        return [path.relative_to(there).as_posix() for path in sorted(there.rglob("*")) if path.is_file()]
+
+    def snapshot_download(repository, allow_patterns):
+        names.extend(allow_patterns)
+        for name in allow_patterns:
+            (cache / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(there / name, cache / name)
+        return str(cache)
+
+    monkeypatch.setattr(hub, "why_not", lambda kind, name: None if name == REPOSITORY else "not on the hub")
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", list_repo_files)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.chdir(tmp_path)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("inside", "seeds", "files"),
+    [
+        ("layers.1.mlp", (1,), ["layers.1.mlp/cfg.json", "layers.1.mlp/sae.safetensors"]),
+        ("layers.9/seed5", (5,), ["layers.9/seed5/cfg.json", "layers.9/seed5/sae.safetensors"]),
+        ("layers.9", (4, 5), [f"layers.9/seed{i}/{name}" for i in (4, 5) for name in ("cfg.json", "sae.safetensors")]),
+        ("", (3,), ["cfg.json", "sae_weights.safetensors"]),
+    ],
+)
+def test_the_files_of_one_folder_are_downloaded(downloaded, inside, seeds, files):
+    sae = read_sae(f"{REPOSITORY}/{inside}".rstrip("/"))
+    assert sae.seeds == seeds and downloaded == files
+
+
+def test_what_is_not_there_is_said_before_anything_is_downloaded(downloaded, monkeypatch):
+    line = refused(f"{REPOSITORY}/layers.5.mlp")
+    assert f"{REPOSITORY} has no SAE in layers.5.mlp; it has ., layers.0.mlp, layers.1.mlp" in line
+    assert "has no SAE in notes" in refused(f"{REPOSITORY}/notes")
+    assert "no such file or folder here, and some/thing is not on the hub" in refused("some/thing/else")
+    for path in ("nothing", "./some/thing", "../some/thing", "~/some/thing", Path.cwd() / "some"):
+        assert "there is no such file or folder" in refused(path)
+    assert downloaded == []
+
+    def broken(repository, allow_patterns):
+        raise ConnectionError("reset\nby peer")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
+    assert "could not be downloaded: ConnectionError: reset by peer" in refused(f"{REPOSITORY}/layers.1.mlp")
+
+
+def test_what_is_here_is_not_asked_for_there(downloaded):
+    write_saelens(ours("gated"), Path("some") / "sae")
+    assert read_sae("some/sae").config.architecture == "gated" and downloaded == []
