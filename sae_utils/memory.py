@@ -82,32 +82,6 @@ def optimiser_bytes(n_dictionaries: int, d_in: int, n_latents: int, architecture
     return 4 * len(ADAM) * n + 8 * n_dictionaries * n_latents
 
 
-def step_bytes(
-    batch_size: int,
-    n_dictionaries: int,
-    d_in: int,
-    n_latents: int,
-    architecture: str = "topk",
-    k: int | None = None,
-    auxk: int | None = None,
-    device: str = "cuda",
-) -> int:
-    """Largest sum of the temporary tensors of one training step of one stack, beside the gradient."""
-    n, weights = n_dictionaries * n_latents, 4 * n_dictionaries * n_latents * d_in
-    outputs = 4 * 4 * batch_size * n_dictionaries * d_in  # reconstruction, error, their gradients
-    if architecture in DENSE_TENSORS:
-        peak = max(4 * DENSE_TENSORS[architecture] * batch_size * n + outputs, 2 * weights)
-    else:
-        rows = min(batch_size, CPU_CHUNK) if str(device).startswith("cpu") else batch_size
-        # Values in float32 and latents in int64, chosen, masked, laid flat and sorted by latent.
-        codes = 4 * 12 * OFFERED[architecture] * (k or 1) * batch_size * n_dictionaries
-        peak = max(4 * rows * n + codes + outputs, 1.25 * weights)
-    if auxk:
-        # The dead latents of one dictionary at a time, at most all of it, and their rows of encoder and decoder.
-        peak += 4 * batch_size * n_latents + 3 * weights / n_dictionaries
-    return int(peak)
-
-
 def _n_parameters(n_dictionaries: int, d_in: int, n_latents: int, architecture: str) -> int:
     per_latent = 2 * d_in + 1 + EXTRA_PARAMETERS.get(architecture, 0)
     return n_dictionaries * (n_latents * per_latent + d_in)
@@ -149,12 +123,21 @@ def training_plan(
     device: str = "cuda",
 ) -> MemoryPlan:
     """What one stack and its training need; add plans of several stacks, of the model and of the buffer."""
+    n, weights = n_dictionaries * n_latents, 4 * n_dictionaries * n_latents * d_in
+    # The largest sum of temporary tensors of one training step, beside the gradient.
+    step = 4 * 4 * batch_size * n_dictionaries * d_in  # reconstruction, error, their gradients
+    if architecture in DENSE_TENSORS:
+        step = max(4 * DENSE_TENSORS[architecture] * batch_size * n + step, 2 * weights)
+    else:
+        rows = min(batch_size, CPU_CHUNK) if str(device).startswith("cpu") else batch_size
+        # Values in float32 and latents in int64, chosen, masked, laid flat and sorted by latent.
+        codes = 4 * 12 * OFFERED[architecture] * (k or 1) * batch_size * n_dictionaries
+        step = max(4 * rows * n + codes + step, 1.25 * weights)
+    if auxk:
+        # The dead latents of one dictionary at a time, at most all of it, and their rows of encoder and decoder.
+        step += 4 * batch_size * n_latents + 3 * weights / n_dictionaries
     stack = n_dictionaries, d_in, n_latents, architecture
-    return MemoryPlan(
-        dictionaries=dictionary_bytes(*stack),
-        optimiser=optimiser_bytes(*stack),
-        step=step_bytes(batch_size, *stack, k, auxk, device),
-    )
+    return MemoryPlan(dictionaries=dictionary_bytes(*stack), optimiser=optimiser_bytes(*stack), step=int(step))
 
 
 def check_fits(plan: MemoryPlan, free: int, device: str, present: int = 0) -> None:

@@ -7,6 +7,7 @@ the numbers of weights to those that the cards give.
 import json
 from dataclasses import dataclass
 
+from sae_utils.errors import InputError
 from sae_utils.paths import MODELS
 from sae_utils.run.rules import local_path
 
@@ -25,6 +26,12 @@ class ModelFacts:
     gated: bool = False  # three matrices in an MLP instead of two
     tied: bool = False  # one matrix embeds and unembeds
     learned_positions: bool = False
+
+    def hook_point(self, site: str, layer: int) -> str:
+        """The name of a place in a layer, as the loaded model has it. Raises InputError for another layer."""
+        if not 0 <= layer < self.n_layers:
+            raise InputError(f"layer={layer} is not in the model; allowed: 0 to {self.n_layers - 1}")
+        return f"blocks.{layer}.hook_{site}"
 
     @property
     def block_parameters(self) -> int:

@@ -166,11 +166,11 @@ class TensorSource(ActivationSource):
 class ActivationStream(ActivationSource):
     """Activations that a language model computes as they are asked for, for what no disk holds.
 
-    ``rows`` [n_rows, context] are token ids. Left out of the batches: the first position of each row and, unless
-    ``exclude_end_of_text`` is False, end-of-text tokens. Batches come from a shuffle buffer of ``block_rows`` rows on
-    the device that they are asked for on, in ``dtype`` (None: as the model gives them; bfloat16 halves float32). With
-    ``prefetch`` there are two, and a thread fills one while the other is read; None: on CUDA alone, since on the CPU
-    both would want the same cores. Neither changes the order of the batches, nor does ``prefetch`` any bit.
+    ``rows`` [n_rows, context] are token ids; the first position of each row and end-of-text tokens are left out of the
+    batches. These come from a shuffle buffer of ``block_rows`` rows on the device that they are asked for on, in
+    ``dtype`` (None: as the model gives them; bfloat16 halves float32). With ``prefetch`` there are two, and a thread
+    fills one while the other is read; None: on CUDA alone, since on the CPU both would want the same cores. Neither
+    changes the order of the batches, nor does ``prefetch`` any bit.
     """
 
     def __init__(
@@ -179,7 +179,6 @@ class ActivationStream(ActivationSource):
         rows: Int[np.ndarray, "n_rows context"],
         hook_points: Sequence[str],
         block_rows: int = BLOCK_ROWS,
-        exclude_end_of_text: bool = True,
         dtype: torch.dtype | str | None = None,
         prefetch: bool | None = None,
     ):
@@ -187,20 +186,15 @@ class ActivationStream(ActivationSource):
         self.hook_points = tuple(hook_points)
         self.d_in = {name: x.shape[-1] for name, x in found.items()}
         self.dtypes = {name: x.dtype if dtype is None else check_dtype(dtype) for name, x in found.items()}
-        end = model.tokenizer.eos_token_id if exclude_end_of_text else None
-        self.order = Order(kept_positions(rows, end), block_rows)
+        self.order = Order(kept_positions(rows, model.tokenizer.eos_token_id), block_rows)
         self._model, self._rows, self._prefetch = model, rows, prefetch
+        self._capacity = min(block_rows, len(rows)) * rows.shape[1]  # of a buffer
 
     @cached_property
     def content(self) -> str:
         """A hash of the model's weights, the tokens, which of them take part, and the dtype they are kept in."""
         about = f"{self._model.fingerprint} {self.hook_points} {self.dtypes} {self.order.block_rows} {self._rows.shape}"
         return sha256_of([about, np.ascontiguousarray(self._rows), self.order.keep.tobytes()])
-
-    @property
-    def capacity(self) -> int:
-        """The most activations that a buffer can be asked to hold."""
-        return min(self.order.block_rows, len(self._rows)) * self._rows.shape[1]
 
     def prefetches(self, device: str | torch.device) -> bool:
         """Whether batches on ``device`` come from two buffers."""
@@ -210,7 +204,7 @@ class ActivationStream(ActivationSource):
         """The model, where it is there, and the buffers."""
         there = self._model.device.type == torch.device(device).type
         model = sum(weight.nbytes for weight in self._model.weights.parameters()) if there else 0
-        sizes = [activation_bytes(self.capacity, self.d_in[name], dtype) for name, dtype in self.dtypes.items()]
+        sizes = [activation_bytes(self._capacity, self.d_in[name], dtype) for name, dtype in self.dtypes.items()]
         return MemoryPlan(model=model, buffer=sum(sizes) * (2 if self.prefetches(device) else 1))
 
     def read(self, rows):
@@ -224,7 +218,7 @@ class ActivationStream(ActivationSource):
     def _blocks(self, data_seed, position, device):
         like = {name: (self.d_in[name], self.dtypes[name]) for name in self.hook_points}
         blocks = self.order.blocks(data_seed, position)
-        return shuffled_blocks(self._parts, blocks, like, self.capacity, device, self.prefetches(device))
+        return shuffled_blocks(self._parts, blocks, like, self._capacity, device, self.prefetches(device))
 
 
 def forward(

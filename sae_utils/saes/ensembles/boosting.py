@@ -1,25 +1,22 @@
 """Boosting: each dictionary is trained on what the frozen ones before it leave unexplained (paper C, section 3).
 
-A boosted member is an ordinary stack trained by ``train`` on an ordinary source, whose activations are the residuals.
-So everything in its loss, AuxK too, is about the residual. Several boosted ensembles are trained side by side: the
+A boosted member is an ordinary stack on an ordinary source, whose activations are the residuals: so everything in its
+loss, AuxK too, is about the residual. Several boosted ensembles are trained side by side (``training.grid``): the
 residual of each is a hook point of one source.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 
 import torch
 
-from sae_utils.data.activations.order import Order
-from sae_utils.data.activations.source import BLOCK_ROWS, ActivationSource, check_whole
+from sae_utils.data.activations import ActivationSource, Order, check_whole
 from sae_utils.errors import InputError
+from sae_utils.files import sha256_of
+from sae_utils.memory import BLOCK_ROWS
 from sae_utils.memory import HELD_GB as LARGEST_GB
 from sae_utils.saes.ensembles.ensemble import Ensemble
 from sae_utils.saes.sae import SAE
-from sae_utils.saes.training.store import train_or_load
-from sae_utils.saes.training.training import TrainingConfig
 
 SEED_STRIDE = 10_000  # member j of the ensemble that begins with seed s has seed s + 10,000 j
 
@@ -39,14 +36,19 @@ class HeldSource(ActivationSource):
             keep = keep[: 1 + int(source.order.row_counts.cumsum().searchsorted(n_tokens))]
         self.hook_points, self.d_in = source.hook_points, source.d_in
         self.order = Order(keep, source.order.block_rows)
-        self._name = f"{source.content} first {len(keep)}"
+        # Of strings: the source itself is not needed again, and may hold much memory.
+        self._contents = {name: sha256_of([source.content_at(name), f"first {len(keep)}"]) for name in self.hook_points}
         parts = [source.read(rows) for rows in _in_blocks(len(keep))]
         self._held = {name: torch.cat([part[name] for part in parts]) for name in self.hook_points}
 
     @cached_property
     def content(self) -> str:
-        """A hash of the source and the number of rows."""
-        return hashlib.sha256(self._name.encode()).hexdigest()
+        """A hash of the hook points' contents."""
+        return sha256_of([f"{name} {content}" for name, content in self._contents.items()])
+
+    def content_at(self, hook_point: str) -> str:
+        """A hash of what the source has there and of the number of rows."""
+        return self._contents[hook_point]
 
     def read(self, rows):
         """The rows from memory."""
@@ -72,13 +74,14 @@ class ResidualSource(ActivationSource):
 
     @cached_property
     def content(self) -> str:
-        """A hash of the source and of the dictionaries."""
-        sha = hashlib.sha256(self._source.content.encode())
-        for name, sae in self._frozen.items():
-            sha.update(f"{name} {sae.hook_point} {sae.config}".encode())
-            for tensor in sae.state_dict().values():
-                sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        return sha.hexdigest()
+        """A hash of the hook points' contents."""
+        return sha256_of([f"{name} {self.content_at(name)}" for name in self.hook_points])
+
+    def content_at(self, hook_point: str) -> str:
+        """A hash of the dictionary and of what it reads: not of the others whose residuals are beside it."""
+        sae = self._frozen[hook_point]
+        tensors = [t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy() for t in sae.state_dict().values()]
+        return sha256_of([self._source.content_at(sae.hook_point), f"{sae.hook_point} {sae.config}", *tensors])
 
     @torch.no_grad()
     def read(self, rows):
@@ -95,41 +98,6 @@ def hold(source: ActivationSource, n_tokens: int | None = None, largest_gb: floa
     tokens = n_tokens or source.n_tokens
     size_gb = 4e-9 * tokens * sum(source.d_in.values())
     return source if size_gb > largest_gb else HeldSource(source, n_tokens)
-
-
-def boost(
-    first: Sequence[SAE],
-    n_members: int,
-    source: ActivationSource,
-    training: TrainingConfig,
-    folder: Path,
-    progress: bool = True,
-    largest_gb: float = LARGEST_GB,
-) -> list[Ensemble]:
-    """Boosted ensembles of ``n_members`` each, one for each trained dictionary in ``first``, in lockstep.
-
-    Every later member has the settings of its ensemble's first one, a seed of its own, and is trained by ``training``
-    on the residual of ``source``, normalised anew; trained members are kept in ``folder`` (``train_or_load``). The
-    residuals are held in memory up to ``largest_gb``; beyond, stage j runs all j - 1 members before it on each batch.
-    Raises InputError for stacks of more than one and for first members with the same seed.
-    """
-    check_whole("n_members", n_members, 1)
-    if len({sae.seeds for sae in first}) < len(first):
-        raise InputError(f"seeds {[sae.seeds[0] for sae in first]} of the first members must differ")
-    members = [[sae] for sae in first]
-    for j in range(1, n_members):
-        frozen = {f"{m[0].hook_point} less {j} of seed {m[0].seeds[0]}": m[-1] for m in members}
-        source = hold(ResidualSource(source, frozen), None, largest_gb)
-        stacks = [
-            SAE.create(m[0].config, [m[0].seeds[0] + SEED_STRIDE * j], name, source.normalisation[name]).to(m[0].W_dec)
-            for name, m in zip(frozen, members, strict=True)
-        ]
-        for own, trained in zip(members, train_or_load(stacks, source, training, folder, progress), strict=True):
-            own.append(trained)
-    for own in members:
-        for member in own[1:]:  # what it reads is the business of the ensemble now
-            member.hook_point = own[0].hook_point
-    return [Ensemble(own, sequential=True) for own in members]
 
 
 def _in_blocks(n_rows: int):

@@ -6,10 +6,8 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from sae_utils.data.activations.source import ActivationSource
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE
-from sae_utils.saes.training.training import TrainingConfig, train
 
 Group = Sequence[tuple[int, int]]  # (position in the stack, latent): versions of one latent
 
@@ -44,19 +42,3 @@ def merge(stack: SAE, groups: Sequence[Group], seed: int = 0) -> SAE:
             value = mean(parameter[positions, latents])
         merged[name] = value[None]
     return stack.copy(replace(stack.config, n_latents=len(groups), auxk=None), [seed], **merged)
-
-
-def refit(
-    sae: SAE, source: ActivationSource, training: TrainingConfig, decoder: bool = False, progress: bool = True
-) -> SAE:
-    """A copy of the stack after more training of its encoder and biases; with ``decoder``, of its decoder rows too.
-
-    Raises InputError as ``train`` does, and for decoders of free norm unless they are refitted.
-    """
-    if not decoder and not sae.config.unit_norm_decoder:
-        raise InputError("only a decoder with rows of length one can stay as it is while the rest is refitted")
-    out = sae.copy()
-    out.W_dec.requires_grad_(decoder)
-    train([out], source, training, progress=progress)
-    out.W_dec.requires_grad_(True)
-    return out

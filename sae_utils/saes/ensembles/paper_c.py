@@ -1,15 +1,13 @@
 """The dictionaries that paper C compares, several of each: single, bagged, boosted and expanded SAEs; and a control."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from sae_utils.data.activations.source import ActivationSource
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.boosting import boost
+from sae_utils.saes.ensembles.boosting import SEED_STRIDE
 from sae_utils.saes.ensembles.ensemble import Ensemble
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.store import train_or_load
-from sae_utils.saes.training.training import TrainingConfig
+from sae_utils.saes.sae import SAE
+from sae_utils.saes.training.grid import Cell
 
 
 @dataclass(frozen=True)
@@ -27,49 +25,70 @@ class Rivals:
     expanded: SAE
     untrained: SAE
 
+    @classmethod
+    def of(cls, trained: Mapping[str, SAE], n_members: int, n_ensembles: int, kind: str = "") -> "Rivals":
+        """All that is compared, once ``rival_cells`` are trained; ``kind`` is what the cells' names begin with."""
+        single = trained[f"{kind}single"]
+        boosting = [
+            boosted_ensemble(trained, f"{kind}single", n_members * r, n_members, f"{kind}boosting {r}")
+            for r in range(n_ensembles)
+        ]
+        untrained = SAE.create(single.config, single.seeds[:n_ensembles], single.hook_point, single.normalisation)
+        return cls(n_members, n_ensembles, single, boosting, trained[f"{kind}expanded"], untrained.to(single.W_dec))
+
     def dictionaries(self) -> dict[str, SAE | Ensemble]:
         """All but the bags, whose codes are those of their members side by side (``probing.bags``)."""
         boosted = {f"boosting {r}": ensemble for r, ensemble in enumerate(self.boosting)}
         return {"single": self.single, **boosted, "expanded": self.expanded, "untrained": self.untrained}
 
 
-def train_rivals(
-    new: SAE, n_members: int, n_ensembles: int, source: ActivationSource, config: TrainingConfig, folder: Path
-) -> Rivals:
-    """Train, or read from ``folder``, all that is compared; ``new`` are the untrained single SAEs.
+def rival_cells(single: Cell, n_members: int, n_ensembles: int) -> list[Cell]:
+    """``single``, whose name may end in "single" alone, the expanded SAEs, and the later members of each boosting.
 
-    Every dictionary sees the activations that ``config`` says: the members of a bag or of a boosted ensemble, one after
+    Every dictionary sees the activations that ``single`` sees: the members of a bag or of a boosted ensemble, one after
     the other, n_members times as many in all as an expanded SAE. Expanded SAEs have the k or sparsity of a single one,
     as in the paper, so fewer active latents than an ensemble. Raises InputError for too few seeds.
     """
     n = n_members * n_ensembles
-    if new.n_dictionaries < n:
+    if len(single.seeds) < n:
         raise InputError(
-            f"{n_ensembles} ensembles of {n_members} need {n} dictionaries, and there are {new.n_dictionaries}"
+            f"{n_ensembles} ensembles of {n_members} need {n} dictionaries, and there are {len(single.seeds)}"
         )
-    wide = replace(new.config, n_latents=n_members * new.config.n_latents)
-    untrained, expanded = _like(new, new.config, n_ensembles), _like(new, wide, n_ensembles)
-    single, expanded = train_or_load([new, expanded], source, config, folder)
-    boosted = boost([single.dictionary(n_members * r) for r in range(n_ensembles)], n_members, source, config, folder)
-    return Rivals(n_members, n_ensembles, single, boosted, expanded, untrained)
+    kind = single.name.removesuffix("single")
+    wide = replace(single.config, n_latents=n_members * single.config.n_latents)
+    expanded = replace(single, name=f"{kind}expanded", config=wide, seeds=single.seeds[:n_ensembles])
+    stages = [boosted_cells(single, n_members * r, n_members, f"{kind}boosting {r}") for r in range(n_ensembles)]
+    return [single, expanded, *(cell for stage in stages for cell in stage)]
 
 
-def train_total_l0(
-    new: SAE, n_members: int, n_ensembles: int, source: ActivationSource, config: TrainingConfig, folder: Path
-) -> SAE:
+def boosted_cells(first: Cell, position: int, n_members: int, name: str) -> list[Cell]:
+    """The later members ``name.1`` and on of a boosted ensemble that begins with one dictionary of ``first``.
+
+    Each has the settings of the first, a seed of its own, and learns the residual of all before it.
+    """
+    cells: list[Cell] = []
+    chain = ((first.name, position),)
+    for j in range(1, n_members):
+        seeds = (first.seeds[position] + SEED_STRIDE * j,)
+        cells.append(replace(first, name=f"{name}.{j}", seeds=seeds, frozen=chain))
+        chain = *chain, (cells[-1].name, 0)
+    return cells
+
+
+def total_l0_cell(single: Cell, n_members: int, n_ensembles: int) -> Cell:
     """Expanded SAEs with the total L0 of an ensemble: as many latents and as many active ones as its members together.
 
-    A control that is not in paper C. ``n_ensembles`` of them, on the tokens that a member sees, or read from
-    ``folder``. Raises InputError for an architecture without k, whose L0 cannot be set.
+    A control that is not in paper C. Raises InputError for an architecture without k, whose L0 cannot be set.
     """
-    if new.config.k is None:
+    if single.config.k is None:
         raise InputError(
-            f"architecture {new.config.architecture} has no k, so its total L0 cannot be set; needed: topk"
+            f"architecture {single.config.architecture} has no k, so its total L0 cannot be set; needed: topk"
         )
-    wide = replace(new.config, n_latents=n_members * new.config.n_latents, k=n_members * new.config.k)
-    return train_or_load([_like(new, wide, n_ensembles)], source, config, folder)[0]
+    config = replace(single.config, n_latents=n_members * single.config.n_latents, k=n_members * single.config.k)
+    return replace(single, name="expanded, total L0", config=config, seeds=single.seeds[:n_ensembles])
 
 
-def _like(new: SAE, config: SAEConfig, n: int) -> SAE:
-    """Untrained SAEs of another form, from the first ``n`` seeds of ``new``, on its device."""
-    return SAE.create(config, new.seeds[:n], new.hook_point, new.normalisation).to(new.W_dec)
+def boosted_ensemble(trained: Mapping[str, SAE], first: str, position: int, n_members: int, name: str) -> Ensemble:
+    """The ensemble of ``boosted_cells`` once they are trained."""
+    later = [trained[f"{name}.{j}"] for j in range(1, n_members)]
+    return Ensemble([trained[first].dictionary(position), *later], sequential=True)

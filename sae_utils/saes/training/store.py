@@ -5,28 +5,30 @@ time. A stack's name is a hash of all that its weights depend on: its settings a
 activations, and the code that trains.
 """
 
-import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
-import torch
-
-from sae_utils.data.activations.source import ActivationSource
+from sae_utils.data.activations import ActivationSource
+from sae_utils.files import sha256_of
+from sae_utils.memory import MemoryPlan, check_fits, free_memory, human, training_plan
 from sae_utils.paths import PACKAGE
 from sae_utils.saes.sae import SAE
-from sae_utils.saes.training.checkpoints import load_sae, save_sae
-from sae_utils.saes.training.memory_check import check_memory
+from sae_utils.saes.training.checkpoints import load_sae, raw_bytes, save_sae
 from sae_utils.saes.training.training import Snapshots, TrainingConfig, frozen, train
 
 # The code that weights depend on, given the activations.
 CODE = (
     *(f"data/activations/{name}.py" for name in ("source", "order", "shuffle_buffer")),
-    *(f"saes/{name}.py" for name in ("kernels", "losses", "sae")),
+    *(f"saes/{name}.py" for name in ("base", "kernels", "losses", "sae")),
     *(f"saes/training/{name}.py" for name in ("optimisation", "training")),
 )
+
+log = logging.getLogger(__name__)
 
 
 def train_or_load(
@@ -54,22 +56,20 @@ def train_or_load_history(
     A stack that lacks any of these in ``folder`` is trained again from the start. The snapshots are those of the one
     run, whose learning rate falls towards its end only (see ``Snapshots``).
     """
-    names = [f"dictionaries-{stack_key(sae, source, config)}" for sae in stacks]
-    paths = [
-        {n: folder / f"{name}-{n}.safetensors" for n in sorted(set(wanted))}
-        | {config.n_tokens: folder / f"{name}.safetensors"}
-        for name, wanted in zip(names, tokens, strict=True)
-    ]
+    paths = []  # of each stack, by tokens
+    for sae, wanted in zip(stacks, tokens, strict=True):
+        name = f"dictionaries-{stack_key(sae, source, config)}"
+        between = {n: folder / f"{name}-{n}.safetensors" for n in sorted(set(wanted))}
+        paths.append(between | {config.n_tokens: folder / f"{name}.safetensors"})
     missing = [i for i, files in enumerate(paths) if not all(file.exists() for file in files.values())]
     if missing:
         _train_missing([stacks[i] for i in missing], [paths[i] for i in missing], source, config, folder, progress)
-    return [
-        {
-            n: sae if i in missing and n == config.n_tokens else load_sae(file, sae.W_dec.device)
-            for n, file in files.items()
-        }
-        for i, (files, sae) in enumerate(zip(paths, stacks, strict=True))
-    ]
+    histories = []
+    for i, (sae, files) in enumerate(zip(stacks, paths, strict=True)):
+        history = {n: load_sae(file, sae.W_dec.device) for n, file in files.items() if n != config.n_tokens}
+        end = sae if i in missing else load_sae(files[config.n_tokens], sae.W_dec.device)
+        histories.append(history | {config.n_tokens: end})
+    return histories
 
 
 def _train_missing(stacks, paths, source, config: TrainingConfig, folder: Path, progress: bool) -> None:
@@ -79,14 +79,34 @@ def _train_missing(stacks, paths, source, config: TrainingConfig, folder: Path, 
         if tokens in paths[i]:
             save_sae(sae, paths[i][tokens])
 
-    between = sorted({n for files in paths for n in files} - {config.n_tokens})
+    between = sorted(set(chain(*paths)) - {config.n_tokens})
     files = " ".join(file.name for by_tokens in paths for file in by_tokens.values())
-    checkpoint = folder / f"training-{hashlib.sha256(files.encode()).hexdigest()[:16]}.safetensors"
+    checkpoint = folder / f"training-{sha256_of([files])[:16]}.safetensors"
     check_memory(stacks, source, config)
     train(stacks, source, config, checkpoint, progress, Snapshots(tuple(between), keep))
     for i, sae in enumerate(stacks):
         keep(i, config.n_tokens, sae)
     checkpoint.unlink(missing_ok=True)
+
+
+def plan_training(stacks: Sequence[SAE], source: ActivationSource, config: TrainingConfig) -> MemoryPlan:
+    """Memory that training ``stacks`` together needs on their device, with what ``source`` needs there."""
+    device = stacks[0].W_dec.device
+    plan = source.memory(device)
+    for sae in stacks:
+        c = sae.config
+        shape = sae.n_dictionaries, c.d_in, c.n_latents, config.batch_size
+        plan += training_plan(*shape, c.architecture, c.k, c.auxk, device.type)
+    return plan
+
+
+def check_memory(stacks: Sequence[SAE], source: ActivationSource, config: TrainingConfig) -> None:
+    """Log the plan in one line; raises InputError where it cannot fit beside what is on the device already."""
+    plan, device = plan_training(stacks, source, config), stacks[0].W_dec.device
+    free = free_memory(device)
+    log.info("training needs %s; %s has %s free", plan, device, "an unknown amount" if free is None else human(free))
+    if free is not None:
+        check_fits(plan, free, str(device), present=plan.dictionaries + plan.model)
 
 
 def stack_key(sae: SAE, source: ActivationSource, config: TrainingConfig) -> str:
@@ -105,16 +125,11 @@ def stack_key(sae: SAE, source: ActivationSource, config: TrainingConfig) -> str
         "source": source.content,
         "code": code_digest(),
     }
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name, tensor in sorted(sae.state_dict().items()):
-        key.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return key.hexdigest()[:32]
+    weights = [part for name, t in sorted(sae.state_dict().items()) for part in (name, raw_bytes(t))]
+    return sha256_of([json.dumps(about, sort_keys=True), *weights])[:32]
 
 
 @cache
 def code_digest() -> str:
     """sha256 over the files of ``CODE``, as they are when first asked for."""
-    total = hashlib.sha256()
-    for name in CODE:
-        total.update(name.encode() + (PACKAGE / name).read_bytes())
-    return total.hexdigest()
+    return sha256_of(part for name in CODE for part in (name, (PACKAGE / name).read_bytes()))

@@ -1,0 +1,131 @@
+"""What one notebook reads and trains, as data: it trains from it, ``--dry-run`` prints and costs it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from sae_utils.analysis.meta.meta_sae import MetaTraining
+from sae_utils.analysis.meta.study import Sizes
+from sae_utils.data.activations import ActivationSource, ActivationStream, open_source
+from sae_utils.data.models.language_model import LanguageModel
+from sae_utils.data.text import token_rows
+from sae_utils.saes.ensembles.boosting import hold
+from sae_utils.saes.sae import SAEConfig
+from sae_utils.saes.training.grid import Activations, Cell
+from sae_utils.saes.training.sparsity import STAGES, Tuned, tune_sparsity
+from sae_utils.saes.training.training import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Search:
+    """Pilots that bring configurations, whose ``sparsity`` is a first guess, to an L0 (``tune_sparsity``)."""
+
+    configs: tuple[SAEConfig, ...]
+    target_l0: float
+    hook_point: str
+    training: TrainingConfig
+    reads: Activations
+    held_out: Activations
+    n_eval_tokens: int
+
+    def run(self, sources: Mapping[Activations, ActivationSource], folder: Path, device: str) -> list[Tuned]:
+        """Train the pilots; each is read from ``folder`` where it is there."""
+        return tune_sparsity(
+            self.configs, self.target_l0, sources[self.reads], sources[self.held_out], self.hook_point, self.training,
+            n_eval_tokens=self.n_eval_tokens, device=device, folder=folder,
+        )  # fmt: skip
+
+    def pilots(self) -> list[Cell]:
+        """The pilots that there usually are: two of each length, though a search may take more or fewer."""
+        return [
+            Cell(pilots(config), replace(config, sparsity=factor * config.sparsity), self.hook_point, (0,),
+                 replace(self.training, n_tokens=max(round(stage.share * self.training.n_tokens),
+                                                     self.training.batch_size)), self.reads)
+            for config in self.configs
+            for stage in STAGES
+            for factor in STAGES[0].factors
+        ]  # fmt: skip
+
+
+def pilots(config: SAEConfig) -> str:
+    """What a search for the coefficient of this architecture is called."""
+    return f"{config.architecture} pilots"
+
+
+@dataclass(frozen=True)
+class Meta:
+    """Meta-SAEs, whose data are decoder rows of dictionaries; ``cells`` say how many there are of each size."""
+
+    training: MetaTraining
+    sizes: Sizes
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that one notebook reads and trains. ``forward_tokens`` pass through the whole language model beside that."""
+
+    context: int
+    activations: tuple[Activations, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    search: Search | None = None
+    meta: Meta | None = None
+    text: tuple[tuple[str, int], ...] = ()  # (split, tokens) beside those of the activations
+    forward_tokens: int = 0
+
+    def __getitem__(self, name: str) -> Cell:
+        return next(cell for cell in self.cells if cell.name == name)
+
+    @property
+    def source(self) -> Activations:
+        """What dictionaries are trained on."""
+        return next(a for a in self.activations if a.split == "train")
+
+    @property
+    def held_out(self) -> Activations:
+        """What they are evaluated on."""
+        return next(a for a in self.activations if a.split == "held_out")
+
+    @property
+    def ready(self) -> list[Cell]:
+        """The cells that wait for no result."""
+        open_ones = {cell.name for cell in self.cells if cell.open or cell.given}
+        return [cell for cell in self.cells if not open_ones & {cell.name, *(name for name, _ in cell.frozen)}]
+
+    def settled(self, values: Mapping[str, Mapping[str, object]]) -> "Plan":
+        """The plan once results have settled fields of configurations; by the name of a cell, or of what it needs."""
+
+        def settle(cell: Cell) -> Cell:
+            found = [values[name] for name in (cell.name, *cell.needs) if name in values]
+            return cell.settled(**found[0]) if found else cell
+
+        return replace(self, cells=tuple(settle(cell) for cell in self.cells))
+
+    def tuned(self, found: Sequence[Tuned]) -> "Plan":
+        """The plan with the coefficients that its search found."""
+        return self.settled({pilots(one.config): {"sparsity": one.config.sparsity} for one in found})
+
+
+def open_plan(
+    plan: Plan, model: LanguageModel, corpus: str, cache: Path
+) -> tuple[dict[str, Int[np.ndarray, "n_rows context"]], dict[Activations, ActivationSource]]:
+    """The token rows of each split, and the sources of the activations that the plan reads."""
+    tokens: dict[str, int] = {}
+    for one in plan.activations:
+        tokens[one.split] = max(one.n_tokens, tokens.get(one.split, 0))
+    rows = {
+        split: token_rows(corpus, model.tokenizer, split, -(-n // plan.context), plan.context, cache)
+        for split, n in tokens.items()
+    }
+    sources: dict[Activations, ActivationSource] = {}
+    for one in plan.activations:
+        if one.held:
+            sources[one] = hold(sources[replace(one, held=0)], one.held)
+        elif one.streamed:
+            sources[one] = ActivationStream(model, rows[one.split], one.hook_points)
+        else:
+            sources[one] = open_source(model, rows[one.split], one.hook_points, cache)
+    return rows, sources
