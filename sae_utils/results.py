@@ -4,10 +4,8 @@ The JSON file holds the sha256 of the npz file, so a pair torn by a crash is nev
 """
 
 import dataclasses
-import hashlib
 import json
 import math
-import os
 import platform
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from sae_utils.errors import InputError
-from sae_utils.paths import RESULTS
+from sae_utils.files import sha256_of_file, whole_file, write_json
+from sae_utils.paths import FIGURES, PUBLISHED_PRESET, RESULTS
 
 RECORDED = ("torch", "numpy", "scipy", "transformers", "transformer-lens", "datasets", "sae_utils")
 
@@ -39,6 +38,21 @@ def results_folder(preset: str, results_dir: str | Path = "") -> Path:
     return (Path(results_dir) if str(results_dir) else RESULTS) / preset
 
 
+def pages_folder(preset: str, results_dir: str | Path = "") -> Path:
+    """Where a preset's pages go: the repository's ``figures/`` for the published results, else beside the results.
+
+    Published are the results of ``PUBLISHED_PRESET`` in the repository's own ``results/``.
+    """
+    folder = results_folder(preset, results_dir)
+    return FIGURES if folder.resolve() == (RESULTS / PUBLISHED_PRESET).resolve() else folder
+
+
+def figures_folder(preset: str, results_dir: str | Path = "") -> Path:
+    """Where a preset's figures go: the repository's ``figures/`` for the published results, else ``figures/`` below."""
+    folder = pages_folder(preset, results_dir)
+    return folder if folder == FIGURES else folder / "figures"
+
+
 def write_results(
     name: str,
     preset: str,
@@ -50,21 +64,19 @@ def write_results(
 ) -> Path:
     """Writes the npz file, then the JSON file, each atomically; gives the JSON file's path.
 
-    ``parameters`` is the dataclass of the notebook or a mapping. Numbers that are not finite become null.
+    ``parameters`` is the notebook's model or a mapping. Numbers that are not finite become null.
     Raises InputError for an array of objects (it would need pickle).
     """
     folder = results_folder(preset, results_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     arrays = {key: np.asarray(value) for key, value in arrays.items()}
     for key, value in arrays.items():
         if value.dtype.hasobject:
             raise InputError(f"results of {name}: array {key!r} holds objects; allowed are numbers, booleans and text")
     npz = folder / f"{name}.npz"
-    part = npz.with_suffix(".npz.part")
-    with part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    digest = sha256(part)
-    os.replace(part, npz)
+    with whole_file(npz) as part:
+        with part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        digest = sha256_of_file(part)
     record = {
         "notebook": name,
         "preset": preset,
@@ -86,7 +98,7 @@ def read_results(name: str, preset: str, results_dir: str | Path = "") -> Result
     torn = InputError(f"results of {name} in {folder} are torn: run the notebook again")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["npz_sha256"] != sha256(npz):
+        if record["npz_sha256"] != sha256_of_file(npz):
             raise torn
         with np.load(npz, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
@@ -94,26 +106,6 @@ def read_results(name: str, preset: str, results_dir: str | Path = "") -> Result
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, zipfile.BadZipFile):
         raise torn from None
     return Results(arrays=arrays, **kept)
-
-
-def write_json(path: Path, record: Mapping) -> Path:
-    """Writes ``record`` to ``path`` whole or not at all."""
-    return write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Writes ``text`` to ``path`` whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-    return path
-
-
-def sha256(path: Path) -> str:
-    """sha256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def environment() -> dict[str, str]:
@@ -128,7 +120,9 @@ def environment() -> dict[str, str]:
 
 
 def plain(value: object) -> object:
-    """``value`` in JSON's own types: dataclasses become objects, arrays lists, numbers that are not finite null."""
+    """``value`` in JSON's own types: models and dataclasses become objects, arrays lists, numbers not finite null."""
+    if hasattr(value, "model_dump"):
+        return plain(value.model_dump())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
     if isinstance(value, Mapping):

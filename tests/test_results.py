@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sae_utils.errors import InputError
-from sae_utils.results import plain, read_results, write_results
+from sae_utils.results import figures_folder, pages_folder, plain, read_results, write_results
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,19 @@ def test_new_arrays_beside_an_old_json_are_torn(tmp_path):
 def test_objects_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match="array 'bad' holds objects"):
         write(tmp_path, {"bad": np.array([{}])})
-    assert not list((tmp_path / "tiny").iterdir())
+    assert not (tmp_path / "tiny").exists()
 
 
 def test_plain_keeps_booleans_and_turns_the_rest_into_text(tmp_path):
     assert plain([np.bool_(True), False, None, (1, 2), tmp_path]) == [True, False, None, [1, 2], str(tmp_path)]
+
+
+def test_only_the_repository_s_own_laptop_results_are_published(tmp_path, monkeypatch):
+    figures, results = tmp_path / "figures", tmp_path / "results"
+    monkeypatch.setattr("sae_utils.results.FIGURES", figures)
+    monkeypatch.setattr("sae_utils.results.RESULTS", results)
+    for published in ("", results):
+        assert pages_folder("laptop", published) == figures_folder("laptop", published) == figures
+    for preset, folder in (("tiny", ""), ("tiny", results), ("laptop", tmp_path / "own")):
+        beside = (folder or results) / preset
+        assert (pages_folder(preset, folder), figures_folder(preset, folder)) == (beside, beside / "figures")

@@ -10,126 +10,27 @@ notebook's own results do.
 import argparse
 import contextlib
 import fcntl
-import hashlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import yaml
 
 from sae_utils.errors import InputError
-from sae_utils.paths import FIGURES, NOTEBOOKS, RESULTS
-from sae_utils.results import read_results, sha256, write_json
-from sae_utils.run.claims import write_claims_page
+from sae_utils.files import sha256_of_file, write_json, write_text
+from sae_utils.paths import NOTEBOOKS, RESULTS
+from sae_utils.report.claims import CLAIMS, claims_page, load_claims
+from sae_utils.results import pages_folder, read_results
 from sae_utils.run.dry_run import describe
-from sae_utils.run.inputs import digest, local_files, sources_digest
-from sae_utils.run.notebooks import default_parameters, error_text, read_cells, source
-from sae_utils.run.presets import Preset, load_preset
-from sae_utils.run.rules import check_device
-
-
-@dataclass(frozen=True)
-class Job:
-    """One notebook to run; ``key`` stands for all that its results depend on."""
-
-    notebook: Path
-    parameters: dict[str, object]
-    folder: Path
-    key: str
-    first_expected: float | None
-
-    @property
-    def name(self) -> str:
-        """The notebook's name, without ``.ipynb``."""
-        return self.notebook.stem
-
-    def file(self, ending: str) -> Path:
-        """A file of this job's results."""
-        return self.folder / f"{self.name}{ending}"
-
-    def done(self) -> dict:
-        """What the last finished run left: ``key``, ``results_sha256``, ``figures``; empty where there is none.
-
-        ``figures`` are paths from the results' folder. ``seconds`` is there unless the run went on from a stopped one.
-        """
-        try:
-            record = json.loads(self.file(".done.json").read_text(encoding="utf-8"))
-            return record if isinstance(record, dict) else {}
-        except (OSError, ValueError):
-            return {}
-
-    @property
-    def expected(self) -> float | None:
-        """Seconds that the last finished run took; before the first one, the preset's number, if it has one."""
-        return self.done().get("seconds", self.first_expected)
-
-    def is_done(self) -> bool:
-        """Whether the results on disk are whole, and those of this notebook, these parameters and these sources."""
-        record = self.done()
-        if record.get("key") != self.key or not self.file(".json").is_file():
-            return False
-        try:
-            read_results(self.name, self.folder.name, self.folder.parent)
-        except InputError:
-            return False
-        # Without normpath, ".." of a results folder that is a link would lead out of the repository.
-        figures = [Path(os.path.normpath(self.folder / figure)) for figure in record.get("figures", ())]
-        return record.get("results_sha256") == sha256(self.file(".json")) and all(path.is_file() for path in figures)
-
-    def figures_since(self, started: float) -> list[str]:
-        """The figures written since ``started``, in the repository's folder or beside the results, as ``done`` has."""
-        folders = (FIGURES, self.folder / "figures")
-        paths = [path for folder in folders for path in folder.glob("*.png") if path.stat().st_mtime >= started]
-        return sorted(os.path.relpath(path, self.folder) for path in paths)
-
-
-def select(folder: Path, only: str) -> list[Path]:
-    """The notebooks in ``folder``, in order; all, or those whose name or number ``only`` lists. Raises InputError."""
-    notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    if not notebooks:
-        raise InputError(f"no notebooks in {folder}")
-    if not only:
-        return notebooks
-    wanted = [part.strip() for part in only.split(",") if part.strip()]
-    by_name = {name: path for path in notebooks for name in (path.stem, path.stem[:2])}
-    unknown = [part for part in wanted if part not in by_name]
-    if unknown or not wanted:
-        raise InputError(f"no notebook {(unknown or [only])[0]!r}; there are {', '.join(n.stem for n in notebooks)}")
-    chosen = {by_name[part] for part in wanted}
-    return [path for path in notebooks if path in chosen]
-
-
-def of_preset(chosen: Sequence[Path], preset: Preset, only: str) -> list[Path]:
-    """Those of the notebooks that the preset has. Raises InputError where ``only`` asks for another."""
-    there = [path for path in chosen if path.stem in preset.overrides]
-    if only and len(there) < len(chosen):
-        missing = next(path.stem for path in chosen if path not in there)
-        raise InputError(f"preset {preset.name!r} leaves out {missing}; it has {', '.join(preset.overrides)}")
-    return there
-
-
-def plan(notebooks: Sequence[Path], preset: Preset, results: Path) -> list[Job]:
-    """One job per notebook, with its key."""
-    common = sources_digest(notebooks[0].parent)
-    values = {path: default_parameters(path) | preset.overrides[path.stem] for path in notebooks}
-    inputs = {path: [v["model"], v["corpus"], *v.get("saes", ())] for path, v in values.items()}
-    contents = {name: digest(local_files(name)) for name in {name for names in inputs.values() for name in names}}
-    jobs = []
-    for path in notebooks:
-        parameters = preset.overrides[path.stem]
-        read = [contents[name] for name in inputs[path]]
-        cells = [source(cell) for cell in read_cells(path)]
-        text = json.dumps([common, path.stem, cells, parameters, read], sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()
-        jobs.append(Job(path, parameters, results / preset.name, key, preset.expected_seconds.get(path.stem)))
-    return jobs
+from sae_utils.run.jobs import Job, jobs_of
+from sae_utils.run.notebooks import default_parameters, error_text, select
+from sae_utils.run.parameters import check_device
+from sae_utils.run.presets import load_preset
 
 
 def as_yaml(parameters: Mapping[str, object]) -> str:
@@ -181,7 +82,11 @@ def execute(job: Job, lock: int, prefix: str) -> str:
         return f"{error} [{executed if executed.is_file() else log}]"
     job.file(".failed.ipynb").unlink(missing_ok=True)
     log.unlink()
-    record = {"key": job.key, "results_sha256": sha256(job.file(".json")), "figures": job.figures_since(started)}
+    record = {
+        "key": job.key,
+        "results_sha256": sha256_of_file(job.file(".json")),
+        "figures": job.figures_since(started),
+    }
     write_json(job.file(".done.json"), record if resumed else record | {"seconds": round(seconds, 1)})
     return ""
 
@@ -193,11 +98,7 @@ def failure(job: Job, code: int, part: Path, log: Path, started: float) -> str:
         return error_text(part) or f"papermill ended with code {code}: {lines[-1] if lines else 'the kernel died'}"
     if not job.file(".json").is_file() or job.file(".json").stat().st_mtime < started - 1:
         return "the notebook ended without writing its results"
-    try:
-        read_results(job.name, job.folder.name, job.folder.parent)
-    except InputError as error:
-        return str(error)
-    return ""
+    return job.torn()
 
 
 def wait(child: subprocess.Popen, prefix: str, expected: float | None) -> None:
@@ -255,6 +156,16 @@ def run(jobs: Sequence[Job], fresh: bool) -> int:
     return failed
 
 
+def write_claims_page(claims: Path, jobs: Sequence[Job]) -> Path | None:
+    """Writes ``claims.md`` from the results of the jobs that are done; without a file of claims there is no page."""
+    if not claims.is_file():
+        return None
+    results, preset = jobs[0].folder.parent, jobs[0].folder.name
+    answers = {job.name: read_results(job.name, preset, results).verdicts for job in jobs if job.is_done()}
+    page = claims_page(load_claims(claims).values(), answers, preset)
+    return write_text(pages_folder(preset, results) / "claims.md", page)
+
+
 def interrupt(number: int, frame: object) -> None:
     """SIGTERM ends a run as Ctrl-C does, so that no child outlives it."""
     raise KeyboardInterrupt
@@ -271,8 +182,11 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, re
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         chosen = select(notebooks, options.only)
-        preset = load_preset(options.preset, select(notebooks, ""))
-        jobs = plan(of_preset(chosen, preset, options.only), preset, results)
+        preset = load_preset(options.preset, notebooks)
+        missing = [path.stem for path in chosen if path.stem not in preset.overrides]
+        if options.only and missing:
+            raise InputError(f"preset {preset.name!r} leaves out {missing[0]}; it has {', '.join(preset.overrides)}")
+        jobs = jobs_of(chosen, preset, results)
         if options.dry_run:
             print("\n".join(describe(jobs, options.fresh)))
             return 0
@@ -280,7 +194,7 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, re
             check_device(device)
         failed = run(jobs, options.fresh)
         if not options.only:  # a part of the notebooks would leave the other claims unanswered
-            write_claims_page(notebooks, jobs[0].folder, [job.name for job in jobs if job.is_done()])
+            write_claims_page(notebooks / CLAIMS.name, jobs)
         return 1 if failed else 0
     except InputError as error:
         print(error, file=sys.stderr)

@@ -1,81 +1,136 @@
-"""What ``--dry-run`` prints: what would run, with which parameters, and what it would need. Loads nothing."""
+"""What ``--dry-run`` prints: what would run, with which parameters, what it trains, and what that costs."""
 
+import re
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import SimpleNamespace
 
-from sae_utils.memory import HEADROOM, MemoryPlan, human
-from sae_utils.run.estimates import H100, UTILISATION, Estimate, Estimator
+from sae_utils.memory import HEADROOM, human
+from sae_utils.run.cost import Cost, Costs, Throughput, together
+from sae_utils.run.jobs import Job
 from sae_utils.run.model_facts import model_facts
 from sae_utils.run.notebooks import default_parameters
-from sae_utils.run.workload import work
-
-if TYPE_CHECKING:
-    from sae_utils.run.batch import Job
-
-BASIS = (
-    f"Estimated, not measured: one {H100.name}, of which {UTILISATION:.0%} of the vendor's float32 and bfloat16 rates "
-    "and memory bandwidth are assumed; operations and bytes counted; Python's part measured on a CPU. Counted are "
-    "text, language model and training; evaluation and analysis come on top."
-)
+from sae_utils.run.plan import Plan
+from sae_utils.run.plans import plan_of
+from sae_utils.run.throughput import device_at_hand, measure
 
 WRAP = textwrap.TextWrapper(116, subsequent_indent=8 * " ", break_long_words=False, break_on_hyphens=False)
 
 
-def describe(jobs: Sequence["Job"], fresh: bool) -> list[str]:
-    """A line for each notebook, and, for those on a GPU, what all of them need."""
-    estimates = estimates_of(jobs)
+def describe(jobs: Sequence[Job], fresh: bool, throughput: str = "") -> list[str]:
+    """For each notebook its parameters, what it trains, and the time; then what all that run cost together.
+
+    ``throughput`` is a file with the speed of the machine; without it that of this one is measured.
+    """
+    planned = {job.name: plan_of_job(job) for job in jobs}
+    costs = costs_of(jobs, planned)
+    run = [job.name for job in jobs if job.name in costs and (fresh or not job.is_done())]
+    at = None
+    if run:
+        at = Throughput.read(Path(throughput)) if throughput else measure_for(jobs, planned)
     lines = []
     for position, job in enumerate(jobs, 1):
-        state = "unchanged" if not fresh and job.is_done() else "to run"
+        p, plan = planned[job.name]
+        state = "to run" if fresh or not job.is_done() else "unchanged"
+        seconds = sum(costs[job.name].seconds(at).values()) if job.name in run else None
         values = " ".join(f"{key}={value}" for key, value in job.parameters.items())
-        lines.append(f"[{position}/{len(jobs)}] {job.name}  {state}, {expected(job, estimates)}: {values}")
-    lines += totals(list(estimates.values())) if estimates else []
+        lines.append(f"[{position}/{len(jobs)}] {job.name}  {state}, {expected(job, seconds)}: {values}")
+        if plan is None:
+            lines.append(f"    not planned: the sizes of {p.model} are not known on this machine")
+        lines += [f"    {line}" for line in cell_lines(plan)] if plan else []
+    if run:
+        lines += totals(together(costs[name] for name in run), at)
+        lines += notes({p.device for p, _ in planned.values()}, measured=not throughput)
     return [part for line in lines for part in WRAP.wrap(line)]
 
 
-def estimates_of(jobs: Sequence["Job"]) -> dict[str, Estimate]:
-    """By notebook, in order; empty for presets on the CPU, whose times are measured, and for models not known here."""
-    values = {job.name: default_parameters(job.notebook) | job.parameters for job in jobs}
-    found: dict[str, Estimate] = {}
-    estimators: dict[tuple, Estimator] = {}
-    for name, p in values.items():
-        facts = model_facts(p["model"])
-        if p["device"] == "cpu" or facts is None:
-            return {}
-        estimator = estimators.setdefault((p["model"], p["dtype"]), Estimator(facts, p["dtype"]))
-        context = p["context"] or facts.context
-        found[name] = estimator.estimate(work(name, p, facts.n_layers, context, facts.d_model), context)
+def plan_of_job(job: Job) -> tuple[SimpleNamespace, Plan | None]:
+    """A job's parameters and its plan, which is missing where the language model's sizes are not known."""
+    p = SimpleNamespace(**(default_parameters(job.notebook) | job.parameters))
+    facts = model_facts(p.model)
+    return p, plan_of(job.name, p, facts) if facts else None
+
+
+def costs_of(jobs: Sequence[Job], planned: dict[str, tuple[SimpleNamespace, Plan | None]]) -> dict[str, Cost]:
+    """By notebook, each beside those before it."""
+    models: dict[tuple, Costs] = {}
+    found = {}
+    for job in jobs:
+        p, plan = planned[job.name]
+        if plan:
+            key = p.model, p.dtype, p.device
+            costs = models.setdefault(key, Costs(model_facts(p.model), p.dtype, p.device))
+            found[job.name] = costs.of(plan)
     return found
 
 
-def expected(job: "Job", estimates: dict[str, Estimate]) -> str:
+def measure_for(jobs: Sequence[Job], planned: dict[str, tuple[SimpleNamespace, Plan | None]]) -> Throughput:
+    """The throughput of this machine in what these notebooks do."""
+    known = [(p, plan) for p, plan in planned.values() if plan]
+    cells = []
+    for _, plan in known:
+        cells += plan.cells
+        cells += plan.search.pilots() if plan.search else []
+        cells += plan.meta.cells if plan.meta else []
+    models = {p.dtype: model_facts(p.model) for p, _ in known}
+    return measure(cells, models, device_at_hand(known[0][0].device))
+
+
+def expected(job: Job, seconds: float | None) -> str:
     """The time that a notebook takes, in words, and how it is known."""
     if job.expected:
         return f"expected {job.expected:.0f} s"
-    if job.name in estimates:
-        return f"about {hours(sum(estimates[job.name].seconds.values()))} (estimate)"
-    return "expected time unknown"
+    return "expected time unknown" if seconds is None else f"about {hours(seconds)} (estimate)"
 
 
-def totals(estimates: Sequence[Estimate]) -> list[str]:
-    """Hours, tokens, disk and GPU memory of all notebooks together."""
-    seconds, disk = (summed([getattr(e, name) for e in estimates]) for name in ("seconds", "disk"))
-    disk["checkpoint"] = max((e.disk.get("checkpoint", 0) for e in estimates), default=0)
-    memory = max((e.memory for e in estimates), key=lambda plan: plan.total, default=MemoryPlan())
-    fits = "" if memory.total <= HEADROOM * H100.memory else f"; too much for one {H100.name}"
+def cell_lines(plan: Plan) -> list[str]:
+    """What is trained, a line for each kind: how many dictionaries of which width, on how much, after what."""
+    pilots = plan.search.pilots() if plan.search else []
+    meta = plan.meta.cells if plan.meta else ()
+    kinds: dict[tuple, Counter] = {}
+    for cell in (*plan.cells, *pilots, *meta):
+        after = ", ".join(dict.fromkeys(_kind(name) for name in cell.comes_after))
+        key = _kind(cell.name), cell.training.n_tokens, after, "n_latents" in cell.open
+        kinds.setdefault(key, Counter())[cell.config.n_latents] += len(cell.seeds)
+    lines = []
+    for (kind, n_tokens, after, is_open), widths in kinds.items():
+        sizes = ", ".join(f"{n} x {width}" for width, n in widths.items())
+        most = "at most " if is_open else ""
+        lines.append(f"{kind}: {most}{sizes} latents, {n_tokens:,} tokens{f', after {after}' if after else ''}")
+    return lines
+
+
+def _kind(name: str) -> str:
+    """A cell's name without the numbers at its end."""
+    return re.sub(r"(,? k)?[ \d.]+$", "", name) or name
+
+
+def totals(cost: Cost, at: Throughput) -> list[str]:
+    """Of all notebooks that run, and the throughput in the form in which it can be given."""
+    seconds, operations = cost.seconds(at), cost.operations()
+    fits = "" if cost.memory.total <= HEADROOM * at.memory else f"; more than {at.device} has, {human(at.memory)}"
     return [
+        f"trains  {cost.n_dictionaries:,} dictionaries, {cost.trained_tokens:.3g} tokens seen by them together",
         f"time    {hours(sum(seconds.values()))}: {parts(seconds, hours)}",
-        f"text    {sum(e.tokens for e in estimates) / 1e9:.3g} billion tokens",
-        f"disk    {human(sum(disk.values()))}: {parts(disk, human)}; the model's files come on top",
-        f"GPU     {memory}{fits}",
-        BASIS,
+        f"work    {sum(operations.values()):.3g} operations: {parts(operations, '{:.3g}'.format)}",
+        f"text    {cost.tokens():.3g} tokens",
+        f"disk    {human(sum(cost.disk.values()))}: {parts(cost.disk, human)}; the model's files come on top",
+        f"memory  {cost.memory}{fits}",
+        f"speed   {at}",
     ]
 
 
-def summed(maps: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Amounts of the same name together."""
-    return {name: sum(one.get(name, 0) for one in maps) for name in dict.fromkeys(name for one in maps for name in one)}
+def notes(devices: set[str], measured: bool) -> list[str]:
+    """What the numbers are of."""
+    lines = ["Counted are text, language model and training; evaluation and analysis come on top."]
+    missing = sorted(device for device in devices if device_at_hand(device) != device)
+    if measured and missing:
+        lines.append(f"There is no {missing[0]} here: the hours are those of this machine's CPU, not of a GPU.")
+    if measured:
+        lines.append("The speed was measured just now; --throughput FILE takes one, as it is printed, of another machine.")
+    return lines
 
 
 def parts(amounts: dict[str, float], form) -> str:
@@ -85,7 +140,9 @@ def parts(amounts: dict[str, float], form) -> str:
 
 
 def hours(seconds: float) -> str:
-    """Minutes below an hour, else hours with two digits that matter."""
+    """Seconds below two minutes, minutes below an hour, else hours with two digits that matter."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
     if seconds < 3600:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 36_000 else f"{seconds / 3600:.0f} h"

@@ -1,10 +1,32 @@
-"""What a notebook file says of itself: its code, its default parameters, and the error that stopped it."""
+"""The notebook files: which there are, and what one says of its parameters and of the error that stopped it."""
 
 import ast
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from sae_utils.errors import InputError
+
+
+def select(folder: Path, only: str = "") -> list[Path]:
+    """The notebooks in ``folder``, in order; all, or those whose name or number ``only`` lists. Raises InputError."""
+    notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not notebooks:
+        raise InputError(f"no notebooks in {folder}")
+    if not only:
+        return notebooks
+    wanted = [part.strip() for part in only.split(",") if part.strip()]
+    by_name = by_name_or_number(notebooks)
+    unknown = [part for part in wanted if part not in by_name]
+    if unknown or not wanted:
+        raise InputError(f"no notebook {(unknown or [only])[0]!r}; there are {', '.join(n.stem for n in notebooks)}")
+    chosen = {by_name[part] for part in wanted}
+    return [path for path in notebooks if path in chosen]
+
+
+def by_name_or_number(notebooks: Sequence[Path]) -> dict[str, Path]:
+    """The notebooks by ``00_language_model`` and by ``00``."""
+    return {name: path for path in notebooks for name in (path.stem, path.stem[:2])}
 
 
 def read_cells(path: Path) -> list[dict]:

@@ -6,40 +6,69 @@ unknown name, so each notebook's second code cell is::
     from sae_utils.run.parameters import check
     p = check("01_seed_divergence", globals())
 
-What a notebook takes is in ``schemas``, what a value may be in ``rules``.
+What a notebook takes is in ``schemas``.
 """
 
 import ast
 import difflib
-from collections.abc import Mapping
-from dataclasses import fields
+import json
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, get_args, get_origin
+
+import numpy as np
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from sae_utils.errors import InputError
+from sae_utils.run.rules import LAST
 from sae_utils.run.schemas import NOTEBOOKS, Parameters
 
 
 def check(notebook: str, namespace: Mapping[str, object]) -> Parameters:
-    """The notebook's parameters out of its ``globals()``, as a frozen dataclass.
+    """The notebook's parameters out of its ``globals()``, frozen.
 
     Raises InputError for a missing name, a name that papermill passed and the notebook does not have, a wrong type, a
     value out of range, values that do not go together, and a device that is not there.
     """
     refuse_unknown(notebook, injected_names(namespace))
+    p = check_elsewhere(notebook, namespace)
+    check_device(p.device)
+    return p
+
+
+def check_elsewhere(notebook: str, values: Mapping[str, object]) -> Parameters:
+    """``check``, for a machine that may have another device than this one. Imports no torch."""
     names = parameter_names(notebook)
-    missing = [name for name in names if name not in namespace]
+    missing = [name for name in names if name not in values]
     if missing:
         raise InputError(f"{notebook} has no value for its parameter {missing[0]}")
-    return NOTEBOOKS[notebook](**{name: namespace[name] for name in names})
+    model = NOTEBOOKS[notebook]
+    try:
+        return model(**{name: values[name] for name in names})
+    except ValidationError as error:
+        raise InputError(in_one_line(error, model)) from None
 
 
-def parameter_names(notebook: str) -> tuple[str, ...]:
-    """The names that the notebook takes."""
+def check_device(device: str) -> None:
+    """Imports torch for a CUDA device alone. Raises InputError where it is not there."""
+    if device == "cpu":
+        return
+    import torch
+
+    count = torch.cuda.device_count()
+    if int(device.partition(":")[2] or 0) >= count:
+        raise InputError(f"parameter device = {device!r}: this machine has {count} CUDA devices; use cpu")
+
+
+def parameter_names(notebook: str) -> list[str]:
+    """The names that the notebook takes, in the order of its parameters cell."""
     if notebook not in NOTEBOOKS:
         raise InputError(f"no notebook {notebook!r}; there are {', '.join(NOTEBOOKS)}")
-    return tuple(field.name for field in fields(NOTEBOOKS[notebook]))
+    names = list(NOTEBOOKS[notebook].model_fields)
+    return [name for name in names if name not in LAST] + [name for name in LAST if name in names]
 
 
-def refuse_unknown(notebook: str, names: list[str]) -> None:
+def refuse_unknown(notebook: str, names: Iterable[str]) -> None:
     """Raises InputError for the first of ``names`` that the notebook does not take, and says the nearest."""
     known = parameter_names(notebook)
     for name in names:
@@ -53,3 +82,64 @@ def injected_names(namespace: Mapping[str, object]) -> list[str]:
     """The names that papermill's injected cell assigns, read from IPython's list of executed cells."""
     cells = [cell for cell in namespace.get("In", ()) if cell.startswith("# Parameters\n")]
     return [target.id for cell in cells for node in ast.parse(cell).body for target in node.targets]
+
+
+def in_one_line(error: ValidationError, model: type[Parameters]) -> str:
+    """The first thing that pydantic found: which parameter, its value, and what is allowed."""
+    found = error.errors(include_url=False)[0]
+    if not found["loc"]:  # of several parameters together
+        return str(found["ctx"]["error"])
+    name, *place = found["loc"]
+    where = "".join([name, *(f"[{index}]" for index in place)])
+    return f"parameter {where} = {found['input']!r} {refusal(found, model.model_fields[name])}"
+
+
+def refusal(found: Mapping, field: FieldInfo) -> str:
+    """What one of pydantic's errors says of a value, in the words of this module."""
+    kind, context = found["type"], found.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "finite_number":
+        return "must be a finite number"
+    if kind == "literal_error":
+        return f"must be {context['expected']}"
+    if kind in ("list_type", "too_short"):
+        least = "" if field.default == [] else "at least one "
+        return f"must be a list of {least}{type_name(get_args(field.annotation)[0])}"
+    if kind.endswith("_type"):  # int_type, float_type, string_type
+        hint = " (YAML reads 1e-4 as text: write 1.0e-4)" if kind == "float_type" else ""
+        wanted = kind.removesuffix("_type").replace("string", "str")
+        return f"must be {wanted}, not {type(found['input']).__name__}{hint}"
+    bounds = {name: getattr(one, name) for one in field.metadata for name in ("ge", "le") if hasattr(one, name)}
+    bounds |= context
+    return f"must be {bounds['ge']} to {bounds['le']}" if "le" in bounds else f"must be {bounds['ge']} or more"
+
+
+def parameters_cell(notebook: str) -> str:
+    """The text of the notebook's parameters cell: ``name: type = default  # help``, a line each."""
+    fields = NOTEBOOKS[notebook].model_fields
+    lines = []
+    for name in parameter_names(notebook):
+        field = fields[name]
+        lines.append(f"{name}: {type_name(field.annotation)} = {literal(field.default)}  # {field.description}")
+    return "\n".join(lines)
+
+
+def type_name(annotation: object) -> str:
+    """A parameter's type as its cell has it: int, float, str, or a list of these."""
+    if get_origin(annotation) is Annotated:
+        return type_name(get_args(annotation)[0])
+    if get_origin(annotation) is list:
+        return f"list[{type_name(get_args(annotation)[0])}]"
+    return "str" if get_origin(annotation) is Literal else annotation.__name__
+
+
+def literal(value: object) -> str:
+    """A default as its cell has it: 400_000, 1.6e-3, "tiny"."""
+    if isinstance(value, list):
+        return f"[{', '.join(literal(item) for item in value)}]"
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, float) and 0 < value < 0.01:
+        return np.format_float_scientific(value, trim="-", exp_digits=1)
+    return f"{value:_}" if isinstance(value, int) and value >= 10_000 else repr(value)

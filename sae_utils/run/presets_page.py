@@ -1,38 +1,39 @@
-"""What the code knows of notebooks/presets/README.md: ``python -m sae_utils.run.presets_page`` writes it anew."""
+"""What notebooks/presets/README.md says of all presets: ``python -m sae_utils.run.presets_page`` writes it anew."""
 
-import tempfile
 from pathlib import Path
 
+from sae_utils.files import write_text
+from sae_utils.memory import human
 from sae_utils.paths import NOTEBOOKS, PRESETS
-from sae_utils.run.batch import of_preset, plan, select
-from sae_utils.run.dry_run import describe
+from sae_utils.run.cost import together
+from sae_utils.run.dry_run import costs_of, parts, plan_of_job
+from sae_utils.run.jobs import jobs_of
+from sae_utils.run.notebooks import select
 from sae_utils.run.presets import load_preset
 
 PAGE = PRESETS / "README.md"
 MARK = "<!-- below: python -m sae_utils.run.presets_page -->\n"
+HEAD = (
+    "| preset | text | dictionaries | tokens seen by them | operations | disk | memory |\n"
+    "|---|---|---|---|---|---|---|\n"
+)
 
 
-def dry_runs(names: list[str]) -> str:
-    """What ``--dry-run`` prints of each preset, nothing having run, under a heading each."""
-    notebooks = select(NOTEBOOKS, "")
-    parts = []
-    for name in names:
-        preset = load_preset(name, notebooks)
-        with tempfile.TemporaryDirectory() as nothing:
-            lines = describe(plan(of_preset(notebooks, preset, ""), preset, Path(nothing)), fresh=False)
-        parts.append("\n".join([f"### {name}", "", "```text", *lines, "```", ""]))
-    return "\n".join(parts)
-
-
-def papers_presets() -> list[str]:
-    """Names of the papers' presets, each before its small variant."""
-    return sorted(path.stem for path in PRESETS.glob("[a-c]-*.yaml"))
+def row(name: str) -> str:
+    """What a preset needs on any machine."""
+    jobs = jobs_of(select(NOTEBOOKS), load_preset(name), Path("nowhere"))
+    cost = together(costs_of(jobs, {job.name: plan_of_job(job) for job in jobs}).values())
+    operations = parts(cost.operations(), "{:.2g}".format)
+    numbers = f"{cost.tokens():.2g} | {cost.n_dictionaries:,} | {cost.trained_tokens:.2g}"
+    return f"| {name} | {numbers} | {operations} | {human(sum(cost.disk.values()))} | {human(cost.memory.total)} |"
 
 
 def page(before: str) -> str:
     """The page whose text down to the mark is that of ``before``."""
-    return before[: before.index(MARK) + len(MARK)] + "\n" + dry_runs(papers_presets())
+    names = sorted((path.stem for path in PRESETS.glob("*.yaml")), key=lambda name: (name[1] == "-", name))
+    rows = "\n".join(row(name) for name in names)
+    return before[: before.index(MARK) + len(MARK)] + "\n" + HEAD + rows + "\n"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))

@@ -1,13 +1,12 @@
-"""What each parameter may be, by itself and beside the others; refusals in one line, before anything loads."""
+"""What parameters share: checks of one value, the types of those that several notebooks take, and what all take."""
 
-import math
 import os
 import re
-import urllib.parse
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sae_utils.data.models import names as model_names
 from sae_utils.errors import InputError
@@ -16,122 +15,37 @@ SITES = ("mlp_out", "resid_pre", "resid_post")
 FIXED_K = ("topk", "batch_topk")
 ARCHITECTURES = (*FIXED_K, "relu", "gated", "jump_relu")
 TEXT_FILES = (".txt", ".jsonl", ".parquet")
+CORPORA = "installed-python, a Hugging Face dataset (name or name:configuration), or a .txt, .jsonl or .parquet file"
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What a value may be: a range (both ends included), a choice, or a pattern that ``allowed`` puts in words."""
+def matching(pattern: str, allowed: str) -> AfterValidator:
+    """Text that the whole pattern matches; ``allowed`` says in words which that is."""
 
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    pattern: str = ""
-    allowed: str = ""
-    may_be_empty: bool = False  # a list of such values
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise InputError(f"must be {allowed}")
+        return text
 
-    def refusal(self, value: object) -> str:
-        """What is allowed, in words; empty where ``value`` is."""
-        if self.choices and value not in self.choices:
-            return "one of " + ", ".join(self.choices)
-        if self.pattern and not re.fullmatch(self.pattern, value):
-            return self.allowed
-        if self.low is not None and value < self.low or self.high is not None and value > self.high:
-            return f"{self.low} or more" if self.high is None else f"{self.low} to {self.high}"
-        return ""
+    return AfterValidator(check)
 
 
-RULES = {
-    "model": Rule(pattern=r"\S.*", allowed="a bundled model's name, a folder, or a Hugging Face name"),
-    "corpus": Rule(
-        pattern=r"\S.*",
-        allowed="installed-python, a Hugging Face dataset (name or name:configuration), "
-        "or a .txt, .jsonl or .parquet file or URL",
-    ),
-    "layer": Rule(low=0),
-    "site": Rule(choices=SITES),
-    "architecture": Rule(choices=ARCHITECTURES),
-    "n_latents": Rule(low=1),
-    "k": Rule(low=1),
-    "layers": Rule(low=0),
-    "sites": Rule(choices=SITES),
-    "architectures": Rule(choices=ARCHITECTURES),
-    "widths": Rule(low=1),
-    "ks": Rule(low=1),
-    "n_seeds": Rule(low=2),
-    "n_tokens": Rule(low=1),
-    "n_eval_tokens": Rule(low=1),
-    "n_eval_rows": Rule(low=1),
-    "n_ngram_tokens": Rule(low=1),
-    "batch_size": Rule(low=1),
-    "sparsities": Rule(low=0),
-    "n_source_tokens": Rule(low=0),
-    "token_counts": Rule(low=1),
-    "architecture_width": Rule(low=2),
-    "n_cross_seeds": Rule(low=3),
-    "rule_size": Rule(low=1),
-    "member_latents": Rule(low=1),
-    "member_tokens": Rule(low=1),
-    "member_batch_size": Rule(low=1),
-    "other_latents": Rule(low=1),
-    "at_least": Rule(low=2),
-    "n_members": Rule(low=2),
-    "n_ensembles": Rule(low=2),
-    "window": Rule(low=2),
-    "n_train": Rule(low=20),
-    "n_test": Rule(low=20),
-    "probe_ks": Rule(low=1),
-    "n_ablated": Rule(low=1),
-    "attribute_pairs": Rule(pattern=r"\S.* & \S.*", allowed="two concepts with ' & ' between them"),
-    "text_column": Rule(pattern=r"\S.*", allowed="the name of a column"),
-    "label_columns": Rule(pattern=r"\S.*", allowed="a column, column=value, or column=one/other"),
-    "n_shown": Rule(low=1),
-    "n_smaller": Rule(low=1),
-    "n_meta": Rule(low=1),
-    "meta_k": Rule(low=1),
-    "n_contexts": Rule(low=1),
-    "saes": Rule(pattern=r"\S.*", allowed="a folder, a file, or owner/repository/folder on the hub", may_be_empty=True),
-    "context": Rule(low=0),
-    "base_lr": Rule(low=1e-9, high=1.0),
-    "data_seed": Rule(low=0, high=2**32 - 1),
-    "meta_widths": Rule(low=2),
-    "meta_ks": Rule(low=1),
-    "n_meta_steps": Rule(low=1),
-    "meta_batch_size": Rule(low=2),
-    "split_cosine": Rule(low=0.0, high=1.0),
-    "n_edited": Rule(low=1),
-    "n_edit_places": Rule(low=1),
-    "edit_context": Rule(low=2),
-    "dtype": Rule(choices=("float32", "bfloat16", "float16")),
-    "device": Rule(pattern=r"cpu|cuda(:\d+)?", allowed="cpu, cuda or cuda:<number>"),
-    "preset": Rule(pattern=r"[A-Za-z0-9][\w.-]*", allowed="letters, digits, '-', '_' and '.'"),
-}
+def increasing(least: int) -> AfterValidator:
+    """A list of at least so many items, from small to large."""
+
+    def check(items: list) -> list:
+        if len(items) < least or items != sorted(items):
+            raise InputError(f"must be {least} or more, from small to large")
+        return items
+
+    return AfterValidator(check)
 
 
-def check_value(name: str, kind: type, value: object) -> None:
-    """Type, without any conversion (True is no int, "512" is no int; an int is a float), and range of one value.
-
-    A list (``kind`` is list[int], for example) must hold at least one item where its rule does not say that it may be
-    empty, each of them allowed, and none twice.
-    """
-    if get_origin(kind) is list:
-        may_be_empty = name in RULES and RULES[name].may_be_empty
-        if type(value) is not list or not value and not may_be_empty:
-            least = "" if may_be_empty else "at least one "
-            raise InputError(f"parameter {name} = {value!r} must be a list of {least}{get_args(kind)[0].__name__}")
-        for item in value:
-            check_value(name, get_args(kind)[0], item)
-        twice = [item for i, item in enumerate(value) if item in value[:i]]
-        if twice:
-            raise InputError(f"parameter {name} = {value!r} holds {twice[0]!r} twice")
-        return
-    if type(value) is not kind and not (kind is float and type(value) is int):
-        hint = " (YAML reads 1e-4 as text: write 1.0e-4)" if kind is float else ""
-        raise InputError(f"parameter {name} = {value!r} must be {kind.__name__}, not {type(value).__name__}{hint}")
-    if kind is float and not math.isfinite(value):
-        raise InputError(f"parameter {name} = {value!r} must be a finite number")
-    allowed = RULES[name].refusal(value) if name in RULES else ""
-    if allowed:
-        raise InputError(f"parameter {name} = {value!r} must be {allowed}")
+def each_once(items: list) -> list:
+    """Refuses a list that holds an item twice."""
+    twice = [item for i, item in enumerate(items) if item in items[:i]]
+    if twice:
+        raise InputError(f"holds {twice[0]!r} twice")
+    return items
 
 
 def local_path(name: str) -> Path:
@@ -139,70 +53,143 @@ def local_path(name: str) -> Path:
     return Path(os.path.expanduser(name))  # Path.expanduser raises for a user who is not there
 
 
-def check_corpus(corpus: str) -> None:
-    """A text file must exist; anything else must look like a URL or a name, and not be a folder or another file."""
+def check_corpus(corpus: str) -> str:
+    """Refuses a text file that does not exist, a folder, another kind of file, and what no dataset is named."""
     path = local_path(corpus)
-    if re.match(r"https?://", corpus):
-        if Path(urllib.parse.urlparse(corpus).path).suffix not in TEXT_FILES:
-            raise InputError(f"parameter corpus = {corpus!r} must be {RULES['corpus'].allowed}")
-    elif path.suffix in TEXT_FILES:
+    is_name = re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", corpus)
+    if "://" not in corpus and path.suffix in TEXT_FILES:
         if not path.is_file():
-            raise InputError(f"parameter corpus = {corpus!r}: there is no such file")
-    elif path.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", corpus):
-        raise InputError(f"parameter corpus = {corpus!r} must be {RULES['corpus'].allowed}")
+            raise InputError("is a file that is not there")
+    elif path.exists() or not is_name:
+        raise InputError(f"must be {CORPORA}")
+    return corpus
 
 
-def check_model(model: str, context: int, layer: int) -> None:
-    """Layer and context against the config.json of a model that is on this machine; others are checked at loading."""
-    try:
-        place = model_names.find(model)
-        file = model_names.config_file(place)
-        if place.is_hooked or file is None:
-            return
-        if not file.is_file():
-            raise InputError(f"model = {model!r}: the folder has no config.json")
-        config = model_names.read_config(model, file)
-        model_names.check_layer(model, config, layer)
-        model_names.check_context(model, config, context)
-    except InputError as error:
-        raise InputError(f"parameter {error}") from None
-
-
-def check_dictionary(p: object) -> None:
-    """Sizes and architecture of the dictionaries, where the notebook trains any."""
-    for k, most in (("k", "n_latents"), ("k", "widths"), ("ks", "n_latents"), ("ks", "widths")):
-        if hasattr(p, k) and hasattr(p, most) and _extreme(max, p, k) > _extreme(min, p, most):
-            raise InputError(f"parameter {k} = {getattr(p, k)} must be 1 to {most} = {getattr(p, most)}")
-    if hasattr(p, "architecture") and p.architecture not in FIXED_K and not hasattr(p, "sparsity"):
+def check_fixed_k(architecture: str) -> str:
+    """Refuses an architecture whose number of active latents a sparsity coefficient sets."""
+    if architecture not in FIXED_K:
         raise InputError(
-            f"parameter architecture = {p.architecture!r} needs a sparsity coefficient, which this notebook does not "
-            f"take; allowed here: {', '.join(FIXED_K)}"
+            f"needs a sparsity coefficient, which this notebook does not take; allowed here: {', '.join(FIXED_K)}"
         )
+    return architecture
 
 
-def _extreme(which: Callable, p: object, name: str) -> int:
-    """The largest or smallest value of a parameter that is a number or a list of them."""
-    value = getattr(p, name)
-    return which(value) if isinstance(value, list) else value
+LAST = ("base_lr", "device", "dtype", "results_dir", "preset")  # in a parameters cell
+# No item of the first may be above any of the second.
+AT_MOST = (
+    ("k", "n_latents"),
+    ("k", "widths"),
+    ("k", "member_latents"),
+    ("k", "n_smaller"),
+    ("ks", "n_latents"),
+    ("ks", "widths"),
+    ("meta_k", "n_meta"),
+    ("batch_size", "n_tokens"),
+    ("member_batch_size", "member_tokens"),
+    ("member_tokens", "n_tokens"),
+)
 
 
-def check_batches(p: object) -> None:
-    """Tokens for at least one training step, and for one batch of evaluation, where the notebook trains."""
-    if hasattr(p, "n_tokens") and p.n_tokens < p.batch_size:
-        raise InputError(f"parameter n_tokens = {p.n_tokens} must be batch_size = {p.batch_size} or more")
-    # Twice, for the first position of each row and the ends of texts are left out.
-    if hasattr(p, "n_eval_tokens") and p.n_eval_tokens < 2 * p.batch_size:
-        raise InputError(
-            f"parameter n_eval_tokens = {p.n_eval_tokens} must be 2 * batch_size = {2 * p.batch_size} or more"
-        )
+def value(default: object, help: str, **limits: float) -> Any:
+    """A parameter: the value in the notebook's cell, the comment beside it there, and what Field takes."""
+    return Field(default, description=help, **limits)
 
 
-def check_device(device: str) -> None:
-    """Imports torch for a CUDA device alone. Raises InputError where it is not there."""
-    if device == "cpu":
-        return
-    import torch
+Item = TypeVar("Item")
+ListOf = Annotated[list[Item], Field(min_length=1), AfterValidator(each_once)]
+Natural = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Some = Annotated[int, Field(ge=2)]
+Texts = Annotated[int, Field(ge=20)]
+Site = Literal[*SITES]
 
-    count = torch.cuda.device_count()
-    if int(device.partition(":")[2] or 0) >= count:
-        raise InputError(f"parameter device = {device!r}: this machine has {count} CUDA devices; use cpu")
+Saes = Annotated[
+    list[Annotated[str, matching(r"\S.*", "a folder, a file, or owner/repository/folder on the hub")]],
+    AfterValidator(each_once),
+    Field(description="SAEs to read instead of training: folders, files, or owner/repository/folder; empty: train"),
+]
+Architecture = Annotated[
+    Literal[*ARCHITECTURES],
+    AfterValidator(check_fixed_k),
+    Field(description="of the SAEs: topk, batch_topk"),
+]
+Widths = Annotated[ListOf[Count], increasing(2)]
+Latents = Annotated[Count, Field(description="latents in each dictionary")]
+K = Annotated[Count, Field(description="latents that are active on a token")]
+Tokens = Annotated[Count, Field(description="tokens that each dictionary is trained on")]
+SourceTokens = Annotated[Natural, Field(description="tokens of activations that are read from; 0 is n_tokens")]
+EvalTokens = Annotated[Count, Field(description="held-out tokens for evaluation")]
+BatchSize = Annotated[Count, Field(description="tokens in a training step")]
+DataSeed = Annotated[
+    int,
+    Field(ge=0, le=2**32 - 1, description="order of the training tokens, the same for every dictionary"),
+]
+AtLeast = Annotated[Some, Field(description="seeds that must share a latent of the consensus")]
+
+
+class Parameters(BaseModel):
+    """What every notebook takes. A value is never converted: True is no int and "512" is none; an int is a float."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    model: Annotated[str, matching(r"\S.*", "a bundled model's name, a folder, or a Hugging Face name")] = value(
+        "pycode-2m", "language model: a bundled name, a local folder, or a Hugging Face name"
+    )
+    corpus: Annotated[str, AfterValidator(check_corpus)] = value(
+        "installed-python", "text: installed-python, a Hugging Face dataset, or a .txt, .jsonl, .parquet file"
+    )
+    context: Natural = value(0, "tokens in a row of text; 0 is the model's own")
+    device: Annotated[str, matching(r"cpu|cuda(:\d+)?", "cpu, cuda or cuda:<number>")] = value(
+        "cpu", "cpu, cuda, or cuda:<number>"
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = value(
+        "float32", "of the language model: float32, bfloat16, float16"
+    )
+    results_dir: str = value("", "where results go; empty is the repository's results/")
+    preset: Annotated[str, matching(r"[A-Za-z0-9][\w.-]*", "letters, digits, '-', '_' and '.'")] = value(
+        "tiny", "name under which the results are kept"
+    )
+
+    @model_validator(mode="after")
+    def _model_has_them(self) -> Self:
+        """Layers and context against the config.json of a model on this machine; others are checked at loading."""
+        deepest = max([getattr(self, "layer", 0), *getattr(self, "layers", ())])
+        try:
+            place = model_names.find(self.model)
+            file = model_names.config_file(place)
+            if not place.is_hooked and file is not None:
+                if not file.is_file():
+                    raise InputError(f"model = {self.model!r}: the folder has no config.json")
+                config = model_names.read_config(self.model, file)
+                model_names.check_layer(self.model, config, deepest)
+                model_names.check_context(self.model, config, self.context)
+        except InputError as error:
+            raise InputError(f"parameter {error}") from None
+        return self
+
+    def _require(self, holds: bool, name: str, allowed: str) -> None:
+        if not holds:
+            raise InputError(f"parameter {name} = {getattr(self, name)!r} must be {allowed}")
+
+
+class LayerParameters(Parameters):
+    """What every notebook with dictionaries takes: where they are in the model, and their learning rate."""
+
+    layer: Natural = value(3, "transformer block whose activations are read, from 0")
+    site: Site = value("mlp_out", "where in the block: mlp_out, resid_pre, resid_post")
+    base_lr: Annotated[float, Field(ge=1e-9, le=1.0)] = value(
+        1.6e-3, "learning rate at 16,384 latents; n latents take it sqrt(16,384 / n) times"
+    )
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        """Of sizes that go with one another, where the notebook has both."""
+        for name, other in AT_MOST:
+            if hasattr(self, name) and hasattr(self, other):
+                most = getattr(self, other)
+                self._require(np.max(getattr(self, name)) <= np.min(most), name, f"at most {other} = {most}")
+        if hasattr(self, "n_eval_tokens"):
+            # Twice, for the first position of each row and the ends of texts are left out.
+            least = 2 * self.batch_size
+            self._require(self.n_eval_tokens >= least, "n_eval_tokens", f"2 * batch_size = {least} or more")
+        return self

@@ -1,313 +1,308 @@
-"""The parameters of each notebook: one frozen dataclass each, which refuses what cannot be.
+"""The parameters of each notebook: a model each, with the values of the notebook's parameters cell as defaults.
 
-A new notebook adds a dataclass here and an entry in ``NOTEBOOKS``; a new name adds an entry in ``rules.RULES``. The
+A new notebook adds a model here and an entry in ``NOTEBOOKS``, and ``parameters.parameters_cell`` renders its cell. The
 same name means the same thing in every notebook.
 """
 
-from dataclasses import dataclass, fields
+from typing import Annotated, Literal, Self
 
-from sae_utils.errors import InputError
-from sae_utils.run.rules import check_batches, check_corpus, check_device, check_dictionary, check_model, check_value
+from pydantic import Field, model_validator
+
+from sae_utils.run.rules import (
+    ARCHITECTURES,
+    Architecture,
+    AtLeast,
+    BatchSize,
+    Count,
+    DataSeed,
+    EvalTokens,
+    K,
+    Latents,
+    LayerParameters,
+    ListOf,
+    Natural,
+    Parameters,
+    Saes,
+    Site,
+    Some,
+    SourceTokens,
+    Texts,
+    Tokens,
+    Widths,
+    increasing,
+    matching,
+    value,
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parameters:
-    """What every notebook takes. Raises InputError, in one line, for the first value that cannot be."""
-
-    model: str
-    corpus: str
-    context: int
-    device: str
-    dtype: str
-    results_dir: str
-    preset: str
-
-    def __post_init__(self):
-        for field in fields(self):
-            check_value(field.name, field.type, getattr(self, field.name))
-        check_corpus(self.corpus)
-        check_model(self.model, self.context, max(getattr(self, "layers", [getattr(self, "layer", 0)])))
-        check_dictionary(self)
-        check_batches(self)
-        check_device(self.device)
-
-
-@dataclass(frozen=True, kw_only=True)
 class LanguageModelParameters(Parameters):
     """Parameters of ``00_language_model``."""
 
-    n_eval_rows: int
-    n_ngram_tokens: int
-    batch_size: int
+    n_eval_rows: Count = value(48, "rows of held-out text to measure on")
+    n_ngram_tokens: Count = value(1_000_000, "training tokens that the n-gram models are counted on")
+    batch_size: BatchSize = value(4096, "tokens in a forward pass")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LayerParameters(Parameters):
-    """What every notebook with dictionaries takes: where they are in the model, and how sparse."""
-
-    layer: int
-    site: str
-    k: int
-    data_seed: int
-    base_lr: float
-
-    def _check_beside(self, name: str, low: int, high: int) -> None:
-        """Refuse a value out of bounds that other parameters set; from 10^9 on, ``high`` is no bound."""
-        value = getattr(self, name)
-        if not low <= value <= high:
-            allowed = f"{low} or more" if high >= 10**9 else f"{low} to {high}"
-            raise InputError(f"parameter {name} = {value} must be {allowed} beside the other parameters")
-
-
-@dataclass(frozen=True, kw_only=True)
 class SeedParameters(LayerParameters):
-    """Dictionaries that differ in their seed, trained on the same tokens and evaluated on others."""
+    """The dictionaries of ``01_seed_divergence``: they differ in their seed, and are evaluated on held-out tokens."""
 
-    n_seeds: int
-    n_tokens: int
-    n_eval_tokens: int
-    batch_size: int
+    architecture: Architecture = "topk"
+    n_latents: Latents = 128
+    k: K = 8
+    n_seeds: Some
+    n_tokens: Tokens = 400_000
+    n_eval_tokens: EvalTokens = 40_000
+    batch_size: BatchSize = 128
+    data_seed: DataSeed = 0
 
 
-@dataclass(frozen=True, kw_only=True)
 class SeedDivergenceParameters(SeedParameters):
     """Parameters of ``01_seed_divergence``, whose fitted law needs five dictionaries (``membership.MIN_SEEDS``).
 
     With ``saes``, here and in families of widths, nothing is trained, and what only training needs is ignored.
     """
 
-    saes: list[str]
-    architecture: str
-    n_latents: int
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.n_seeds < 5:
-            raise InputError(f"parameter n_seeds = {self.n_seeds} must be 5 or more")
+    n_seeds: int = value(5, "dictionaries, which differ only in their seed; at least 5", ge=5)
+    saes: Saes = []
 
 
-@dataclass(frozen=True, kw_only=True)
-class SharedAndOrphanParameters(SeedParameters):
-    """Parameters of ``08_shared_and_orphan``, which leaves out two dictionaries (``sharedness.MIN_SEEDS``)."""
-
-    architecture: str
-    n_latents: int
-    rule_size: int
-    n_shown: int
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.n_seeds < 4:
-            raise InputError(f"parameter n_seeds = {self.n_seeds} must be 4 or more")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaggingAndBoostingParameters(SeedParameters):
-    """Parameters of ``05_bagging_and_boosting``: the seeds of ``01_seed_divergence``, and members of ensembles."""
-
-    n_latents: int
-    n_members: int
-    n_ensembles: int
-    member_latents: int
-    member_tokens: int
-    member_batch_size: int
-    other_latents: int
-    at_least: int
-
-    def __post_init__(self):
-        super().__post_init__()
-        for limits in (
-            ("n_seeds", 5, 10**9),
-            ("n_ensembles", 3, 10**9),  # for an interval over pairs of them
-            ("at_least", 2, (self.n_seeds - 1) // 2),
-            ("member_latents", self.k * self.n_members, 10**9),
-            ("member_tokens", self.member_batch_size, self.n_tokens),
-            ("other_latents", self.k + 1, 10**9),
-        ):
-            self._check_beside(*limits)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConceptParameters(LayerParameters):
-    """What ``06_concept_detection`` and ``07_spurious_correlations`` take: the ensembles of 05, and labelled texts."""
-
-    architecture: str
-    n_members: int
-    n_ensembles: int
-    member_latents: int
-    member_tokens: int
-    member_batch_size: int
-    dataset: str
-    text_column: str
-    window: int
-    n_train: int
-    n_test: int
-
-    def __post_init__(self):
-        super().__post_init__()
-        for limits in (
-            ("member_latents", self.k, 10**9),
-            ("member_tokens", self.member_batch_size, getattr(self, "n_tokens", 10**12)),
-            ("window", 2, self.context or 10**9),
-        ):
-            self._check_beside(*limits)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConceptDetectionParameters(ConceptParameters):
-    """Parameters of ``06_concept_detection``: the dictionaries of 01 as well; claims about one latent and several."""
-
-    n_latents: int
-    n_seeds: int
-    n_tokens: int
-    batch_size: int
-    at_least: int
-    label_columns: list[str]
-    probe_ks: list[int]
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.n_seeds < 4 or not 2 <= self.at_least <= self.n_seeds // 2:
-            raise InputError(
-                f"parameter at_least = {self.at_least} must be 2 to half of n_seeds = {self.n_seeds}, of 4 or more"
-            )
-        if 1 not in self.probe_ks or len(self.probe_ks) < 2:
-            raise InputError(f"parameter probe_ks = {self.probe_ks} must hold 1 and at least one more")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpuriousCorrelationParameters(ConceptParameters):
-    """Parameters of ``07_spurious_correlations``."""
-
-    n_source_tokens: int
-    attribute_pairs: list[str]
-    n_ablated: list[int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepParameters(SeedParameters):
+class SweepParameters(LayerParameters):
     """Parameters of ``02_what_moves_overlap``: a centre, and the values that one property at a time takes."""
 
-    architecture: str
-    n_latents: int
-    widths: list[int]
-    ks: list[int]
-    token_counts: list[int]
-    layers: list[int]
-    sites: list[str]
-    architectures: list[str]
-    architecture_width: int
-    n_source_tokens: int
+    layer: Natural = value(3, "transformer block at the centre of the sweeps, from 0")
+    site: Site = value("mlp_out", "where in the block, at the centre: mlp_out, resid_pre, resid_post")
+    architecture: Architecture = value("topk", "at the centre: topk, batch_topk")
+    n_latents: Latents = value(64, "latents in each dictionary, at the centre")
+    k: K = value(
+        8, "latents that are active on a token, at the centre; also the L0 at which architectures are compared"
+    )
+    widths: Widths = value([32, 64], "numbers of latents")
+    ks: Annotated[ListOf[Count], increasing(2)] = value([4, 8], "numbers of active latents")
+    token_counts: ListOf[Count] = value(
+        [6000, 12_000, 25_000], "tokens after which the centre is looked at, before the end"
+    )
+    layers: Annotated[ListOf[Natural], increasing(3)] = value([0, 3, 5], "transformer blocks")
+    sites: ListOf[Site] = value(["mlp_out", "resid_post"], "places in the centre's block")
+    architectures: ListOf[Literal[*ARCHITECTURES]] = value(
+        ["topk", "batch_topk", "jump_relu", "relu", "gated"], "compared at equal L0"
+    )
+    architecture_width: Some = value(32, "latents of the dictionaries whose architectures are compared")
+    n_seeds: Some = value(3, "dictionaries at each point, which differ only in their seed; at least 3")
+    n_tokens: Tokens = 50_000
+    n_source_tokens: SourceTokens = 0
+    n_eval_tokens: EvalTokens = 10_000
+    batch_size: BatchSize = 128
+    data_seed: DataSeed = 0
 
-    def __post_init__(self):
-        super().__post_init__()
-        for name, least in (("widths", 2), ("ks", 2), ("layers", 3)):
-            values = getattr(self, name)
-            if len(values) < least or values != sorted(values):
-                raise InputError(f"parameter {name} = {values} must be {least} or more, from small to large")
+    @model_validator(mode="after")
+    def _sweeps_hold_what_claims_need(self) -> Self:
         for name, needed in (("sites", {"mlp_out", "resid_post"}), ("architectures", {"topk", "relu", "gated"})):
             missing = sorted(needed - set(getattr(self, name)))
-            if missing:
-                raise InputError(
-                    f"parameter {name} = {getattr(self, name)} must hold {missing[0]!r}: a claim is about it"
-                )
-        if max(self.token_counts) > self.n_tokens - self.batch_size or self.token_counts != sorted(self.token_counts):
-            raise InputError(
-                f"parameter token_counts = {self.token_counts} must go from small to large and end before "
-                f"n_tokens = {self.n_tokens}"
-            )
-        if self.k >= self.architecture_width:
-            raise InputError(f"parameter architecture_width = {self.architecture_width} must be above k = {self.k}")
-        if self.n_seeds < 3:
-            raise InputError(f"parameter n_seeds = {self.n_seeds} must be 3 or more: intervals leave one out")
+            self._require(not missing, name, f"a list with {missing[:1]} in it: a claim is about it")
+        last = self.n_tokens - self.batch_size
+        ordered = self.token_counts == sorted(self.token_counts) and self.token_counts[-1] <= last
+        self._require(ordered, "token_counts", f"from small to large, and at most n_tokens - batch_size = {last}")
+        self._require(self.architecture_width > self.k, "architecture_width", f"above k = {self.k}")
+        self._require(self.n_seeds >= 3, "n_seeds", "3 or more: intervals leave one out")
+        return self
 
 
-@dataclass(frozen=True, kw_only=True)
-class FamilyParameters(SeedParameters):
+class FamilyParameters(LayerParameters):
     """A family of dictionaries of several widths, from narrow to wide, on the first tokens of a source."""
 
-    saes: list[str]
-    widths: list[int]
-    n_source_tokens: int
+    saes: Saes = []
+    widths: Widths
+    k: K = 8
+    n_seeds: Some
+    n_tokens: Tokens = 200_000
+    n_source_tokens: SourceTokens = 400_000
+    n_eval_tokens: EvalTokens = 40_000
+    batch_size: BatchSize = 128
+    data_seed: DataSeed = 0
 
-    def __post_init__(self):
-        super().__post_init__()
-        if len(self.widths) < 2 or self.widths != sorted(self.widths):
-            raise InputError(f"parameter widths = {self.widths} must be two or more, from narrow to wide")
 
-
-@dataclass(frozen=True, kw_only=True)
 class StitchingParameters(FamilyParameters):
     """Parameters of ``03_stitching``: a family of widths, and the dictionaries of ``01_seed_divergence``."""
 
-    sparsities: list[float]
-    n_latents: int
-    n_cross_seeds: int
+    widths: Widths = value([32, 64, 128], "latents of the family's dictionaries, from narrow to wide")
+    k: K = value(8, "latents that are active on a token: TopK exactly, BatchTopK on average, ReLU by its coefficient")
+    sparsities: ListOf[Annotated[float, Field(ge=0)]] = value(
+        [1.7, 2.26, 2.75], "ReLU: L1 coefficient of each width that gives an L0 of about k"
+    )
+    n_seeds: Some = value(3, "TopK dictionaries of each width, which differ only in their seed; at least 3")
+    n_tokens: Tokens = value(200_000, "tokens that each dictionary of the family is trained on")
+    n_latents: Latents = value(128, "width of the dictionaries for stitching between seeds: those of notebook 01")
+    n_cross_seeds: int = value(5, "how many of those; at least 3. They are trained on all tokens of the source", ge=3)
 
-    def __post_init__(self):
-        super().__post_init__()
-        if len(self.sparsities) != len(self.widths):
-            raise InputError(f"parameter sparsities = {self.sparsities} must be one for each of widths = {self.widths}")
-        if self.n_seeds < 3:
-            raise InputError(
-                f"parameter n_seeds = {self.n_seeds} must be 3 or more: a latent is compared with dictionaries of two "
-                "other seeds"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExplorerParameters(SeedParameters):
-    """Parameters of ``09_explorer``: the dictionaries of ``01_seed_divergence``, a smaller one and a meta-SAE."""
-
-    architecture: str
-    n_latents: int
-    n_smaller: int
-    n_meta: int
-    meta_k: int
-    n_contexts: int
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.k <= self.n_smaller < self.n_latents:
-            raise InputError(f"parameter n_smaller = {self.n_smaller} must be {self.k} to {self.n_latents - 1}")
-        if self.meta_k > self.n_meta:
-            raise InputError(f"parameter meta_k = {self.meta_k} must be 1 to n_meta = {self.n_meta}")
+    @model_validator(mode="after")
+    def _family_is_whole(self) -> Self:
+        one_each = len(self.sparsities) == len(self.widths)
+        self._require(one_each, "sparsities", f"one for each of widths = {self.widths}")
+        reason = "a latent is compared with dictionaries of two other seeds"
+        self._require(self.n_seeds >= 3, "n_seeds", f"3 or more: {reason}")
+        return self
 
 
-@dataclass(frozen=True, kw_only=True)
 class MetaSaeParameters(FamilyParameters):
     """Parameters of ``04_meta_saes``: the family of widths of ``03_stitching``, and meta-SAEs of the widest."""
 
-    n_meta: int
-    meta_k: int
-    meta_widths: list[int]
-    meta_ks: list[int]
-    n_meta_steps: int
-    meta_batch_size: int
-    split_cosine: float
-    n_edited: int
-    n_edit_places: int
-    edit_context: int
+    widths: Widths = value([32, 64, 128], "latents of the dictionaries, narrow to wide; meta-SAEs are of the widest")
+    n_seeds: Some = value(
+        2, "dictionaries of each width, which differ only in their seed; with saes, meta-SAEs; at least 2"
+    )
+    n_meta: Count = value(32, "meta-latents in the meta-SAEs that are looked at closely")
+    meta_k: Count = value(4, "meta-latents that are active on a decoder row, on average")
+    meta_widths: ListOf[Some] = value([16, 32, 64], "other numbers of meta-latents, with meta_k")
+    meta_ks: ListOf[Count] = value([2, 4, 8], "other numbers of active meta-latents, with n_meta")
+    n_meta_steps: Count = value(100, "training steps of a meta-SAE")
+    meta_batch_size: Some = value(64, "decoder rows in a step")
+    split_cosine: Annotated[float, Field(ge=0.0, le=1.0)] = value(
+        0.4, "cosine from which a latent counts as split from a smaller dictionary's latent"
+    )
+    n_edited: Count = value(2, "latents of each dictionary that are edited")
+    n_edit_places: Count = value(4, "places in the text where an edited latent fires")
+    edit_context: Some = value(64, "tokens in a row of text for the edits")
 
-    def __post_init__(self):
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _sizes_of_meta_saes_fit(self) -> Self:
         if not self.saes:
             self.check_sizes(self.widths)
+        return self
 
     def check_sizes(self, widths: list[int]) -> None:
-        """Refuse meta-SAEs that are too large for dictionaries of these widths, which ``saes`` tell once read."""
-        if self.n_meta > widths[-2]:
-            raise InputError(
-                f"parameter n_meta = {self.n_meta} must be at most {widths[-2]}, the widest but one of widths: "
-                "meta-latents are compared with the latents of a smaller dictionary"
-            )
+        """Raises InputError for meta-SAEs too large for dictionaries of these widths, which ``saes`` tell once read."""
+        beside = "the widest but one of widths: meta-latents are compared with the latents of a smaller dictionary"
+        self._require(self.n_meta <= widths[-2], "n_meta", f"at most {widths[-2]}, {beside}")
         sizes = [self.n_meta, *self.meta_widths]
-        if max(sizes) >= widths[-1]:
-            raise InputError(
-                f"parameter meta_widths = {self.meta_widths} must be below {widths[-1]}, the widest of widths"
-            )
-        if max(self.meta_k, *self.meta_ks) > min(sizes):
-            raise InputError(f"parameters meta_k and meta_ks must be at most {min(sizes)}, the fewest meta-latents")
+        self._require(max(sizes) < widths[-1], "meta_widths", f"below {widths[-1]}, the widest of widths")
+        for name, largest in (("meta_k", self.meta_k), ("meta_ks", max(self.meta_ks))):
+            self._require(largest <= min(sizes), name, f"at most {min(sizes)}, the fewest meta-latents")
+
+
+class BaggingAndBoostingParameters(LayerParameters):
+    """Parameters of ``05_bagging_and_boosting``: the seeds of ``01_seed_divergence``, and members of ensembles."""
+
+    n_latents: Latents = value(
+        128, "latents in each of the dictionaries of notebook 01, which are bagged and give the consensus"
+    )
+    k: K = value(8, "latents that are active on a token, in every member")
+    n_seeds: int = value(5, "dictionaries of notebook 01; at least 5", ge=5)
+    n_tokens: Tokens = value(400_000, "tokens that each of those is trained on")
+    n_eval_tokens: EvalTokens = value(20_000, "held-out tokens: half to fit weights on, half for evaluation")
+    batch_size: BatchSize = value(128, "tokens in a training step of those")
+    data_seed: DataSeed = 0
+    n_members: Some = value(3, "members J of an ensemble")
+    # Three, for an interval over pairs of them.
+    n_ensembles: int = value(3, "ensembles of each kind, for the intervals; at least 3", ge=3)
+    member_latents: Count = value(
+        64, "latents in each TopK member of the ensembles that are compared; at least k * n_members"
+    )
+    member_tokens: Count = value(50_000, "tokens that each member is trained on")
+    member_batch_size: Count = value(128, "tokens in a training step of a member")
+    other_latents: Count = value(48, "latents in each ReLU and JumpReLU member")
+    at_least: AtLeast = 2
+
+    @model_validator(mode="after")
+    def _members_fit(self) -> Self:
+        least = self.k * self.n_members
+        self._require(self.member_latents >= least, "member_latents", f"k * n_members = {least} or more")
+        self._require(self.other_latents > self.k, "other_latents", f"above k = {self.k}")
+        most = (self.n_seeds - 1) // 2
+        self._require(self.at_least <= most, "at_least", f"2 to {most}, half of n_seeds - 1 = {self.n_seeds - 1}")
+        return self
+
+
+class ConceptParameters(LayerParameters):
+    """What ``06_concept_detection`` and ``07_spurious_correlations`` take: the ensembles of 05, and labelled texts."""
+
+    context: Natural = value(0, "tokens in a row of text that dictionaries are trained on; 0 is the model's own")
+    architecture: Architecture = "topk"
+    k: K = value(8, "latents that are active on a token, in every member and dictionary but those of total L0")
+    data_seed: DataSeed = 0
+    n_members: Some = value(4, "members of an ensemble; an expanded SAE is so many times as wide as a member")
+    n_ensembles: Some = value(2, "of each kind, which share no member; at least 2")
+    member_latents: Count = value(64, "latents in each member")
+    member_tokens: Count = value(50_000, "tokens that each member, and an expanded SAE, is trained on")
+    member_batch_size: Count = value(128, "tokens in a training step of those")
+    dataset: str = value(
+        "", "labelled texts: a Hugging Face name, or a .csv or .jsonl file; empty is held-out Python source"
+    )
+    text_column: Annotated[str, matching(r"\S.*", "the name of a column")] = value("text", "of that data set")
+    window: Some = value(64, "tokens of a labelled text")
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        fits = not self.context or self.window <= self.context
+        self._require(fits, "window", f"2 to context = {self.context}")
+        return self
+
+
+class ConceptDetectionParameters(ConceptParameters):
+    """Parameters of ``06_concept_detection``: the dictionaries of 01 as well; claims about one latent and several."""
+
+    n_latents: Latents = value(128, "latents in each dictionary of notebook 01")
+    n_seeds: int = value(5, "dictionaries of notebook 01; at least 4", ge=4)
+    n_tokens: Tokens = value(400_000, "tokens that each of those is trained on")
+    batch_size: BatchSize = value(128, "tokens in a training step of those")
+    at_least: AtLeast = 2
+    label_columns: ListOf[Annotated[str, matching(r"\S.*", "a column, column=value, or column=one/other")]] = value(
+        ["label"], "of that data set: column, column=value, or column=one/other"
+    )
+    n_train: Texts = value(
+        200, "labelled texts of a task that probes are fitted on, at most; half of them have the concept"
+    )
+    n_test: Texts = value(120, "labelled texts of a task that probes are scored on, at most")
+    probe_ks: ListOf[Count] = value([1, 2, 5], "latents that a probe sees; 1 among them")
+
+    @model_validator(mode="after")
+    def _claims_can_be_judged(self) -> Self:
+        half = self.n_seeds // 2
+        self._require(self.at_least <= half, "at_least", f"2 to {half}, half of n_seeds = {self.n_seeds}")
+        several = 1 in self.probe_ks and len(self.probe_ks) > 1
+        self._require(several, "probe_ks", "a list of 1 and at least one more")
+        return self
+
+
+class SpuriousCorrelationParameters(ConceptParameters):
+    """Parameters of ``07_spurious_correlations``."""
+
+    n_source_tokens: SourceTokens = value(
+        400_000, "tokens of activations, of which members read the first: n_tokens of notebook 05"
+    )
+    attribute_pairs: ListOf[Annotated[str, matching(r"\S.* & \S.*", "two concepts with ' & ' between them")]] = value(
+        ["test & sympy_or_pandas", "docstring & scipy", "test & class"], 'joined by " & "'
+    )
+    n_train: Texts = value(
+        400, "labelled texts of a pair that probes are fitted on, at most; as many of each combination"
+    )
+    n_test: Texts = value(400, "labelled texts of a pair that probes are scored on, at most")
+    n_ablated: ListOf[Count] = value([1, 2, 5, 10, 20], "latents that are set to zero")
+
+
+class SharedAndOrphanParameters(SeedParameters):
+    """Parameters of ``08_shared_and_orphan``, which leaves out two dictionaries (``sharedness.MIN_SEEDS``)."""
+
+    n_seeds: int = value(5, "dictionaries, which differ only in their seed; at least 4", ge=4)
+    n_eval_tokens: EvalTokens = value(40_000, "held-out tokens; rules are chosen on one half and scored on the other")
+    data_seed: DataSeed = value(0, "order of the training tokens, and of what is drawn here")
+    rule_size: Count = value(10, "values that a rule may name, at most")
+    n_shown: Count = value(3, "latents of each group in the table of contexts")
+
+
+class ExplorerParameters(SeedParameters):
+    """Parameters of ``09_explorer``: the dictionaries of ``01_seed_divergence``, a smaller one and a meta-SAE."""
+
+    n_seeds: Some = value(5, "dictionaries, which differ only in their seed; the first is explored")
+    n_smaller: Count = value(32, "latents in the smaller dictionary beside which a latent is novel or a reconstruction")
+    n_meta: Count = value(32, "meta-latents")
+    meta_k: Count = value(4, "meta-latents in a decoder row, on average")
+    n_eval_tokens: EvalTokens = value(40_000, "held-out tokens that the pages are made from")
+    n_contexts: Count = value(4, "strongest contexts shown of a latent")
+
+    @model_validator(mode="after")
+    def _smaller_is_smaller(self) -> Self:
+        self._require(self.n_smaller < self.n_latents, "n_smaller", f"below n_latents = {self.n_latents}")
+        return self
 
 
 NOTEBOOKS: dict[str, type[Parameters]] = {

@@ -16,9 +16,9 @@ from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
 from sae_utils.errors import InputError
+from sae_utils.files import whole_file
 from sae_utils.paths import NOTEBOOKS
-from sae_utils.run.batch import select
-from sae_utils.run.notebooks import brief
+from sae_utils.run.notebooks import brief, select
 
 
 def store(path: Path) -> None:
@@ -43,9 +43,8 @@ def store(path: Path) -> None:
             for output in cell.outputs:
                 if "image/png" in output.get("data", {}):
                     output.data["image/png"] = in_few_colours(output.data["image/png"])
-    part = path.with_suffix(".ipynb.part")
-    nbformat.write(notebook, part)
-    os.replace(part, path)
+    with whole_file(path) as part:
+        nbformat.write(notebook, part)
 
 
 def in_few_colours(png: str, n_colours: int = 128) -> str:

@@ -4,18 +4,8 @@ from pathlib import Path
 
 import nbformat
 
-PARAMETERS = """\
-model: str = "pycode-2m"
-corpus: str = "installed-python"
-context: int = 0
-device: str = "cpu"
-dtype: str = "float32"
-results_dir: str = ""
-preset: str = "tiny"
-n_eval_rows: int = 4
-n_ngram_tokens: int = 9
-batch_size: int = 2
-"""
+from sae_utils.run.parameters import parameters_cell
+
 CHECK = """\
 from sae_utils.run.parameters import check
 p = check("00_language_model", globals())
@@ -31,7 +21,7 @@ def make(folder: Path, *body: str, preset: str = "", name: str = "00_language_mo
     notebooks = folder / "my {notebooks}"
     (notebooks / "presets").mkdir(parents=True, exist_ok=True)
     (notebooks / "presets" / "quick.yaml").write_text(preset)
-    cells = [nbformat.v4.new_code_cell(text) for text in (PARAMETERS, CHECK, *body)]
+    cells = [nbformat.v4.new_code_cell(text) for text in (parameters_cell("00_language_model"), CHECK, *body)]
     cells[0].metadata["tags"] = ["parameters"]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), notebooks / f"{name}.ipynb")

@@ -17,10 +17,15 @@ import yaml
 from helpers.throw_away_notebooks import WRITE, make
 from papermill.cli import NoDatesSafeLoader
 
+from sae_utils.files import sha256_of_file, write_json
 from sae_utils.paths import NOTEBOOKS
-from sae_utils.results import read_results
-from sae_utils.run import batch, inputs
-from sae_utils.run.batch import locked, main, plan, select
+from sae_utils.report.claims import load_claims
+from sae_utils.report.claims.verdicts import verdict
+from sae_utils.results import read_results, write_results
+from sae_utils.run import batch, jobs
+from sae_utils.run.batch import locked, main
+from sae_utils.run.jobs import Job, jobs_of
+from sae_utils.run.notebooks import select
 from sae_utils.run.presets import Preset, load_preset
 
 
@@ -47,7 +52,7 @@ def test_runs_then_skips_then_runs_what_changed(tmp_path, capsys):
     run = ["--preset", "quick"]
     assert main(run, notebooks, results) == 0
     assert "[1/1] 00_language_model" in capsys.readouterr().out
-    assert read_results("00_language_model", "quick", results).metrics == {"rows": 4}
+    assert read_results("00_language_model", "quick", results).metrics == {"rows": 48}
     kept = sorted(path.name for path in (results / "quick").iterdir())
     stem = "00_language_model"
     assert kept == [".lock", f"{stem}.done.json", f"{stem}.ipynb", f"{stem}.json", f"{stem}.npz"]
@@ -61,17 +66,14 @@ def test_runs_then_skips_then_runs_what_changed(tmp_path, capsys):
     assert read_results("00_language_model", "quick", results).metrics == {"rows": 7}
 
 
-def job_of(notebooks: Path, results: Path) -> batch.Job:
-    chosen = select(notebooks, "")
-    return plan(chosen, load_preset("quick", chosen), results)[0]
+def job_of(notebooks: Path, results: Path) -> Job:
+    return jobs_of(select(notebooks), load_preset("quick", notebooks), results)[0]
 
 
-def fake_run(job: batch.Job) -> None:
+def fake_run(job: Job, verdicts=()) -> None:
     """The files of a finished run, without its minutes."""
-    from sae_utils.results import sha256, write_json, write_results
-
-    path = write_results(job.name, job.folder.name, job.folder.parent, {}, {}, [], {})
-    write_json(job.file(".done.json"), {"key": job.key, "results_sha256": sha256(path), "seconds": 1.0})
+    path = write_results(job.name, job.folder.name, job.folder.parent, {}, {}, verdicts, {})
+    write_json(job.file(".done.json"), {"key": job.key, "results_sha256": sha256_of_file(path), "seconds": 1.0})
 
 
 def test_key_changes_with_cells_parameters_and_sources_but_not_with_outputs(tmp_path, monkeypatch):
@@ -88,24 +90,24 @@ def test_key_changes_with_cells_parameters_and_sources_but_not_with_outputs(tmp_
     assert job_of(make(tmp_path, "1 + 2"), tmp_path).key != key
     assert job_of(make(tmp_path, "1 + 1", preset="common: {n_eval_rows: 5}"), tmp_path).key != key
     assert job_of(make(tmp_path, "1 + 1"), tmp_path).key == key
-    monkeypatch.setattr(inputs, "PACKAGE", tmp_path / "another version")
+    monkeypatch.setattr(jobs, "PACKAGE", tmp_path / "another version")
     assert job_of(notebooks, tmp_path).key != key
 
 
 def test_sources_are_code_style_bundled_models_and_claims_but_no_prose(tmp_path, monkeypatch):
     package, notebooks = tmp_path / "package", tmp_path / "notebooks"
-    monkeypatch.setattr(inputs, "PACKAGE", package)
+    monkeypatch.setattr(jobs, "PACKAGE", package)
     notebooks.mkdir()
-    before = {inputs.sources_digest(notebooks)}
+    before = {jobs.sources_digest(notebooks)}
     for name in ("a.py", "b/c.py", "report/paper.mplstyle", "models/tiny/config.json"):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text("1")
-        before.add(inputs.sources_digest(notebooks))
+        before.add(jobs.sources_digest(notebooks))
     (notebooks / "claims.yaml").write_text("1")
-    before.add(inputs.sources_digest(notebooks))
+    before.add(jobs.sources_digest(notebooks))
     assert len(before) == 6
     (package / "models" / "tiny" / "README.md").write_text("prose")
-    assert inputs.sources_digest(notebooks) in before
+    assert jobs.sources_digest(notebooks) in before
 
 
 def test_key_changes_with_the_bytes_of_a_local_model_and_corpus(tmp_path, monkeypatch):
@@ -134,7 +136,7 @@ def test_key_changes_with_the_bytes_of_saes_that_are_read(tmp_path):
     for content in (b"one", b"two"):
         weights.write_bytes(content)
         preset = Preset("quick", {path.stem: {"saes": [str(weights.parent), "owner/repository/folder"]}}, {})
-        keys.append(plan([path], preset, tmp_path)[0].key)
+        keys.append(jobs_of([path], preset, tmp_path)[0].key)
     assert keys[0] != keys[1]
 
 
@@ -156,14 +158,14 @@ def test_damaged_results_are_not_done(tmp_path, ending, damage):
 
 FIGURES = """\
 import matplotlib.pyplot as plt
-from sae_utils.report import plots
-plots.save_figure(plt.figure(), "A9_empty", p.preset, p.results_dir)
+from sae_utils.report.figures import style
+style.save_figure(plt.figure(), "A9_empty", p.preset, p.results_dir)
 """
 
 
 def test_page_of_claims_is_written_after_all_notebooks_and_only_then(tmp_path):
     notebooks, results = make(tmp_path, WRITE), tmp_path / "r"
-    claims = (batch.NOTEBOOKS / "claims.yaml").read_text(encoding="utf-8")
+    claims = (NOTEBOOKS / "claims.yaml").read_text(encoding="utf-8")
     (notebooks / "claims.yaml").write_text(claims, encoding="utf-8")
     page = results / "quick" / "claims.md"
     assert main(["--preset", "quick", "--only", "00"], notebooks, results) == 0
@@ -176,8 +178,19 @@ def test_page_of_claims_is_written_after_all_notebooks_and_only_then(tmp_path):
     assert page.is_file()
 
 
-def test_deleted_figure_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(batch, "FIGURES", tmp_path / "figures")
+def test_page_of_claims_is_read_from_the_results_that_are_done(tmp_path):
+    (claim,) = list(load_claims().values())[:1]
+    job = job_of(make(tmp_path, WRITE), tmp_path / "r")
+    verdicts = [verdict(claim, None)]
+    fake_run(job, verdicts)
+    page = batch.write_claims_page(NOTEBOOKS / "claims.yaml", [job])
+    assert page == job.folder / "claims.md" and page.read_text().count("| 00_language_model |") == 1
+    job.file(".done.json").unlink()
+    assert "| 00_language_model |" not in batch.write_claims_page(NOTEBOOKS / "claims.yaml", [job]).read_text()
+    assert batch.write_claims_page(tmp_path / "claims.yaml", [job]) is None
+
+
+def test_deleted_figure_comes_back(tmp_path):
     notebooks, results = make(tmp_path, WRITE, FIGURES), tmp_path / "r"
     other = results / "quick" / "figures" / "A8_of_another_notebook.png"
     other.parent.mkdir(parents=True)
@@ -194,7 +207,8 @@ def test_deleted_figure_comes_back(tmp_path, monkeypatch):
 
 def test_published_figures_are_recorded_through_a_link_to_the_results(tmp_path, monkeypatch):
     root, disk = tmp_path / "repository", tmp_path / "disk" / "far" / "away"
-    monkeypatch.setattr(batch, "FIGURES", root / "figures")
+    for name, value in (("FIGURES", root / "figures"), ("RESULTS", root / "results"), ("PUBLISHED_PRESET", "quick")):
+        monkeypatch.setattr(f"sae_utils.results.{name}", value)
     (root / "figures").mkdir(parents=True)
     disk.mkdir(parents=True)
     (root / "results").symlink_to(disk)
@@ -223,8 +237,6 @@ def test_rest_of_a_stopped_run_gives_no_expected_time(tmp_path, capsys, leftover
 def test_results_of_a_run_by_hand_are_not_taken_for_this_one(tmp_path):
     job = job_of(make(tmp_path, WRITE), tmp_path)
     fake_run(job)
-    from sae_utils.results import write_results
-
     write_results(job.name, "quick", tmp_path, {"n_eval_rows": 99}, {}, [], {})
     assert not job.is_done()
 
@@ -232,7 +244,7 @@ def test_results_of_a_run_by_hand_are_not_taken_for_this_one(tmp_path):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("from sae_utils.data.errors import InputError\nraise InputError('layer 9 is out of range')", "layer 9 is out"),
+        ("from sae_utils.errors import InputError\nraise InputError('layer 9 is out of range')", "layer 9 is out"),
         ("import os\nos._exit(9)", "papermill ended with code"),
     ],
     ids=["input error", "dead kernel"],
@@ -289,15 +301,7 @@ def test_second_run_on_the_same_results_is_refused(tmp_path, capsys):
         (["--only", "07"], "", "no notebook '07'; there are 00_language_model"),
         (["--only", ","], "", "no notebook ','"),
         (["--preset", "huge"], "", "no preset 'huge'; there are quick"),
-        ([], "common: {n_eval_row: 3}", "no notebook has the parameter 'n_eval_row'"),
-        ([], "00_language_model: {n_eval_row: 3}", "no parameter 'n_eval_row' (did you mean n_eval_rows?)"),
-        ([], "00_language_model: {n_eval_rows: 1e3}", "n_eval_rows = '1e3' must be int, not str"),
         ([], "common: {batch_size: no}", "batch_size = False must be int, not bool"),
-        ([], "01_nothing: {}", "no notebook '01_nothing'"),
-        ([], "common: 3", "common must be a map"),
-        ([], "- 3", "must be a map of maps"),
-        ([], "a: [", "is not YAML"),
-        ([], "expected_seconds: {00_language_model: soon}", "expected_seconds 00_language_model: 'soon'"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_runs(tmp_path, capsys, arguments, preset, said):

@@ -3,16 +3,15 @@
 import ast
 import json
 import re
-import typing
 
 import pytest
 import yaml
 
 from sae_utils.paths import NOTEBOOKS, PRESETS
 from sae_utils.run.notebooks import default_parameters, parameters_cells, read_cells, source
-from sae_utils.run.parameters import NOTEBOOKS as SCHEMAS
-from sae_utils.run.parameters import check, parameter_names
+from sae_utils.run.parameters import check, parameter_names, parameters_cell
 from sae_utils.run.presets import load_preset
+from sae_utils.run.schemas import NOTEBOOKS as MODELS
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 MACHINE_PATH = re.compile(r"/(?:home|root|Users|work|tmp|mnt|private|opt|content)/|[A-Z]:\\\\|site-packages|\.venv")
@@ -23,20 +22,16 @@ def code_cells(path):
     return [cell for cell in read_cells(path) if cell["cell_type"] == "code"]
 
 
-def test_every_notebook_has_a_schema():
-    assert [path.stem for path in PATHS] == sorted(SCHEMAS)
+def test_every_notebook_has_a_model():
+    assert [path.stem for path in PATHS] == sorted(MODELS)
 
 
 @each_notebook
-def test_every_code_cell_was_executed_in_order(path):
+def test_every_code_cell_was_executed_in_order_and_something_is_compared(path):
     cells = code_cells(path)
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
-    assert not [out for cell in cells for out in cell["outputs"] if out["output_type"] == "error"]
-
-
-@each_notebook
-def test_something_is_compared(path):
-    outputs = [out for cell in code_cells(path) for out in cell["outputs"]]
+    outputs = [out for cell in cells for out in cell["outputs"]]
+    assert not [out for out in outputs if out["output_type"] == "error"]
     assert [out for out in outputs if out.get("name") == "stdout" or "text/plain" in out.get("data", {})]
 
 
@@ -69,25 +64,16 @@ def test_smaller_than_300_kb(path):
 
 
 @each_notebook
-def test_parameters_cell_is_annotated_and_explained(path):
+def test_parameters_cell_is_the_model_to_the_letter(path):
+    """A model's defaults, types and help are the cell's: ``parameters_cell`` renders the text to put there."""
     assert len(parameters_cells(read_cells(path))) == 1
     first = code_cells(path)[0]
     assert "parameters" in first["metadata"]["tags"]
-    for line in source(first).splitlines():
-        assert re.fullmatch(r"\w+: (?:int|float|str|bool|list\[(?:int|float|str)\]) = \S.*  # \S.*", line), line
+    assert source(first) == parameters_cell(path.stem)
     defaults = default_parameters(path)
-    assert set(defaults) == set(parameter_names(path.stem))
+    assert list(defaults) == parameter_names(path.stem)
+    assert check(path.stem, defaults) == MODELS[path.stem]()
     assert defaults["preset"] == "tiny"
-    check(path.stem, defaults)
-
-
-@each_notebook
-def test_annotations_are_the_schema_s_types(path):
-    tree = ast.parse(source(code_cells(path)[0]))
-    fields = SCHEMAS[path.stem].__dataclass_fields__
-    schema = {name: getattr(field.type, "__name__", "") for name, field in fields.items()}
-    schema |= {name: str(field.type) for name, field in fields.items() if typing.get_args(field.type)}
-    assert {line.target.id: ast.unparse(line.annotation) for line in tree.body} == schema
 
 
 @each_notebook
@@ -119,7 +105,7 @@ def test_figure_cells_begin_with_their_figure(path):
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_name_only_what_there_is(path):
-    preset = load_preset(path.stem, PATHS)
+    preset = load_preset(path.stem)
     assert preset.name == path.stem
     assert set(preset.overrides) <= {notebook.stem for notebook in PATHS}
     assert "results_dir" not in yaml.safe_load(path.read_text()).get("common", {})

@@ -8,8 +8,10 @@ from helpers.throw_away_notebooks import WRITE, make
 
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS, PRESETS
-from sae_utils.run.batch import main, of_preset, plan, select
+from sae_utils.run.batch import main
 from sae_utils.run.dry_run import estimates_of
+from sae_utils.run.jobs import jobs_of
+from sae_utils.run.notebooks import select
 from sae_utils.run.presets import load_preset
 from sae_utils.run.presets_page import PAGE, page, papers_presets
 
@@ -18,7 +20,7 @@ EVERY = sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two notebooks, and a function that writes a preset beside them."""
+    """Two notebooks."""
     make(tmp_path, WRITE)
     notebooks = make(tmp_path, name="01_seed_divergence")
     real = (NOTEBOOKS / "01_seed_divergence.ipynb").read_text(encoding="utf-8")
@@ -29,26 +31,25 @@ def folder(tmp_path):
 def write(folder, **presets):
     for name, text in presets.items():
         (folder / "presets" / f"{name}.yaml").write_text(text)
-    return select(folder, "")
 
 
 def test_a_preset_goes_before_its_base_wherever_either_says_it(folder):
     base = "notebooks: [01]\ncommon: {k: 4, n_latents: 64, layer: 1}\n01_seed_divergence: {n_latents: 32}\n"
-    notebooks = write(folder, big=base, small="base: big\ncommon: {n_latents: 16}\n01_seed_divergence: {layer: 2}\n")
-    big, small = load_preset("big", notebooks), load_preset("small", notebooks)
+    write(folder, big=base, small="base: big\ncommon: {n_latents: 16}\n01_seed_divergence: {layer: 2}\n")
+    big, small = load_preset("big", folder), load_preset("small", folder)
     assert big.overrides == {"01_seed_divergence": {"k": 4, "n_latents": 32, "layer": 1, "preset": "big"}}
     assert small.overrides == {"01_seed_divergence": {"k": 4, "n_latents": 16, "layer": 2, "preset": "small"}}
 
 
 def test_measured_times_are_not_those_of_another_preset(folder):
-    notebooks = write(folder, big="expected_seconds: {00_language_model: 9}", small="base: big\n")
-    assert load_preset("small", notebooks).expected_seconds == {}
+    write(folder, big="expected_seconds: {00_language_model: 9}", small="base: big\n")
+    assert load_preset("small", folder).expected_seconds == {}
 
 
 @pytest.mark.parametrize("listed", ["[00]", "['00']", "[0]", "[00_language_model]"])
 def test_notebooks_by_number_or_name(folder, listed):
-    notebooks = write(folder, one=f"notebooks: {listed}\n")
-    assert list(load_preset("one", notebooks).overrides) == ["00_language_model"]
+    write(folder, one=f"notebooks: {listed}\n")
+    assert list(load_preset("one", folder).overrides) == ["00_language_model"]
 
 
 @pytest.mark.parametrize(
@@ -61,14 +62,22 @@ def test_notebooks_by_number_or_name(folder, listed):
         ("base: none", "no preset 'none'; there are one, quick"),
         ("base: [quick]", "base must be the name of a preset"),
         ("base: one", "its base 'one' has a base itself"),
+        ("common: {n_eval_row: 3}", "no notebook has the parameter 'n_eval_row'"),
+        ("00_language_model: {n_eval_row: 3}", "no parameter 'n_eval_row' (did you mean n_eval_rows?)"),
+        ("00_language_model: {n_eval_rows: 1e3}", "n_eval_rows = '1e3' must be int, not str"),
+        ("02_nothing: {}", "no notebook '02_nothing'"),
+        ("common: 3", "common must be a map"),
+        ("- 3", "must be a map of maps"),
+        ("a: [", "is not YAML"),
+        ("expected_seconds: {00_language_model: soon}", "expected_seconds 00_language_model: 'soon'"),
         ("common: {device: tpu}", "device = 'tpu' must be cpu, cuda"),
         ("common: {device: 1}", "device = 1 must be str"),
     ],
 )
 def test_refusals_are_one_line(folder, text, said):
-    notebooks = write(folder, one=text)
+    write(folder, one=text)
     with pytest.raises(InputError) as refusal:
-        load_preset("one", notebooks)
+        load_preset("one", folder)
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
@@ -89,24 +98,18 @@ def test_a_device_that_is_not_there_is_refused_by_a_run_and_not_by_a_dry_run(fol
     assert not (tmp_path / "r").exists()
 
 
-def jobs(name, results):
-    notebooks = select(NOTEBOOKS, "")
-    preset = load_preset(name, notebooks)
-    return plan(of_preset(notebooks, preset, ""), preset, results)
-
-
 @pytest.mark.parametrize("name", EVERY)
 def test_every_preset_is_dry_run(name, tmp_path, capsys):
     assert main(["--preset", name, "--dry-run"], results=tmp_path) == 0
     printed = capsys.readouterr().out
-    assert all(notebook in printed for notebook in load_preset(name, select(NOTEBOOKS, "")).overrides)
+    assert all(notebook in printed for notebook in load_preset(name).overrides)
     assert ("Estimated, not measured" in printed) == (name in papers_presets())
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", [name for name in EVERY if name.endswith("-small")])
 def test_small_variants_end_within_an_hour_on_one_gpu(name, tmp_path):
-    estimates = estimates_of(jobs(name, tmp_path))
+    estimates = estimates_of(jobs_of(select(NOTEBOOKS), load_preset(name), tmp_path))
     assert 60 < sum(sum(one.seconds.values()) for one in estimates.values()) < 3600
     assert max(one.memory.total for one in estimates.values()) < 72e9
 

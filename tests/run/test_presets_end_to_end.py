@@ -23,7 +23,7 @@ from sae_utils.saes.training import store as trained
 
 PATHS = {path.stem: path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
 PAPERS = [path.stem for path in sorted(PRESETS.glob("[a-c]-*.yaml")) if not path.stem.endswith("-small")]
-CASES = [(preset, notebook) for preset in PAPERS for notebook in load_preset(preset, list(PATHS.values())).overrides]
+CASES = [(preset, notebook) for preset in PAPERS for notebook in load_preset(preset).overrides]
 # Trained as often as the data want it: pilots of a coefficient's search, and dictionaries as wide as what is found.
 UNKNOWN = ("pilot", "control", "consensus")
 # A kernel goes on after a warning; dictionaries this small give some fits too few different points.
@@ -83,7 +83,7 @@ def dictionaries(monkeypatch):
 @pytest.mark.parametrize(("preset", "notebook"), CASES, ids=lambda value: value[:15])
 def test_preset_runs_end_to_end(preset, notebook, local, dictionaries, tmp_path):
     models, corpus, labelled = local
-    own = load_preset(preset, list(PATHS.values())).overrides[notebook]
+    own = load_preset(preset).overrides[notebook]
     family = stand_ins.FAMILIES[own["model"]]
     parameters = stand_ins.shrunk(notebook, default_parameters(PATHS[notebook]) | own, stand_ins.layers_of(family))
     parameters |= {"model": models(family), "corpus": corpus, "results_dir": str(tmp_path)}

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from sae_utils.errors import InputError
+from sae_utils.files import write_text
 from sae_utils.report.explorer.document import explorer
 from sae_utils.results import read_results
 
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder = asked.results.resolve()
         results = read_results(NOTEBOOK, folder.name, folder.parent)
         made = explorer(results.metrics, results.arrays)
-        path = made.write(asked.to) if asked.to else made.save(folder.name, folder.parent)
+        path = write_text(asked.to, made.html) if asked.to else made.save(folder.name, folder.parent)
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -4,7 +4,6 @@ import base64
 import gzip
 import hashlib
 import html
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sae_utils.files import write_text
 from sae_utils.report.explorer import layout
 from sae_utils.results import pages_folder
 
@@ -36,15 +36,7 @@ class Explorer:
 
     def save(self, preset: str, results_dir: str | Path = "") -> Path:
         """Write ``explorer.html`` to ``results.pages_folder``, whole or not at all."""
-        return self.write(pages_folder(preset, results_dir) / "explorer.html")
-
-    def write(self, path: Path) -> Path:
-        """Write the page to ``path``, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text(self.html, encoding="utf-8")
-        os.replace(part, path)
-        return path
+        return write_text(pages_folder(preset, results_dir) / "explorer.html", self.html)
 
 
 def explorer(metrics: Mapping, arrays: Mapping[str, np.ndarray]) -> Explorer:

@@ -1,15 +1,11 @@
 from dataclasses import asdict
 
 import pytest
-import yaml
 
 from sae_utils.analysis.statistics import JACKKNIFE, Interval
-from sae_utils.report.claims.entries import Claim, load_claims
+from sae_utils.report.claims.entries import Claim
 from sae_utils.report.claims.page import NOT_RUN, claims_page, in_words
 from sae_utils.report.claims.verdicts import verdict
-from sae_utils.results import write_results
-from sae_utils.run import claims as run_claims
-from sae_utils.run.claims import write_claims_page
 
 ENTRY = {
     "id": "A-1",
@@ -73,30 +69,6 @@ def test_bars_and_line_ends_stay_within_their_cell():
 )
 def test_rules_in_words(rule, words):
     assert in_words(rule) == words
-
-
-def test_page_is_read_from_results_and_put_beside_them(tmp_path):
-    folder = tmp_path / "results" / "quick"
-    (tmp_path / "claims.yaml").write_text(yaml.safe_dump([ENTRY, ENTRY | {"id": "A-2"}]))
-    claim = load_claims(tmp_path / "claims.yaml")["A-2"]
-    found = verdict(claim, Interval(0.5, 0.4, 0.6, JACKKNIFE), null=0.0)
-    write_results("01_seeds", "quick", folder.parent, {}, {}, [found], {})
-    path = write_claims_page(tmp_path, folder, ["01_seeds"])
-    assert path == folder / "claims.md"
-    assert [row[-2] for row in cells(path.read_text())] == [NOT_RUN, "holds"]
-    assert [row[-2] for row in cells(write_claims_page(tmp_path, folder, []).read_text())] == [NOT_RUN, NOT_RUN]
-    assert not list(folder.glob("*.part"))
-    (tmp_path / "claims.yaml").unlink()
-    assert write_claims_page(tmp_path, folder, ["01_seeds"]) is None
-
-
-def test_page_of_the_published_preset_is_with_the_figures(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_claims, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(run_claims, "FIGURES", tmp_path / "figures")
-    (tmp_path / "claims.yaml").write_text(yaml.safe_dump([ENTRY]))
-    places = {"results/laptop": "figures", "results/tiny": "results/tiny", "elsewhere/laptop": "elsewhere/laptop"}
-    for folder, place in places.items():
-        assert write_claims_page(tmp_path, tmp_path / folder, []).parent == tmp_path / place
 
 
 def test_a_claim_that_a_run_left_out_says_so():
