@@ -10,23 +10,18 @@ import time
 from functools import partial
 from pathlib import Path
 
-import nbformat
 import psutil
 import pytest
 import yaml
-from helpers.throw_away_notebooks import WRITE, make
+from helpers.throw_away_notebooks import WRITE, fake_run, job_of, make
 from papermill.cli import NoDatesSafeLoader
 
-from sae_utils.files import sha256_of_file, write_json
 from sae_utils.paths import NOTEBOOKS
 from sae_utils.report.claims import load_claims
 from sae_utils.report.claims.verdicts import verdict
-from sae_utils.results import read_results, write_results
-from sae_utils.run import batch, jobs
+from sae_utils.results import read_results
+from sae_utils.run import batch
 from sae_utils.run.batch import locked, main
-from sae_utils.run.jobs import Job, jobs_of
-from sae_utils.run.notebooks import select
-from sae_utils.run.presets import Preset, load_preset
 
 
 def start(notebooks: Path, results: Path) -> subprocess.Popen:
@@ -66,94 +61,9 @@ def test_runs_then_skips_then_runs_what_changed(tmp_path, capsys):
     assert read_results("00_language_model", "quick", results).metrics == {"rows": 7}
 
 
-def job_of(notebooks: Path, results: Path) -> Job:
-    return jobs_of(select(notebooks), load_preset("quick", notebooks), results)[0]
-
-
-def fake_run(job: Job, verdicts=()) -> None:
-    """The files of a finished run, without its minutes."""
-    path = write_results(job.name, job.folder.name, job.folder.parent, {}, {}, verdicts, {})
-    write_json(job.file(".done.json"), {"key": job.key, "results_sha256": sha256_of_file(path), "seconds": 1.0})
-
-
-def test_key_changes_with_cells_parameters_and_sources_but_not_with_outputs(tmp_path, monkeypatch):
-    notebooks = make(tmp_path, "1 + 1")
-    key = job_of(notebooks, tmp_path).key
-    path = notebooks / "00_language_model.ipynb"
-    notebook = nbformat.read(path, 4)
-    notebook.cells[2].outputs = [nbformat.v4.new_output("stream", text="2")]
-    nbformat.write(notebook, path)
-    assert job_of(notebooks, tmp_path).key == key
-    notebook.cells.append(nbformat.v4.new_markdown_cell("prose"))
-    nbformat.write(notebook, path)
-    assert job_of(notebooks, tmp_path).key != key
-    assert job_of(make(tmp_path, "1 + 2"), tmp_path).key != key
-    assert job_of(make(tmp_path, "1 + 1", preset="common: {n_eval_rows: 5}"), tmp_path).key != key
-    assert job_of(make(tmp_path, "1 + 1"), tmp_path).key == key
-    monkeypatch.setattr(jobs, "PACKAGE", tmp_path / "another version")
-    assert job_of(notebooks, tmp_path).key != key
-
-
-def test_sources_are_code_style_bundled_models_and_claims_but_no_prose(tmp_path, monkeypatch):
-    package, notebooks = tmp_path / "package", tmp_path / "notebooks"
-    monkeypatch.setattr(jobs, "PACKAGE", package)
-    notebooks.mkdir()
-    before = {jobs.sources_digest(notebooks)}
-    for name in ("a.py", "b/c.py", "report/paper.mplstyle", "models/tiny/config.json"):
-        (package / name).parent.mkdir(parents=True, exist_ok=True)
-        (package / name).write_text("1")
-        before.add(jobs.sources_digest(notebooks))
-    (notebooks / "claims.yaml").write_text("1")
-    before.add(jobs.sources_digest(notebooks))
-    assert len(before) == 6
-    (package / "models" / "tiny" / "README.md").write_text("prose")
-    assert jobs.sources_digest(notebooks) in before
-
-
-def test_key_changes_with_the_bytes_of_a_local_model_and_corpus(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    model, corpus = tmp_path / "model", tmp_path / "text.jsonl"
-    (model / "deep").mkdir(parents=True)
-    files = [model / "config.json", model / "deep" / "weights.bin", corpus]
-    for file in files:
-        file.write_text('{"architectures": ["GPT2LMHeadModel"]}')
-    notebooks = make(tmp_path, preset="common: {model: ~/model, corpus: ~/text.jsonl}")
-    keys = [job_of(notebooks, tmp_path).key]
-    for file in files:
-        time = file.stat().st_mtime_ns
-        file.write_text(f" {file.read_text()}")
-        os.utime(file, ns=(time, time))
-        keys.append(job_of(notebooks, tmp_path).key)
-    assert len(set(keys)) == 4
-    os.utime(corpus)
-    assert job_of(notebooks, tmp_path).key == keys[-1]
-
-
-def test_key_changes_with_the_bytes_of_saes_that_are_read(tmp_path):
-    path, weights = NOTEBOOKS / "01_seed_divergence.ipynb", tmp_path / "sae" / "params.npz"
-    weights.parent.mkdir()
-    keys = []
-    for content in (b"one", b"two"):
-        weights.write_bytes(content)
-        preset = Preset("quick", {path.stem: {"saes": [str(weights.parent), "owner/repository/folder"]}}, {})
-        keys.append(jobs_of([path], preset, tmp_path)[0].key)
-    assert keys[0] != keys[1]
-
-
 def test_floats_reach_papermill_as_floats():
     values = {"lr": 1e-5, "large": 1e20, "k": 8, "preset": "1e-5", "results_dir": "/a  b/{c}: d, " + 9 * "long folder "}
     assert yaml.load(batch.as_yaml(values), Loader=NoDatesSafeLoader) == values
-
-
-@pytest.mark.parametrize("ending", [".json", ".npz", ".done.json"])
-@pytest.mark.parametrize("damage", ["remove", "truncate"])
-def test_damaged_results_are_not_done(tmp_path, ending, damage):
-    job = job_of(make(tmp_path, WRITE), tmp_path)
-    fake_run(job)
-    assert job.is_done()
-    path = job.file(ending)
-    path.unlink() if damage == "remove" else path.write_bytes(path.read_bytes()[:-9])
-    assert not job.is_done()
 
 
 FIGURES = """\
@@ -205,24 +115,6 @@ def test_deleted_figure_comes_back(tmp_path):
     assert not job.is_done()
 
 
-def test_published_figures_are_recorded_through_a_link_to_the_results(tmp_path, monkeypatch):
-    root, disk = tmp_path / "repository", tmp_path / "disk" / "far" / "away"
-    for name, value in (("FIGURES", root / "figures"), ("RESULTS", root / "results"), ("PUBLISHED_PRESET", "quick")):
-        monkeypatch.setattr(f"sae_utils.results.{name}", value)
-    (root / "figures").mkdir(parents=True)
-    disk.mkdir(parents=True)
-    (root / "results").symlink_to(disk)
-    job = job_of(make(tmp_path, WRITE), root / "results")
-    fake_run(job)
-    (root / "figures" / "A1.png").touch()
-    record = job.done() | {"figures": job.figures_since(0)}
-    job.file(".done.json").write_text(json.dumps(record))
-    assert record["figures"] == ["../../figures/A1.png"]
-    assert job.is_done()
-    (root / "figures" / "A1.png").unlink()
-    assert not job.is_done()
-
-
 @pytest.mark.parametrize("leftover", [".part.ipynb", ".failed.ipynb"])
 def test_rest_of_a_stopped_run_gives_no_expected_time(tmp_path, capsys, leftover):
     notebooks, results = make(tmp_path, WRITE), tmp_path / "r"
@@ -232,13 +124,6 @@ def test_rest_of_a_stopped_run_gives_no_expected_time(tmp_path, capsys, leftover
     assert main(["--preset", "quick"], notebooks, results) == 0
     assert capsys.readouterr().out.splitlines()[-2].endswith("unchanged, skipped")
     assert job_of(notebooks, results).expected is None
-
-
-def test_results_of_a_run_by_hand_are_not_taken_for_this_one(tmp_path):
-    job = job_of(make(tmp_path, WRITE), tmp_path)
-    fake_run(job)
-    write_results(job.name, "quick", tmp_path, {"n_eval_rows": 99}, {}, [], {})
-    assert not job.is_done()
 
 
 @pytest.mark.parametrize(
