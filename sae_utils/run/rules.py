@@ -75,7 +75,7 @@ def check_fixed_k(architecture: str) -> str:
 
 
 LAST = ("base_lr", "device", "dtype", "results_dir", "preset")  # in a parameters cell
-# No item of the first may be above any of the second.
+# Pairs of parameters: no value of the first may be above any of the second.
 AT_MOST = (
     ("k", "n_latents"),
     ("k", "widths"),
@@ -91,7 +91,10 @@ AT_MOST = (
 
 
 def value(default: object, help: str, **limits: float) -> Any:
-    """A parameter: the value in the notebook's cell, the comment beside it there, and what Field takes."""
+    """A parameter: its value in the notebook's cell, the comment beside it there, and limits of an ``int`` alone.
+
+    Of two limits of a kind, here and in the type, pydantic would keep the type's.
+    """
     return Field(default, description=help, **limits)
 
 
@@ -99,8 +102,8 @@ Item = TypeVar("Item")
 ListOf = Annotated[list[Item], Field(min_length=1), AfterValidator(each_once)]
 Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
-Some = Annotated[int, Field(ge=2)]
-Texts = Annotated[int, Field(ge=20)]
+TwoOrMore = Annotated[int, Field(ge=2)]
+TwentyOrMore = Annotated[int, Field(ge=20)]
 Site = Literal[*SITES]
 
 Saes = Annotated[
@@ -124,7 +127,7 @@ DataSeed = Annotated[
     int,
     Field(ge=0, le=2**32 - 1, description="order of the training tokens, the same for every dictionary"),
 ]
-AtLeast = Annotated[Some, Field(description="seeds that must share a latent of the consensus")]
+AtLeast = Annotated[TwoOrMore, Field(description="seeds that must share a latent of the consensus")]
 
 
 class Parameters(BaseModel):
@@ -152,7 +155,7 @@ class Parameters(BaseModel):
 
     @model_validator(mode="after")
     def _model_has_them(self) -> Self:
-        """Layers and context against the config.json of a model on this machine; others are checked at loading."""
+        """Checks layers and context against the config.json of a model on this machine; others are at loading."""
         deepest = max([getattr(self, "layer", 0), *getattr(self, "layers", ())])
         try:
             place = model_names.find(self.model)
@@ -183,7 +186,7 @@ class LayerParameters(Parameters):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
-        """Of sizes that go with one another, where the notebook has both."""
+        """Checks sizes that go with one another, where the notebook has both."""
         for name, other in AT_MOST:
             if hasattr(self, name) and hasattr(self, other):
                 most = getattr(self, other)

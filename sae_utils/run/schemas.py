@@ -24,10 +24,10 @@ from sae_utils.run.rules import (
     Parameters,
     Saes,
     Site,
-    Some,
     SourceTokens,
-    Texts,
     Tokens,
+    TwentyOrMore,
+    TwoOrMore,
     Widths,
     increasing,
     matching,
@@ -49,7 +49,7 @@ class SeedParameters(LayerParameters):
     architecture: Architecture = "topk"
     n_latents: Latents = 128
     k: K = 8
-    n_seeds: Some
+    n_seeds: TwoOrMore
     n_tokens: Tokens = 400_000
     n_eval_tokens: EvalTokens = 40_000
     batch_size: BatchSize = 128
@@ -86,8 +86,8 @@ class SweepParameters(LayerParameters):
     architectures: ListOf[Literal[*ARCHITECTURES]] = value(
         ["topk", "batch_topk", "jump_relu", "relu", "gated"], "compared at equal L0"
     )
-    architecture_width: Some = value(32, "latents of the dictionaries whose architectures are compared")
-    n_seeds: Some = value(3, "dictionaries at each point, which differ only in their seed; at least 3")
+    architecture_width: TwoOrMore = value(32, "latents of the dictionaries whose architectures are compared")
+    n_seeds: TwoOrMore = value(3, "dictionaries at each point, which differ only in their seed; at least 3")
     n_tokens: Tokens = 50_000
     n_source_tokens: SourceTokens = 0
     n_eval_tokens: EvalTokens = 10_000
@@ -113,7 +113,7 @@ class FamilyParameters(LayerParameters):
     saes: Saes = []
     widths: Widths
     k: K = 8
-    n_seeds: Some
+    n_seeds: TwoOrMore
     n_tokens: Tokens = 200_000
     n_source_tokens: SourceTokens = 400_000
     n_eval_tokens: EvalTokens = 40_000
@@ -129,7 +129,7 @@ class StitchingParameters(FamilyParameters):
     sparsities: ListOf[Annotated[float, Field(ge=0)]] = value(
         [1.7, 2.26, 2.75], "ReLU: L1 coefficient of each width that gives an L0 of about k"
     )
-    n_seeds: Some = value(3, "TopK dictionaries of each width, which differ only in their seed; at least 3")
+    n_seeds: TwoOrMore = value(3, "TopK dictionaries of each width, which differ only in their seed; at least 3")
     n_tokens: Tokens = value(200_000, "tokens that each dictionary of the family is trained on")
     n_latents: Latents = value(128, "width of the dictionaries for stitching between seeds: those of notebook 01")
     n_cross_seeds: int = value(5, "how many of those; at least 3. They are trained on all tokens of the source", ge=3)
@@ -147,21 +147,21 @@ class MetaSaeParameters(FamilyParameters):
     """Parameters of ``04_meta_saes``: the family of widths of ``03_stitching``, and meta-SAEs of the widest."""
 
     widths: Widths = value([32, 64, 128], "latents of the dictionaries, narrow to wide; meta-SAEs are of the widest")
-    n_seeds: Some = value(
+    n_seeds: TwoOrMore = value(
         2, "dictionaries of each width, which differ only in their seed; with saes, meta-SAEs; at least 2"
     )
     n_meta: Count = value(32, "meta-latents in the meta-SAEs that are looked at closely")
     meta_k: Count = value(4, "meta-latents that are active on a decoder row, on average")
-    meta_widths: ListOf[Some] = value([16, 32, 64], "other numbers of meta-latents, with meta_k")
+    meta_widths: ListOf[TwoOrMore] = value([16, 32, 64], "other numbers of meta-latents, with meta_k")
     meta_ks: ListOf[Count] = value([2, 4, 8], "other numbers of active meta-latents, with n_meta")
     n_meta_steps: Count = value(100, "training steps of a meta-SAE")
-    meta_batch_size: Some = value(64, "decoder rows in a step")
+    meta_batch_size: TwoOrMore = value(64, "decoder rows in a step")
     split_cosine: Annotated[float, Field(ge=0.0, le=1.0)] = value(
         0.4, "cosine from which a latent counts as split from a smaller dictionary's latent"
     )
     n_edited: Count = value(2, "latents of each dictionary that are edited")
     n_edit_places: Count = value(4, "places in the text where an edited latent fires")
-    edit_context: Some = value(64, "tokens in a row of text for the edits")
+    edit_context: TwoOrMore = value(64, "tokens in a row of text for the edits")
 
     @model_validator(mode="after")
     def _sizes_of_meta_saes_fit(self) -> Self:
@@ -191,7 +191,7 @@ class BaggingAndBoostingParameters(LayerParameters):
     n_eval_tokens: EvalTokens = value(20_000, "held-out tokens: half to fit weights on, half for evaluation")
     batch_size: BatchSize = value(128, "tokens in a training step of those")
     data_seed: DataSeed = 0
-    n_members: Some = value(3, "members J of an ensemble")
+    n_members: TwoOrMore = value(3, "members J of an ensemble")
     # Three, for an interval over pairs of them.
     n_ensembles: int = value(3, "ensembles of each kind, for the intervals; at least 3", ge=3)
     member_latents: Count = value(
@@ -219,8 +219,8 @@ class ConceptParameters(LayerParameters):
     architecture: Architecture = "topk"
     k: K = value(8, "latents that are active on a token, in every member and dictionary but those of total L0")
     data_seed: DataSeed = 0
-    n_members: Some = value(4, "members of an ensemble; an expanded SAE is so many times as wide as a member")
-    n_ensembles: Some = value(2, "of each kind, which share no member; at least 2")
+    n_members: TwoOrMore = value(4, "members of an ensemble; an expanded SAE is so many times as wide as a member")
+    n_ensembles: TwoOrMore = value(2, "of each kind, which share no member; at least 2")
     member_latents: Count = value(64, "latents in each member")
     member_tokens: Count = value(50_000, "tokens that each member, and an expanded SAE, is trained on")
     member_batch_size: Count = value(128, "tokens in a training step of those")
@@ -228,7 +228,7 @@ class ConceptParameters(LayerParameters):
         "", "labelled texts: a Hugging Face name, or a .csv or .jsonl file; empty is held-out Python source"
     )
     text_column: Annotated[str, matching(r"\S.*", "the name of a column")] = value("text", "of that data set")
-    window: Some = value(64, "tokens of a labelled text")
+    window: TwoOrMore = value(64, "tokens of a labelled text")
 
     @model_validator(mode="after")
     def _window_fits(self) -> Self:
@@ -248,10 +248,10 @@ class ConceptDetectionParameters(ConceptParameters):
     label_columns: ListOf[Annotated[str, matching(r"\S.*", "a column, column=value, or column=one/other")]] = value(
         ["label"], "of that data set: column, column=value, or column=one/other"
     )
-    n_train: Texts = value(
+    n_train: TwentyOrMore = value(
         200, "labelled texts of a task that probes are fitted on, at most; half of them have the concept"
     )
-    n_test: Texts = value(120, "labelled texts of a task that probes are scored on, at most")
+    n_test: TwentyOrMore = value(120, "labelled texts of a task that probes are scored on, at most")
     probe_ks: ListOf[Count] = value([1, 2, 5], "latents that a probe sees; 1 among them")
 
     @model_validator(mode="after")
@@ -272,10 +272,10 @@ class SpuriousCorrelationParameters(ConceptParameters):
     attribute_pairs: ListOf[Annotated[str, matching(r"\S.* & \S.*", "two concepts with ' & ' between them")]] = value(
         ["test & sympy_or_pandas", "docstring & scipy", "test & class"], 'joined by " & "'
     )
-    n_train: Texts = value(
+    n_train: TwentyOrMore = value(
         400, "labelled texts of a pair that probes are fitted on, at most; as many of each combination"
     )
-    n_test: Texts = value(400, "labelled texts of a pair that probes are scored on, at most")
+    n_test: TwentyOrMore = value(400, "labelled texts of a pair that probes are scored on, at most")
     n_ablated: ListOf[Count] = value([1, 2, 5, 10, 20], "latents that are set to zero")
 
 
@@ -292,7 +292,7 @@ class SharedAndOrphanParameters(SeedParameters):
 class ExplorerParameters(SeedParameters):
     """Parameters of ``09_explorer``: the dictionaries of ``01_seed_divergence``, a smaller one and a meta-SAE."""
 
-    n_seeds: Some = value(5, "dictionaries, which differ only in their seed; the first is explored")
+    n_seeds: TwoOrMore = value(5, "dictionaries, which differ only in their seed; the first is explored")
     n_smaller: Count = value(32, "latents in the smaller dictionary beside which a latent is novel or a reconstruction")
     n_meta: Count = value(32, "meta-latents")
     meta_k: Count = value(4, "meta-latents in a decoder row, on average")
