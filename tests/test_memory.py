@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import psutil
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -59,7 +60,8 @@ def test_a_step_takes_no_more_than_estimated_and_not_far_less(architecture, shap
     members, d_in, n_latents, batch = shape
     k = 8 if "topk" in architecture else None
     gradient = (memory.optimiser_bytes(members, d_in, n_latents, architecture) - 8 * members * n_latents) // 3
-    estimate = gradient + memory.step_bytes(batch, members, d_in, n_latents, architecture, k, device="cpu")
+    plan = memory.training_plan(members, d_in, n_latents, batch, architecture, k, device="cpu")
+    estimate = gradient + plan.step
     peak = measured_peak(architecture, *shape)
     least = 0.25 if architecture == "batch_topk" else 0.5  # the estimate allows it one more try at its candidates
     assert least * estimate < peak < 1.02 * estimate, f"{peak / estimate:.2f}"
@@ -68,13 +70,13 @@ def test_a_step_takes_no_more_than_estimated_and_not_far_less(architecture, shap
 def test_aux_k_is_counted():
     members, d_in, n_latents, batch = SHAPES[0]
     gradient = (memory.optimiser_bytes(members, d_in, n_latents) - 8 * members * n_latents) // 3
-    estimate = gradient + memory.step_bytes(batch, members, d_in, n_latents, k=8, auxk=16, device="cpu")
+    plan = memory.training_plan(members, d_in, n_latents, batch, k=8, auxk=16, device="cpu")
+    estimate = gradient + plan.step
     assert 0.4 * estimate < measured_peak("topk", *SHAPES[0], auxk=16) < 1.02 * estimate
 
 
 def test_on_cuda_a_whole_batch_of_pre_activations_is_held():
-    paper = memory.step_bytes(4096, 8, 768, 32768, "topk", 32)
-    assert paper == pytest.approx(4 * 4096 * 8 * 32768, rel=0.2)
+    assert memory.training_plan(8, 768, 32768, 4096, k=32).step == pytest.approx(4 * 4096 * 8 * 32768, rel=0.2)
 
 
 def test_activations_and_rows():
@@ -122,3 +124,12 @@ def test_what_does_not_fit_is_refused_in_one_line():
 def test_a_plan_is_made_without_torch():
     code = "import sys; import sae_utils.memory; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_free_memory_of_each_kind_of_device(monkeypatch):
+    assert 0 < memory.free_memory("cpu") <= psutil.virtual_memory().total
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 300)
+    assert memory.free_memory("cuda:1") == 1400  # torch gives back what it holds and does not use
+    assert memory.free_memory("mps") is None

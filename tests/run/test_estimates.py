@@ -2,8 +2,6 @@
 
 import pytest
 
-from sae_utils.data.activations import open as sources
-from sae_utils.data.activations import source as activations
 from sae_utils.memory import dictionary_bytes
 from sae_utils.run import estimates, workload
 from sae_utils.run.dry_run import hours, totals
@@ -33,8 +31,6 @@ def estimate(*works, dtype="float32", context=50):
 
 
 def test_constants_are_those_of_the_code():
-    assert activations.FORWARD_TOKENS["cuda"] == estimates.FORWARD_TOKENS
-    assert estimates.LARGEST_CACHE_GB == sources.LARGEST_CACHE_GB
     assert workload.HELD_GB == boosting.LARGEST_GB
     assert set(workload.TUNED) == set(sparsity.FIRST_GUESSES)
     assert [share for share, _ in workload.PILOTS] == [stage.share for stage in sparsity.STAGES]

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from sae_utils.analysis.concepts.probing import logistic_probe, mean_difference
-from sae_utils.data.labelled.windows import Quadrants
+from sae_utils.data.labelled import Quadrants
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SparseCode
 

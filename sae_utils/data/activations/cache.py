@@ -2,9 +2,12 @@
 
 A folder holds ``manifest.json`` (whose activations), ``rows.npy`` (the tokens), one raw file per shard and hook point
 [rows, context, d], a JSON of each whole shard with its files' sha256, and ``normalisation.safetensors``, written last.
+``open_source`` takes a stream instead where a cache would be too large.
 """
 
 import json
+import logging
+import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,15 +21,66 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sae_utils.data.activations.order import Order, kept_positions
-from sae_utils.data.activations.shuffle_buffer import beyond_range
-from sae_utils.data.activations.source import ActivationSource, Normalisation, check_whole, forward, probe
+from sae_utils.data.activations.shuffle_buffer import BeyondRange, beyond_range
+from sae_utils.data.activations.source import (
+    ActivationSource,
+    ActivationStream,
+    Normalisation,
+    check_whole,
+    forward,
+    probe,
+)
 from sae_utils.data.models.language_model import LanguageModel, check_dtype
 from sae_utils.errors import InputError
 from sae_utils.files import read_safetensors, sha256_of, whole_file, write_json
-from sae_utils.memory import BLOCK_ROWS, activation_bytes, free_disk, human
+from sae_utils.memory import BLOCK_ROWS, LARGEST_CACHE_GB, activation_bytes, buffer_rows, free_disk, human
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 MANIFEST, ROWS, NORMALISATION = "manifest.json", "rows.npy", "normalisation.safetensors"
+
+
+def open_source(
+    model: LanguageModel,
+    rows: Int[np.ndarray, "n_rows context"],
+    hook_points: Sequence[str],
+    cache_dir: Path,
+    largest_gb: float = LARGEST_CACHE_GB,
+) -> ActivationSource:
+    """A cache in a folder of ``cache_dir`` named by its content, built if need be, or a live stream if too large.
+
+    A cache beyond ``largest_gb``, or beyond what the disk has free, is streamed. Both give the same batches, mixed
+    over ``memory.buffer_rows`` rows, but for rounding: a cache is in float16, or in bfloat16 where the model is, or
+    where activations turn out to be beyond float16. Raises InputError as ``build_cache`` and ``ActivationStream`` do.
+    """
+    block_rows = buffer_rows(len(rows), rows.shape[-1])
+    stream = ActivationStream(model, rows, hook_points, block_rows)
+    dtype = torch.bfloat16 if torch.bfloat16 in stream.dtypes.values() else torch.float16
+    size = activation_bytes(rows.size, sum(stream.d_in.values()), dtype)
+    if size <= 1e9 * largest_gb:
+        try:
+            return _cached(model, rows, hook_points, cache_dir, block_rows, dtype)
+        except NoRoom as error:
+            log.warning("%s: the activations are streamed instead", error)
+    why = f"a cache of them would take {human(size)}"
+    log.info("activations are streamed (%s); %s needs %s", why, model.device, stream.memory(model.device))
+    return stream
+
+
+def _cached(model, rows, hook_points, cache_dir: Path, block_rows: int, dtype: torch.dtype) -> "ActivationCache":
+    """The cache in ``dtype``, or in bfloat16 where float16 overflows, and from then on always."""
+    about = f"{model.fingerprint} {list(hook_points)} {rows.shape} {rows.dtype}"
+    name = f"activations-{sha256_of([about, np.ascontiguousarray(rows)])[:16]}"
+    overflowed = cache_dir / f"{name}-beyond-float16"
+    if not overflowed.exists():
+        folder = cache_dir / (name if dtype == torch.float16 else f"{name}-bfloat16")
+        try:
+            return build_cache(folder, model, rows, hook_points, dtype, block_rows=block_rows)
+        except BeyondRange as error:
+            log.warning("%s: the cache is built again in bfloat16", str(error).partition(";")[0])
+            shutil.rmtree(folder)
+    return build_cache(overflowed, model, rows, hook_points, torch.bfloat16, block_rows=block_rows)
 
 
 def build_cache(
@@ -36,7 +90,6 @@ def build_cache(
     hook_points: Sequence[str],
     dtype: torch.dtype | str = torch.float16,
     rows_per_shard: int = 256,
-    exclude_end_of_text: bool = True,
     block_rows: int = BLOCK_ROWS,
     progress: bool = True,
 ) -> "ActivationCache":
@@ -55,7 +108,7 @@ def build_cache(
         "n_rows": len(rows),
         "context": rows.shape[1],
         "rows_sha256": _sha256(rows),
-        "end_of_text": model.tokenizer.eos_token_id if exclude_end_of_text else None,
+        "end_of_text": model.tokenizer.eos_token_id,
         "dtype": str(dtype).removeprefix("torch."),
         "rows_per_shard": rows_per_shard,
     }

@@ -46,7 +46,7 @@ class Normalisation:
 
 
 class ActivationSource(ABC):
-    """What training and evaluation read; a subclass says how the activations of some rows are got.
+    """What training and evaluation read batches from; a subclass says how the activations of given rows are read.
 
     ``hook_points`` names what each batch holds, ``d_in`` its widths, ``n_tokens`` how many activations a pass has.
     """
@@ -74,7 +74,7 @@ class ActivationSource(ABC):
         return self.order.n_tokens
 
     def memory(self, device: str | torch.device) -> MemoryPlan:
-        """What batches on ``device`` need there for as long as they are read; nothing, but for streams."""
+        """What batches on ``device`` need there while they are read: nothing, except for streams."""
         return MemoryPlan()
 
     @cached_property

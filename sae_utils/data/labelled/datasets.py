@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KINDS = {".csv": "csv", ".jsonl": "json"}
 MOST_CLASSES = 8  # of a column: a concept for each of the most frequent values
 MOST_EXAMPLES = 300_000  # that are read: all of most data sets
+TEST_SHARE = 0.3
 SHORTEST = 2  # tokens of a text: the first position is never pooled
 
 
@@ -26,21 +27,17 @@ def text_windows(
     context: int,
     columns: Sequence[str],
     text_column: str = "text",
-    test_share: float = 0.3,
-    n_most: int = MOST_EXAMPLES,
 ) -> LabelledWindows:
     """The first ``context`` tokens of each text, filled up with the end-of-text token, with the labels of ``columns``.
 
     An entry of ``columns`` is one of three: ``column``, of which each of the most frequent values with enough texts
     becomes a concept ``column=value`` against the rest (one concept alone if there are two values); ``column=value``,
     against the rest; ``column=one/other``, where texts with other values are neither. Equal texts count once, and texts
-    too short to pool not at all. Which side a text is on depends on the texts, not on their order. At most ``n_most``
-    are read.
-
-    Raises InputError for what cannot be read, and for a column or a value that is not there.
+    too short to pool not at all. Which side a text is on depends on the texts, not on their order. At most
+    MOST_EXAMPLES are read. Raises InputError for what cannot be read, and for a column or a value that is not there.
     """
     names = [entry.partition("=")[0] for entry in columns]
-    table = _read_table(source, (text_column, *names), n_most)
+    table = _read_table(source, (text_column, *names))
     texts = table[text_column]
     if wrong := [text for text in texts if not isinstance(text, str)]:
         raise InputError(f"data set {source!r}: column {text_column!r} holds {wrong[0]!r}, which is no text")
@@ -50,7 +47,7 @@ def text_windows(
     for row, i in zip(tokens, kept, strict=True):
         row[: len(ids[i])] = ids[i]
     tokens, first = np.unique(tokens, axis=0, return_index=True)  # sorted
-    test = np.random.default_rng(0).random(len(tokens)) < test_share
+    test = np.random.default_rng(0).random(len(tokens)) < TEST_SHARE
     labels = {}
     for entry, name in zip(columns, names, strict=True):
         labels |= _concepts(entry, np.array([str(table[name][kept[i]]) for i in first]), test)
@@ -76,24 +73,23 @@ def _concepts(entry: str, values: np.ndarray, test: Bool[np.ndarray, " n"]) -> d
     return {entry: label.astype(np.int8)}
 
 
-def _read_table(source: str, columns: Sequence[str], n_most: int) -> dict[str, list]:
+def _read_table(source: str, columns: Sequence[str]) -> dict[str, list]:
     path = Path(source).expanduser()
-    if not path.is_file():
+    if path.is_file():
+        if path.suffix not in KINDS:
+            raise InputError(f"data set {source!r} is a {path.suffix or 'plain'} file; allowed: {', '.join(KINDS)}")
+        name, files = KINDS[path.suffix], str(path)
+    else:
         if path.suffix in KINDS:
             raise InputError(f"data set {source!r}: there is no such file")
         if reason := hub.why_not("dataset", source):
             raise InputError(f"data set {source!r} is not an existing .csv or .jsonl file, and {reason}")
-    elif path.suffix not in KINDS:
-        raise InputError(f"data set {source!r} is a {path.suffix or 'plain'} file; allowed: {', '.join(KINDS)}")
+        name, files = source, None
     import datasets
 
     try:
-        if path.is_file():
-            files = {"data_files": str(path)}
-            stream = datasets.load_dataset(KINDS[path.suffix], **files, split="train", streaming=True)
-        else:
-            stream = datasets.load_dataset(source, split="train", streaming=True)
-        examples = list(stream.take(n_most))
+        stream = datasets.load_dataset(name, data_files=files, split="train", streaming=True)
+        examples = list(stream.take(MOST_EXAMPLES))
     except Exception as error:  # the kinds differ by what the name turns out to be
         raise InputError(f"data set {source!r} cannot be read: {hub.one_line(error)}") from error
     found = list(examples[0]) if examples else []

@@ -1,7 +1,6 @@
 """Concepts in the held-out Python source whose labels Python itself gives: what ast says of each window of text."""
 
 import ast
-import hashlib
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,8 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from sae_utils.data.labelled.windows import NEITHER, LabelledWindows
-from sae_utils.data.text.corpus import installed_files
-from sae_utils.data.text.installed_python import SourceFile, near_duplicate_groups
+from sae_utils.data.text import SourceFile, installed_files, near_duplicate_groups, set_apart
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,6 +33,7 @@ TASKS = {
 # Attributes that occur in all four combinations often enough on both sides, and whose confusion costs accuracy.
 ATTRIBUTE_PAIRS = (("test", "sympy_or_pandas"), ("docstring", "scipy"), ("test", "class"))
 
+TEST_SHARE = 0.4  # of each package's characters
 CHARACTERS = 5  # of text that a token of a window is cut from; source has 3.2 on average, indented lines more
 PER_FILE = 32  # windows of a file, at most, so that no file is most of a task
 LONGEST = 50_000  # characters of a file: of a longer one few windows would be taken, and to parse it takes long
@@ -43,7 +42,7 @@ FEW = 0.25  # share of docstring up to which a window counts as code
 
 
 def source_windows(
-    tokenizer: "PreTrainedTokenizerBase", context: int, test_share: float = 0.4, files: Sequence[SourceFile] = ()
+    tokenizer: "PreTrainedTokenizerBase", context: int, files: Sequence[SourceFile] = ()
 ) -> LabelledWindows:
     """Windows of ``context`` tokens of held-out files, each from the beginning of a line, with all labels.
 
@@ -52,19 +51,18 @@ def source_windows(
     """
     files = [file for file in files or installed_files("held_out") if len(file.text) <= LONGEST]
     groups = near_duplicate_groups([file.text for file in files])
-    side = _sides(files, groups, test_share)
-    found = list(_windows(files, tokenizer, context))
+    side = _sides(files, groups)
     # Files are in the order of a hash, so which of two equal windows stays depends on no machine.
-    first = {_normal(text): i for i, (_, text, _, _) in reversed(list(enumerate(found)))}
-    found = [found[i] for i in sorted(first.values())]
-    index = np.array([i for i, *_ in found], dtype=np.int64)
-    labels = [label for *_, label in found]
-    names = labels[0] if labels else {}
+    first: dict[str, tuple] = {}
+    for number, text, ids, labels in _windows(files, tokenizer, context):
+        first.setdefault(_normal(text), (number, ids, labels))
+    numbers, tokens, labels = zip(*first.values(), strict=True) if first else ((), (), ())
+    index = np.array(numbers, dtype=np.int64)
     return LabelledWindows(
-        np.array([ids for _, _, ids, _ in found], dtype=np.int32).reshape(-1, context),
+        np.array(tokens, dtype=np.int32).reshape(-1, context),
         groups[index],
         side[index],
-        {name: np.array([label[name] for label in labels], dtype=np.int8) for name in names},
+        {name: np.array([label[name] for label in labels], dtype=np.int8) for name in labels[0]} if labels else {},
     )
 
 
@@ -74,8 +72,8 @@ def _windows(files, tokenizer, context) -> Iterator[tuple[int, str, list[int], d
         starts = line_starts(file.text)
         pieces = cut(file.text, starts, CHARACTERS * context)
         texts = [file.text[a:b] for a, b in pieces]
-        kwargs = {"add_special_tokens": False, "truncation": True, "max_length": context}
-        encoded = tokenizer(texts, return_offsets_mapping=True, **kwargs)
+        how = {"add_special_tokens": False, "truncation": True, "max_length": context}
+        encoded = tokenizer(texts, return_offsets_mapping=True, **how)
         try:
             facts = line_facts(file.text)
         except SyntaxError:
@@ -148,10 +146,10 @@ def window_labels(path: str, facts: dict[str, Float[np.ndarray, " lines"]], line
     share = {name: _share(facts[name][lines], size) for name in ("docstring", "test", "class")}
     code = share["docstring"] <= FEW
     has = {name: bool(facts[name][lines].any()) for name in ("loop", "function", "annotated")}
-    package = path.split("/")[0]
+    package = _package(path)
     return {
         **{name: int(package == name) for name in PACKAGES},
-        "package": _number(package),
+        "package": PACKAGES.index(package) + 1 if package in PACKAGES else 0,  # 0: the small ones together
         "sympy_or_pandas": {"sympy": 1, "pandas": 0}.get(package, NEITHER),
         "docstring": _clear(share["docstring"], CLEAR),
         "test": _clear(share["test"], 1.0),
@@ -176,27 +174,17 @@ def _mark(lines: Float[np.ndarray, " lines"], node: ast.stmt) -> None:
     lines[first - 1 : node.end_lineno] = 1
 
 
-def _number(package: str) -> int:
-    """A number for the package in an int8, the same on every machine; 0 for the small ones together."""
-    return PACKAGES.index(package) + 1 if package in PACKAGES else 0
+def _package(path: str) -> str:
+    return path.split("/")[0]
 
 
-def _sides(files: Sequence[SourceFile], groups: Int[np.ndarray, " files"], share: float) -> Bool[np.ndarray, " files"]:
-    """Which files are for testing: whole groups in the order of a hash, up to a share of each package's characters."""
-    size = np.array([len(file.text) for file in files])
-    package = np.array([file.path.split("/")[0] for file in files])
-    first: dict[int, str] = {}
-    for file, group in sorted(zip(files, groups.tolist(), strict=True), key=lambda pair: pair[0].path):
-        first.setdefault(group, file.path)
-    budget = {name: share * size[package == name].sum() for name in np.unique(package).tolist()}
-    chosen = []
-    for group in sorted(first, key=lambda g: hashlib.sha256(first[g].encode()).digest()):
-        home = first[group].split("/")[0]
-        total = size[groups == group].sum()
-        if total <= budget[home]:
-            chosen.append(group)
-            budget[home] -= total
-    return np.isin(groups, chosen)
+def _sides(files: Sequence[SourceFile], groups: Int[np.ndarray, " files"]) -> Bool[np.ndarray, " files"]:
+    """Which files are for testing: whole groups, up to TEST_SHARE of each package's characters."""
+    by_path = sorted(range(len(files)), key=lambda i: files[i].path)
+    sizes = np.array([len(files[i].text) for i in by_path])
+    test = np.zeros(len(files), dtype=bool)
+    test[by_path] = set_apart([files[i].path for i in by_path], groups[by_path], sizes, TEST_SHARE, _package)
+    return test
 
 
 def _normal(text: str) -> str:

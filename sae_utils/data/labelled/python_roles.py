@@ -140,6 +140,7 @@ def _white_space(lines: list[str]) -> Int[np.ndarray, " characters"]:
 
 
 def _next_true(mask: np.ndarray) -> Int[np.ndarray, " n+1"]:
-    """For each place, and the one past the end, the first place from it on where ``mask`` holds, or a huge one."""
-    places = np.where(mask, np.arange(len(mask)), np.iinfo(np.int64).max)
-    return np.append(np.minimum.accumulate(places[::-1])[::-1], np.iinfo(np.int64).max)
+    """The first place at or after each place, and after the last, where ``mask`` holds; beyond the end for none."""
+    none = np.iinfo(np.int64).max
+    places = np.append(np.where(mask, np.arange(len(mask)), none), none)
+    return np.minimum.accumulate(places[::-1])[::-1]

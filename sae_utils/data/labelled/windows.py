@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -40,8 +41,16 @@ class LabelledWindows:
         return self.labels[name]
 
 
+class _Sides:
+    """Numbers of windows, ``train`` and ``test``."""
+
+    def renumbered(self, rows: Int[np.ndarray, " rows"]) -> Self:
+        """The same windows where window ``rows[i]`` (ascending) is called i. Raises InputError for others."""
+        return replace(self, train=_position(rows, self.train), test=_position(rows, self.test))
+
+
 @dataclass(frozen=True)
-class Task:
+class Task(_Sides):
     """Windows (their numbers) to train a probe on and to test it on, with labels; half of each is positive."""
 
     name: str
@@ -54,30 +63,6 @@ class Task:
     def majority(self) -> float:
         """Accuracy on the test windows of always saying the class that is the more frequent in training."""
         return float((self.test_labels == (self.train_labels.mean() > 0.5)).mean())
-
-    def renumbered(self, rows: Int[np.ndarray, " rows"]) -> "Task":
-        """The same windows where window ``rows[i]`` (ascending) is called i."""
-        return replace(self, train=_position(rows, self.train), test=_position(rows, self.test))
-
-
-def balanced_task(
-    windows: LabelledWindows, name: str, n_train: int, n_test: int, within: Sequence[str] = (), seed: int = 0
-) -> Task:
-    """As many positive as negative windows, and as many within each combination of the labels ``within``.
-
-    So the package, say, tells nothing about the label. At most ``n_train`` and ``n_test`` windows. Raises InputError
-    where a side has fewer than FEWEST of a class.
-    """
-    rng = np.random.default_rng(seed)
-    sides = []
-    for side, n in ((~windows.test, n_train), (windows.test, n_test)):
-        label = np.where(side, windows.label(name), NEITHER)
-        pairs = [_pairs(label, stratum, rng) for stratum in _strata(windows, within)]
-        pairs = rng.permutation(np.concatenate(pairs))[: n // 2]
-        if len(pairs) < FEWEST:
-            raise InputError(f"concept {name!r} has {len(pairs)} windows of each class on a side; needed: {FEWEST}")
-        sides += [pairs.T.ravel(), np.repeat([True, False], len(pairs))]
-    return Task(name, *sides)
 
 
 def balanced_tasks(
@@ -92,22 +77,33 @@ def balanced_tasks(
     return [balanced_task(windows, name, n_train, n_test, within) for name, within in concepts.items()]
 
 
-def _strata(windows: LabelledWindows, within: Sequence[str]) -> list[Bool[np.ndarray, " n"]]:
-    """A mask for each combination of labels that occurs; everything where ``within`` is empty."""
-    keys = np.array([windows.label(name) for name in within]).reshape(len(within), len(windows.tokens))
-    combinations, which = np.unique(keys, axis=1, return_inverse=True)
-    return [which.ravel() == i for i in range(combinations.shape[1])]
+def balanced_task(windows: LabelledWindows, name: str, n_train: int, n_test: int, within: Sequence[str] = ()) -> Task:
+    """As many positive as negative windows, and as many within each combination of the labels ``within``.
 
-
-def _pairs(label, stratum, rng) -> Int[np.ndarray, "pairs 2"]:
-    """A positive and a negative window in each row, drawn without replacement."""
-    classes = [rng.permutation(np.flatnonzero(stratum & (label == value))) for value in (1, 0)]
-    n = min(map(len, classes))
-    return np.stack([members[:n] for members in classes], axis=1)
+    So the package, say, tells nothing about the label. At most ``n_train`` and ``n_test`` windows. Raises InputError
+    where a side has fewer than FEWEST of a class.
+    """
+    rng, label = np.random.default_rng(0), windows.label(name)
+    keys = np.array([windows.label(key) for key in within]).reshape(len(within), len(windows.tokens))
+    combinations, combination = np.unique(keys, axis=1, return_inverse=True)
+    sides = []
+    for side, n in ((~windows.test, n_train), (windows.test, n_test)):
+        drawn = []  # [pairs, 2]: a positive and a negative window of one combination, without replacement
+        for i in range(combinations.shape[1]):
+            here = side & (combination.ravel() == i)
+            positive = rng.permutation(np.flatnonzero(here & (label == 1)))
+            negative = rng.permutation(np.flatnonzero(here & (label == 0)))
+            n_pairs = min(len(positive), len(negative))
+            drawn.append(np.stack([positive[:n_pairs], negative[:n_pairs]], axis=1))
+        pairs = rng.permutation(np.concatenate(drawn))[: n // 2]
+        if len(pairs) < FEWEST:
+            raise InputError(f"concept {name!r} has {len(pairs)} windows of each class on a side; needed: {FEWEST}")
+        sides += [pairs.T.ravel(), np.repeat([True, False], len(pairs))]
+    return Task(name, *sides)
 
 
 @dataclass(frozen=True)
-class Quadrants:
+class Quadrants(_Sides):
     """Windows by the four combinations of two labels, equally many of each: ``train``, ``test`` [2, 2, n].
 
     The first axis is the label of the first attribute (0, 1), the second that of the second.
@@ -121,25 +117,21 @@ class Quadrants:
         """The same windows with the attributes in the other order."""
         return Quadrants(self.attributes[::-1], self.train.swapaxes(0, 1), self.test.swapaxes(0, 1))
 
-    def renumbered(self, rows: Int[np.ndarray, " rows"]) -> "Quadrants":
-        """The same windows where window ``rows[i]`` (ascending) is called i."""
-        return replace(self, train=_position(rows, self.train), test=_position(rows, self.test))
 
-
-def quadrants(windows: LabelledWindows, first: str, second: str, n_train: int, n_test: int, seed: int = 0) -> Quadrants:
+def quadrants(windows: LabelledWindows, first: str, second: str, n_train: int, n_test: int) -> Quadrants:
     """Equally many windows of each combination, at most ``n_train`` and ``n_test`` on a side.
 
     Raises InputError where a combination has fewer than FEWEST windows on a side.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     a, b = windows.label(first), windows.label(second)
     sides = []
     for side, n in ((~windows.test, n_train), (windows.test, n_test)):
-        members = [[rng.permutation(np.flatnonzero(side & (a == i) & (b == j))) for j in (0, 1)] for i in (0, 1)]
-        count = min(n // 4, *(len(quarter) for row in members for quarter in row))
+        members = [rng.permutation(np.flatnonzero(side & (a == i) & (b == j))) for i in (0, 1) for j in (0, 1)]
+        count = min(n // 4, *map(len, members))
         if count < FEWEST:
             raise InputError(f"{first!r} and {second!r}: a combination has {count} windows on a side; needed: {FEWEST}")
-        sides.append(np.array([[quarter[:count] for quarter in row] for row in members]))
+        sides.append(np.stack([quarter[:count] for quarter in members]).reshape(2, 2, count))
     return Quadrants((first, second), *sides)
 
 

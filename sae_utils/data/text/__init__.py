@@ -1,7 +1,7 @@
 """Text: corpora, and rows of token ids made of them.
 
 - ``corpus``: a corpus by name -> its documents, its split, its packed rows
-- ``packing``: the one maker of rows, in memory or in a file that grows
+- ``packing``: the one maker of rows, in a file that grows
 - ``installed_python``: the corpus "installed-python", the same on every installation
 - ``streams``, ``hub_datasets``: texts of files and of the hub's data sets, one after another
 """

@@ -169,7 +169,6 @@ def test_damage_is_refused_in_one_line(cache, file, damage, said):
         ({"hook_points": HOOKS[:1]}, "its d_in is"),
         ({"dtype": torch.float32}, "its dtype is float16, not float32"),
         ({"rows_per_shard": 5}, f"its rows_per_shard is {PER_SHARD}, not 5"),
-        ({"exclude_end_of_text": False}, "its end_of_text is 0, not None"),
     ],
 )
 def test_a_cache_of_something_else_is_refused(cache, model, rows, change, said):

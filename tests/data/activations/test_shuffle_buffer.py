@@ -177,6 +177,8 @@ def test_two_streams_of_one_model_may_prefetch_at_once(rows):
     assert same([a for a, _ in pairs], taken(stream(rows), 30))
 
 
-def test_prefetches_on_cuda_alone_unless_asked(rows):
+def test_prefetches_on_cuda_alone_unless_asked_and_two_buffers_are_counted(rows):
     assert not stream(rows).prefetches("cpu") and stream(rows).prefetches("cuda:0")
     assert stream(rows, prefetch=True).prefetches("cpu") and not stream(rows, prefetch=False).prefetches("cuda")
+    sizes = [stream(rows, dtype="bfloat16", prefetch=two).memory("cuda").buffer for two in (False, True)]
+    assert sizes == [2 * 20 * 32 * 16 * 2, 2 * 2 * 20 * 32 * 16 * 2]

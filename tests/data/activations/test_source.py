@@ -87,7 +87,6 @@ def test_stream_leaves_out_first_positions_and_end_of_text(model, rows):
     rows[:, 5] = model.tokenizer.eos_token_id
     n_end = int((rows[:, 1:] == model.tokenizer.eos_token_id).sum())
     assert ActivationStream(model, rows, HOOKS).n_tokens == 30 * 15 - n_end
-    assert ActivationStream(model, rows, HOOKS, exclude_end_of_text=False).n_tokens == 30 * 15
 
 
 def test_a_rows_activations_do_not_depend_on_the_rows_beside_it(model, rows):

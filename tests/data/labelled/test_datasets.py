@@ -1,10 +1,9 @@
 import json
 
-import numpy as np
 import pytest
 
 from sae_utils.data.labelled.datasets import text_windows
-from sae_utils.data.labelled.windows import NEITHER, balanced_task
+from sae_utils.data.labelled.windows import NEITHER
 from sae_utils.errors import InputError
 from sae_utils.pycode.pretraining import train_tokenizer
 
@@ -73,40 +72,32 @@ def test_a_value_with_few_texts_is_no_concept_unless_it_is_asked_for(tmp_path, t
     assert text_windows(path, tokenizer, 16, ["topic=chess"]).labels["topic=chess"].sum() == 6
 
 
-def test_a_task_can_be_made_of_them(csv, tokenizer):
-    task = balanced_task(text_windows(csv, tokenizer, 16, ["label"]), "label=1", 1000, 1000)
-    assert task.majority == 0.5 and len(np.intersect1d(task.train, task.test)) == 0
+ONE_VALUE = "text,topic\n" + "".join(f"{text},news\n" for text, _, _ in ROWS)
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    ("file", "content", "change", "words"),
     [
-        ({"columns": ["genre"]}, "has no column 'genre'; its columns are text, topic, label"),
-        ({"text_column": "body"}, "has no column 'body'; its columns are text, topic, label"),
-        ({"text_column": "label"}, "column 'label' holds 0, which is no text"),
-        ({"columns": ["topic=poems"]}, "column 'topic' has no value 'poems'; the most frequent are law, news, sport"),
-        ({"columns": ["topic=law/poems"]}, "has no value 'poems'"),
-        ({"source": "none.csv"}, "data set 'none.csv': there is no such file"),
+        ("a.csv", None, {"columns": ["genre"]}, "has no column 'genre'; its columns are text, topic, label"),
+        ("a.csv", None, {"text_column": "body"}, "has no column 'body'; its columns are text, topic, label"),
+        ("a.csv", None, {"text_column": "label"}, "column 'label' holds 0, which is no text"),
+        ("a.csv", None, {"columns": ["topic=poems"]}, "has no value 'poems'; the most frequent are law, news, sport"),
+        ("a.csv", None, {"columns": ["topic=law/poems"]}, "has no value 'poems'"),
+        ("a.csv", ONE_VALUE, {}, "column 'topic' holds news alone; two values are needed"),
+        ("a.parquet", "x", {}, "is a .parquet file; allowed: .csv, .jsonl"),
+        ("a.jsonl", '{"text": "x", \n', {}, "cannot be read: "),
+        ("a.csv", None, {"source": "none.csv"}, "data set 'none.csv': there is no such file"),
     ],
 )
-def test_refusals_name_what_is_there(csv, tokenizer, change, words):
-    arguments = {"source": csv, "tokenizer": tokenizer, "context": 16, "columns": ["topic"]}
+def test_refusals_name_what_is_there(tmp_path, tokenizer, file, content, change, words):
+    path = tmp_path / file
+    if content is None:
+        write_csv(path, ROWS)
+    else:
+        path.write_text(content)
+    arguments = {"source": str(path), "tokenizer": tokenizer, "context": 16, "columns": ["topic"]}
     with pytest.raises(InputError, match=words):
         text_windows(**arguments | change)
-
-
-def test_files_of_other_kinds_and_columns_of_one_value(tmp_path, tokenizer):
-    other = tmp_path / "a.parquet"
-    other.write_text("x")
-    with pytest.raises(InputError, match="is a .parquet file; allowed: .csv, .jsonl"):
-        text_windows(str(other), tokenizer, 16, ["label"])
-    same = write_csv(tmp_path / "c.csv", [(text, "news", 0) for text, _, _ in ROWS])
-    with pytest.raises(InputError, match="column 'topic' holds news alone; two values are needed"):
-        text_windows(same, tokenizer, 16, ["topic"])
-    broken = tmp_path / "d.jsonl"
-    broken.write_text('{"text": "x", \n')
-    with pytest.raises(InputError, match="cannot be read: "):
-        text_windows(str(broken), tokenizer, 16, ["label"])
 
 
 def test_a_hub_name_without_a_hub_is_one_line(tokenizer, monkeypatch):

