@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_utils.data.activations.source import Normalisation
+from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
 from sae_utils.saes import kernels
 

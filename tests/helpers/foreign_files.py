@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sae_utils.data.activations.source import Normalisation
+from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
 from sae_utils.saes.formats.read import read_sae
 from sae_utils.saes.sae import SAE, SAEConfig

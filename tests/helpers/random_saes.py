@@ -2,7 +2,7 @@
 
 import torch
 
-from sae_utils.data.activations.source import Normalisation
+from sae_utils.data.activations import Normalisation
 from sae_utils.saes.sae import SAE, SAEConfig
 
 ARCHITECTURES = ("relu", "gated", "topk", "batch_topk", "jump_relu")

@@ -6,7 +6,7 @@ import torch
 from helpers.synthetic_activations import planted
 from helpers.tiny_language_model import make_tiny
 
-from sae_utils.data.activations.source import Normalisation
+from sae_utils.data.activations import Normalisation
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
 from sae_utils.saes.metrics import cross_entropy_recovered, evaluate

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from helpers.random_saes import ARCHITECTURES, make, raw_activations
 
-from sae_utils.data.activations.source import Normalisation
+from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SAEConfig
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sae_utils.data.activations import forward, kept_positions, rows_in_a_pass
-from sae_utils.data.labelled.windows import Task
+from sae_utils.data.labelled import Task
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE

@@ -21,7 +21,7 @@ from sae_utils.analysis.concepts.spurious import (
     worth_scoring,
 )
 from sae_utils.data.activations import Normalisation
-from sae_utils.data.labelled.windows import Quadrants
+from sae_utils.data.labelled import Quadrants
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SAEConfig, SparseCode
 

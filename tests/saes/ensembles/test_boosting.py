@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers.synthetic_activations import planted
 
-from sae_utils.data.activations.source import TensorSource
+from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes import losses
 from sae_utils.saes.ensembles import boosting

@@ -6,7 +6,7 @@ from helpers.ensembles_made import ARCHITECTURES, activations, boosted, stack
 
 from sae_utils.analysis.matching.matching import compare
 from sae_utils.analysis.stitching.insertion import insert
-from sae_utils.data.activations.source import Normalisation
+from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
 from sae_utils.saes.ensembles.ensemble import Ensemble, load_ensemble, save_ensemble
 from sae_utils.saes.metrics import evaluate

@@ -3,7 +3,7 @@ import torch
 from helpers.synthetic_activations import planted
 
 from sae_utils.analysis.concepts.probing import bags
-from sae_utils.data.activations.source import TensorSource
+from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes.ensembles.ensemble import Ensemble
 from sae_utils.saes.ensembles.paper_c import train_rivals, train_total_l0

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sae_utils.data.activations.source import Normalisation
+from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SAEConfig
 from sae_utils.saes.training.checkpoints import load_sae, read_tensors, save_sae, write_tensors

@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.synthetic_activations import planted
 
-from sae_utils.data.activations.source import TensorSource
+from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SAEConfig
 from sae_utils.saes.training import store as trained

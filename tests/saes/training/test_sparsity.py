@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 from helpers.synthetic_activations import planted
 
-from sae_utils.data.activations.source import TensorSource
+from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes.metrics import evaluate
 from sae_utils.saes.sae import SAE, SAEConfig

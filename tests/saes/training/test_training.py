@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from helpers.places import importing
 from helpers.synthetic_activations import planted
 
-from sae_utils.data.activations.source import TensorSource
+from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes.sae import SAE, SAEConfig
 from sae_utils.saes.training import optimisation
