@@ -1,4 +1,4 @@
-"""README.md: its Python runs as written, its links and files exist, its dependency table is that of pyproject.toml."""
+"""Pages: README's Python runs as written, links and files exist, the table of dependencies is pyproject's."""
 
 import re
 import subprocess
@@ -10,6 +10,7 @@ import pytest
 from sae_utils.paths import NOTEBOOKS, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def test_the_python_block_runs_as_written(tmp_path):
@@ -24,7 +25,7 @@ def test_the_python_block_runs_as_written(tmp_path):
 def test_dependencies_are_those_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = [re.split(r"[=<>]", dependency)[0] for dependency in project["dependencies"]]
-    table = README.split("## Dependencies")[1].split("\n## ")[0]
+    table = CONTRIBUTING.split("## Dependencies")[1]
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
     assert rows[0] == "package" and sorted(rows[1:]) == sorted(names)
     for extra in project["optional-dependencies"].values():
@@ -32,7 +33,10 @@ def test_dependencies_are_those_of_pyproject():
             assert re.search(rf"\b{re.split(r'[=<>]', dependency)[0]}\b", table)
 
 
-@pytest.mark.parametrize("page", ["README.md", "notebooks/presets/README.md", "benchmarks/README.md"])
+PAGES = ["README.md", "CONTRIBUTING.md", "notebooks/PAPERS.md", "notebooks/presets/README.md", "benchmarks/README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_point_to_files(page):
     path = ROOT / page
     links = re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8"))
@@ -49,3 +53,21 @@ def test_every_benchmark_is_in_the_table():
     table = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     for script in (ROOT / "benchmarks").glob("*.py"):
         assert f"`{script.name}`" in table
+
+
+def test_every_section_of_papers_that_is_cited_exists():
+    sections = set(
+        re.findall(r"^##+ ([A-E](?:\.\d)?)\.? ", (NOTEBOOKS / "PAPERS.md").read_text(encoding="utf-8"), re.M)
+    )
+    files = [*ROOT.glob("sae_utils/**/*.py"), *ROOT.glob("tests/**/*.py"), *NOTEBOOKS.glob("**/*.yaml")]
+    cited = set()
+    for file in files:
+        for run in re.findall(r"PAPERS\.md\W+((?:[A-E](?:\.\d)?(?:, | and )?)+)", file.read_text(encoding="utf-8")):
+            cited |= set(re.findall(r"[A-E](?:\.\d)?", run))
+    assert len(cited) > 8 and cited <= sections
+
+
+def test_every_room_is_in_the_layout():
+    layout = CONTRIBUTING.split("## Layout")[1].split("```")[1]
+    rooms = {path.parent.name for path in (ROOT / "sae_utils").glob("**/__init__.py")} - {"sae_utils"}
+    assert {room for room in rooms if f"{room}/" not in layout} == set()
