@@ -12,8 +12,8 @@ from helpers.tiny_language_model import TableModel
 
 from sae_utils.data.activations import ActivationStream
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.training import StackTrainer, TrainingConfig, train
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.training import StackTrainer, TrainingConfig, train
 
 HOOKS = ("a", "b")
 HALF = TableModel(change=lambda tokens, x: x.bfloat16())

@@ -35,21 +35,10 @@ def taken(source, n, name="x", **how):
     return [next(batches)[name] for _ in range(n)]
 
 
-def test_a_pass_has_each_activation_once_and_the_next_another_order(numbered):
-    run = torch.cat(taken(numbered, 25))[:, 0]
-    assert sorted(run[:100].tolist()) == sorted(run[100:].tolist()) == list(range(100))
-    assert not torch.equal(run[:100], run[100:])
-
-
 def test_first_batch_begins_a_run_in_its_middle(numbered):
     run = taken(numbered, 40)
     for first in range(30):
         assert all(map(torch.equal, taken(numbered, 5, first_batch=first), run[first : first + 5]))
-
-
-def test_batches_larger_than_a_pass(numbered):
-    (batch,) = taken(numbered, 1, batch_size=250)
-    assert torch.equal(batch[:100, 0].sort().values, torch.arange(100.0))
 
 
 def test_batches_are_blocks_shuffled_laid_end_to_end_and_cut():

@@ -1,5 +1,6 @@
 import io
 import tokenize
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -26,30 +27,15 @@ def names(roles):
 
 def words(text, roles):
     """Runs of characters with one role."""
-    out = []
-    for character, role in zip(text, roles, strict=True):
-        if out and out[-1][1] == role:
-            out[-1][0] += character
-        else:
-            out.append([character, role])
-    return [(run, role) for run, role in out]
+    runs = groupby(zip(text, roles, strict=True), key=lambda pair: pair[1])
+    return [("".join(character for character, _ in run), role) for role, run in runs]
 
 
 def test_characters_have_the_role_that_a_reader_would_give_them():
     found = words(CODE, names(character_roles(CODE)))
-    assert found[:11] == [
-        ("def", "keyword"),
-        (" ", "space"),
-        ("f", "name"),
-        ("(", "bracket"),
-        ("x", "name"),
-        (",", "operator"),
-        (" ", "space"),
-        ("y", "name"),
-        ("=", "operator"),
-        ("1.5", "number"),
-        (")", "bracket"),
-    ]
+    assert [run for run, _ in found[:11]] == ["def", " ", "f", "(", "x", ",", " ", "y", "=", "1.5", ")"]
+    roles = "keyword space name bracket name operator space name operator number bracket"
+    assert [role for _, role in found[:11]] == roles.split()
     assert ("    ", "indent") in found and ('"""Adds."""', "docstring") in found
     assert ('"é"', "string") in found and ("# note", "comment") in found and (" \\", "space") in found
     assert found[-4:] == [("[", "bracket"), ("y", "name"), ("]", "bracket"), ("\n", "newline")]
@@ -121,15 +107,6 @@ def test_rows_have_the_roles_of_their_documents(corpus):
         flat.append("end of text")
     assert names(roles.ravel()) == flat[: rows.size]
     assert {"keyword", "name", "number"} <= set(names(roles.ravel()))
-
-
-def test_text_that_is_not_python_is_known_by_its_separators_alone(tmp_path):
-    path = tmp_path / "prose.txt"
-    path.write_text("<|endoftext|>".join(f"It was day {i}, and it rained." for i in range(40)), encoding="utf-8")
-    tokenizer = train_tokenizer(TEXTS, 300)
-    rows = token_rows(str(path), tokenizer, "train", 20, 16, cache_dir=None)
-    roles = row_roles(str(path), tokenizer, "train", rows)
-    np.testing.assert_array_equal(roles == UNKNOWN, rows != tokenizer.eos_token_id)
 
 
 def test_the_token_in_front_of_a_row_has_no_role(corpus):
