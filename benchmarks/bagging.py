@@ -16,9 +16,9 @@ import time
 import torch
 
 from sae_utils.data.activations import TensorSource
-from sae_utils.saes.ensembles.ensemble import Ensemble
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.training import TrainingConfig, train
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.ensembles import Ensemble
+from sae_utils.saes.training import TrainingConfig, train
 
 MEMBERS, D_IN, N_LATENTS, K, BATCH = 8, 128, 512, 16, 512
 FORWARD_SECONDS = 22e-6  # of a token, by the bundled model on two cores

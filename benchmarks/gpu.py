@@ -23,8 +23,8 @@ from gpu_checks import check_all
 
 from sae_utils.data.models.language_model import check_device
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.training import StackTrainer, TrainingConfig
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.training import StackTrainer, TrainingConfig
 
 STACKS = (1, 8)
 WARM_UP = 5  # calls before the first that counts

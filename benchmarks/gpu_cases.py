@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sae_utils.saes import kernels
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig, kernels
 
 MARGIN = 5e-6
 BATCH = 128  # tokens in a training batch

@@ -17,12 +17,9 @@ from torch import Tensor
 from sae_utils.data.activations import ActivationStream, TensorSource, build_cache
 from sae_utils.data.models import SITES
 from sae_utils.data.models.language_model import load_language_model
-from sae_utils.saes import kernels
+from sae_utils.saes import SAE, SAEConfig, cross_entropy_recovered, evaluate, kernels
 from sae_utils.saes.losses import training_loss
-from sae_utils.saes.metrics import cross_entropy_recovered, evaluate
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.checkpoints import load_sae, save_sae
-from sae_utils.saes.training.training import TrainingConfig, train
+from sae_utils.saes.training import TrainingConfig, load_sae, save_sae, train
 
 FORWARD, GRADIENT, EXACT = 1e-5, 1e-4, 0.0  # tolerances
 STEPS = 20  # of the training runs

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from sae_utils.analysis.stitching.insertion import insert
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig
 
 BATCH = 4096
 

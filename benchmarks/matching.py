@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 
 from sae_utils.analysis.matching.assignment.assignment import assign
-from sae_utils.saes.training.checkpoints import load_sae, save_sae
+from sae_utils.saes.training import load_sae, save_sae
 
 D_IN = 256
 N_TOKENS, K, BASE_LR = 400_000, 16, 1.6e-3  # of the SAEs that are trained here; as in the tiny notebooks
@@ -58,9 +58,8 @@ def train_two(n: int) -> str:
     from sae_utils.data.models.language_model import load_language_model
     from sae_utils.data.text import token_rows
     from sae_utils.paths import RESULTS
-    from sae_utils.saes.sae import SAE, SAEConfig
-    from sae_utils.saes.training.store import train_or_load
-    from sae_utils.saes.training.training import TrainingConfig
+    from sae_utils.saes import SAE, SAEConfig
+    from sae_utils.saes.training import TrainingConfig, train_or_load
 
     cache, lm = RESULTS / "cache", load_language_model("pycode-2m")
     hook = lm.hook_point("mlp_out", 3)

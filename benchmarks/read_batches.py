@@ -16,8 +16,8 @@ from sae_utils.data.text import token_rows
 from sae_utils.paths import NOTEBOOKS, RESULTS
 from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.presets import load_preset
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.training import StackTrainer, TrainingConfig
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.training import StackTrainer, TrainingConfig
 
 TOKENS = 500_000  # a cache of eight blocks
 

@@ -26,9 +26,9 @@ from sae_utils.data.activations import ActivationStream, Order
 from sae_utils.data.models.language_model import LanguageModel, load_language_model
 from sae_utils.data.text import token_rows
 from sae_utils.paths import RESULTS
-from sae_utils.saes.ensembles.boosting import HeldSource
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.training import TrainingConfig, train
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.ensembles import HeldSource
+from sae_utils.saes.training import TrainingConfig, train
 
 ROWS_MIXED = (16, 64, 256, 1024)
 

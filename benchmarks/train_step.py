@@ -14,8 +14,8 @@ import time
 import torch
 import torch.nn.functional as F
 
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.training import StackTrainer, TrainingConfig
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.training import StackTrainer, TrainingConfig
 
 SETTINGS = [(128, 1024, 16), (256, 4096, 32)]  # d_in, n_latents, k
 STACK, BATCH, WARM_UP = 8, 2048, 3

@@ -11,8 +11,8 @@ from torch.profiler import ProfilerActivity, profile
 from sae_utils import memory
 from sae_utils.errors import InputError
 from sae_utils.memory import MemoryPlan, check_fits, human
-from sae_utils.saes.sae import ARCHITECTURES, SAE, SAEConfig
-from sae_utils.saes.training.training import StackTrainer, TrainingConfig
+from sae_utils.saes import ARCHITECTURES, SAE, SAEConfig
+from sae_utils.saes.training import StackTrainer, TrainingConfig
 
 SHAPES = [(2, 32, 1024, 512), (2, 128, 512, 64), (3, 64, 512, 512)]  # members, d_in, latents, batch
 

@@ -12,11 +12,11 @@ from sae_utils.analysis.meta.study import Sizes
 from sae_utils.data.activations import ActivationSource, ActivationStream, open_source
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.data.text import token_rows
-from sae_utils.saes.ensembles.boosting import hold
-from sae_utils.saes.sae import SAEConfig
+from sae_utils.saes import SAEConfig
+from sae_utils.saes.ensembles import hold
+from sae_utils.saes.training import TrainingConfig, Tuned, tune_sparsity
 from sae_utils.saes.training.grid import Activations, Cell
-from sae_utils.saes.training.sparsity import STAGES, Tuned, tune_sparsity
-from sae_utils.saes.training.training import TrainingConfig
+from sae_utils.saes.training.sparsity import STAGES
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,16 @@ class Plan:
         """The cells that wait for no result."""
         open_ones = {cell.name for cell in self.cells if cell.open or cell.given}
         return [cell for cell in self.cells if not open_ones & {cell.name, *(name for name, _ in cell.frozen)}]
+
+    @property
+    def pilots(self) -> list[Cell]:
+        """Those of the search."""
+        return self.search.pilots() if self.search else []
+
+    @property
+    def meta_cells(self) -> tuple[Cell, ...]:
+        """How many meta-SAEs there are of each size."""
+        return self.meta.cells if self.meta else ()
 
     def settled(self, values: Mapping[str, Mapping[str, object]]) -> "Plan":
         """The plan once results have settled fields of configurations; by the name of a cell, or of what it needs."""

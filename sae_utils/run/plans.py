@@ -12,12 +12,11 @@ from sae_utils.analysis.meta.study import Sizes, study_counts
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.run.model_facts import ModelFacts
 from sae_utils.run.plan import Meta, Plan, Search, pilots
+from sae_utils.saes import SAEConfig
 from sae_utils.saes.ensembles.boosting import SEED_STRIDE
 from sae_utils.saes.ensembles.paper_c import boosted_cells, rival_cells, total_l0_cell
-from sae_utils.saes.sae import SAEConfig
+from sae_utils.saes.training import FIRST_GUESSES, TrainingConfig
 from sae_utils.saes.training.grid import Activations, Cell
-from sae_utils.saes.training.sparsity import FIRST_GUESSES
-from sae_utils.saes.training.training import TrainingConfig
 
 Model = LanguageModel | ModelFacts
 
@@ -163,7 +162,7 @@ def _meta(model: Model, training: MetaTraining, sizes: Sizes, counts: dict[tuple
     """Meta-SAEs, so many of each (meta-latents, k)."""
     rows = Activations(("decoder rows",), 0)
     cells = [
-        Cell(f"meta-SAEs {n}, k {k}", SAEConfig(model.d_model, n, "batch_topk", k), *rows.hook_points,
+        Cell("meta-SAEs", SAEConfig(model.d_model, n, "batch_topk", k), *rows.hook_points,
              tuple(range(count)), training.config(), rows)
         for (n, k), count in counts.items()
     ]  # fmt: skip
@@ -188,7 +187,7 @@ def _ensembles(p, model: Model) -> Plan:
         cells += rival_cells(_tuned(replace(single, name=f"{guess.architecture} single"), guess), *shape)
     control = replace(single, seeds=single.seeds[: p.n_ensembles])
     cells += [
-        replace(control, name=f"total L0 of {n}", config=replace(control.config, k=p.k * n))
+        replace(control, name=f"single, total L0 {n}", config=replace(control.config, k=p.k * n))
         for n in sizes_of_bags(p.n_members)
     ]
     longer = replace(single.training, n_tokens=p.n_members * p.member_tokens)

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from sae_utils.memory import CPU_CHUNK
 
+SUM = 0  # the number of embedding_bag's mode "sum"
+
 
 class Pattern:
     """Which latents are active for which token: the positions of a sparse code, without its values.
 
-    ``latents`` holds flat latent numbers (member * n_latents + latent), in the order of ``bags``; a bag is one
-    (token, member) pair, numbered token * S + member, and bag i starts at ``starts[i]``.
+    ``latents`` holds flat latent numbers (dictionary * n_latents + latent), in the order of ``bags``; a bag is one
+    (token, dictionary) pair, numbered token * S + dictionary, and bag i starts at ``starts[i]``.
     """
 
     def __init__(self, latents: Int[Tensor, " nnz"], starts: Int[Tensor, " bags"], bags: Int[Tensor, " nnz"]):
@@ -61,13 +63,13 @@ def pre_activations(
     b_enc: Float[Tensor, "S n_latents"],
     b_dec: Float[Tensor, "S d_in"],
 ) -> Float[Tensor, "batch S n_latents"]:
-    """(x - b_dec) W_enc + b_enc for every member, as one product."""
+    """(x - b_dec) W_enc + b_enc for every dictionary, as one product."""
     bias = b_enc - torch.einsum("snd,sd->sn", encoder, b_dec)
     return torch.addmm(bias.flatten(), x, encoder.flatten(0, 1).T).unflatten(1, b_enc.shape)
 
 
 def encode_top_k(x, encoder, b_enc, b_dec, k: int):
-    """The k largest pre-activations of each token and member: (values, latents), both [batch, S, k], no gradient.
+    """The k largest pre-activations of each token and dictionary: (values, latents), both [batch, S, k], no gradient.
 
     On the CPU in chunks of rows that share one buffer. Under CUDA autocast the product runs in its dtype.
     """
@@ -86,7 +88,7 @@ def encode_top_k(x, encoder, b_enc, b_dec, k: int):
 
 
 def keep_top_k(values, latents, n_latents: int) -> tuple[Float[Tensor, " nnz"], Pattern]:
-    """A code of exactly k latents per token and member as (values [nnz], pattern)."""
+    """A code of exactly k latents per token and dictionary as (values [nnz], pattern)."""
     batch, n_dictionaries, k = values.shape
     flat = latents + n_latents * torch.arange(n_dictionaries, device=latents.device)[:, None]
     starts = torch.arange(0, flat.numel(), k, device=flat.device)
@@ -95,16 +97,16 @@ def keep_top_k(values, latents, n_latents: int) -> tuple[Float[Tensor, " nnz"], 
 
 
 def keep_batch_top_k(values, latents, n_latents: int, k: int):
-    """The batch * k largest candidates of each member: (values [nnz], pattern, smallest kept [S], complete).
+    """The batch * k largest candidates of each dictionary: (values [nnz], pattern, smallest kept [S], complete).
 
     ``values`` and ``latents`` [batch, S, c] are each token's c largest. ``complete`` is False where a token might
     have had more than c latents among the kept ones: then c was too small and the caller must offer more.
     """
     batch, n_dictionaries, c = values.shape
-    per_member = values.transpose(0, 1).flatten(1)
-    kept = per_member.topk(batch * k, dim=-1, sorted=False)
+    per_dictionary = values.transpose(0, 1).flatten(1)
+    kept = per_dictionary.topk(batch * k, dim=-1, sorted=False)
     smallest = kept.values.amin(-1)
-    mask = torch.zeros_like(per_member, dtype=torch.bool).scatter_(1, kept.indices, True)
+    mask = torch.zeros_like(per_dictionary, dtype=torch.bool).scatter_(1, kept.indices, True)
     mask = mask.unflatten(1, (batch, c)).transpose(0, 1)
     complete = c == n_latents or not bool(mask.all(-1).any())
     flat = latents + n_latents * torch.arange(n_dictionaries, device=latents.device)[:, None]
@@ -152,24 +154,23 @@ class _SparseDecode(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, values, decoder, pattern):
+        ctx.save_for_backward(values, decoder)
+        ctx.pattern = pattern
         rows = decoder.detach().flatten(0, 1)
-        with torch.enable_grad():
-            weights = values.detach().requires_grad_()
-            out = F.embedding_bag(pattern.latents, rows, pattern.starts, mode="sum", per_sample_weights=weights)
-        ctx.weights, ctx.out, ctx.pattern, ctx.shape = weights, out, pattern, decoder.shape
-        return out.detach()
+        return F.embedding_bag(pattern.latents, rows, pattern.starts, mode="sum", per_sample_weights=values.detach())
 
     @staticmethod
     def backward(ctx, grad):
-        grad = grad.contiguous()
-        grad_values = torch.autograd.grad(ctx.out, ctx.weights, grad, retain_graph=True)[0]
+        (values, decoder), pattern, grad = ctx.saved_tensors, ctx.pattern, grad.contiguous()
+        # Of each pair, its bag's gradient times its row: what embedding_bag's own backward calls, without [nnz, d_in].
+        of_values = torch.ops.aten._embedding_bag_per_sample_weights_backward
+        rows = decoder.flatten(0, 1)
+        grad_values = of_values(grad, rows, pattern.latents, pattern.starts, pattern.bags, SUM)
         if not ctx.needs_input_grad[1]:  # a frozen decoder
             return grad_values, None, None
-        n_dictionaries, n_latents, _ = ctx.shape
-        order, bags, starts = ctx.pattern.transposed(n_dictionaries * n_latents)
-        by_latent = ctx.weights.detach()[order]
-        grad_decoder = F.embedding_bag(bags, grad, starts, mode="sum", per_sample_weights=by_latent)
-        return grad_values, grad_decoder.view(ctx.shape), None
+        order, bags, starts = pattern.transposed(len(rows))
+        grad_decoder = F.embedding_bag(bags, grad, starts, mode="sum", per_sample_weights=values[order])
+        return grad_values, grad_decoder.view(decoder.shape), None
 
 
 def sparse_encode(x, encoder, b_enc, b_dec, values, pattern: Pattern) -> Float[Tensor, " nnz"]:

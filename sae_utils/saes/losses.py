@@ -1,6 +1,6 @@
 """Training losses of the five architectures: pure functions of a stack and a normalised batch.
 
-Each member's loss is the published one divided by the batch's variance, so that its first term is the FVU::
+Each dictionary's loss is the published one divided by the batch's variance, so that its first term is the FVU::
 
     loss = (sum |x - x_hat|^2 + sparsity * sum penalty) / sum |x - mean(x)|^2      sums over the batch
 
@@ -9,7 +9,7 @@ mean square of 1 (JumpReLU, Gemma Scope) has other units: there an L0 coefficien
 L1 coefficient, a threshold and a bandwidth sqrt(d_in) times.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,7 +21,7 @@ from sae_utils.saes.sae import SAE
 
 @dataclass(frozen=True)
 class LossTerms:
-    """What one batch gives for each member of a stack; only ``loss`` carries a gradient."""
+    """What one batch gives for each dictionary of a stack; only ``loss`` carries a gradient."""
 
     loss: Float[Tensor, " S"]
     fvu: Float[Tensor, " S"]
@@ -41,12 +41,11 @@ def training_loss(sae: SAE, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, "
         return terms
     residual = (x[:, None] - x_hat).detach()
     revival = torch.stack([auxk_loss(sae, x, residual[:, s], dead[s], s) for s in range(sae.n_dictionaries)])
-    loss = terms.loss + sae.config.auxk_coefficient * revival / variance
-    return LossTerms(loss, terms.fvu, terms.l0, terms.fired, terms.smallest_kept)
+    return replace(terms, loss=terms.loss + sae.config.auxk_coefficient * revival / variance)
 
 
 def squared_error(x: Float[Tensor, "batch d_in"], x_hat: Float[Tensor, "batch S d_in"]) -> Float[Tensor, " S"]:
-    """Squared error of each member, summed over tokens and dimensions."""
+    """Squared error of each dictionary, summed over tokens and dimensions."""
     return (x_hat - x[:, None]).pow(2).sum((0, 2))
 
 
@@ -110,20 +109,21 @@ def _dense_terms(sae: SAE, x, variance) -> tuple[LossTerms, Float[Tensor, "batch
     return LossTerms(loss, (error / variance).detach(), l0, active.any(0)), x_hat
 
 
-def auxk_loss(sae: SAE, x, residual: Float[Tensor, "batch d_in"], dead: Bool[Tensor, " n_latents"], member: int):
+def auxk_loss(sae: SAE, x, residual: Float[Tensor, "batch d_in"], dead: Bool[Tensor, " n_latents"], s: int):
     """Squared error of the residual's reconstruction by the ``auxk`` most active dead latents (Gao et al. 2024, A.2).
 
-    The gradient reaches decoder and encoder of the dead latents. 0 where no latent is dead.
+    ``residual`` and ``dead`` are those of dictionary ``s``. The gradient reaches decoder and encoder of the dead
+    latents. 0 where no latent is dead.
     """
     rows = dead.nonzero().flatten()
     if not len(rows):
         return x.new_zeros(())
-    weights = sae.encoder[member, rows][None], sae.b_enc[member, rows][None], sae.b_dec[member][None]
+    weights = sae.encoder[s, rows][None], sae.b_enc[s, rows][None], sae.b_dec[s][None]
     with torch.no_grad():
         chosen = kernels.encode_top_k(x, *weights, min(sae.config.auxk, len(rows)))
         values, pattern = kernels.keep_top_k(*chosen, len(rows))
     z = kernels.sparse_encode(x, *weights, values.to(x.dtype), pattern)
-    reconstruction = kernels.sparse_decode(z, sae.W_dec[member, rows][None], pattern)
+    reconstruction = kernels.sparse_decode(z, sae.W_dec[s, rows][None], pattern)
     return (residual - reconstruction).pow(2).sum()
 
 

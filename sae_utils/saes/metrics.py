@@ -9,17 +9,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_utils.data.activations.order import kept_positions
+from sae_utils.data.activations import kept_positions
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE
+from sae_utils.saes.base import Dictionary
 
 LOGIT_TOKENS = 4096  # whose logits are held at once: 2 GB in float32 for a vocabulary of 128,256
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of each member of a stack on the same tokens."""
+    """Metrics of each of S dictionaries on the same tokens."""
 
     n_tokens: int
     mse: Float[Tensor, " S"]  # squared error per token, summed over dimensions, in raw units
@@ -44,8 +44,8 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(sae: SAE, batches: Iterable[Float[Tensor, "batch d_in"]]) -> Evaluation:
-    """Evaluate every member of a stack on raw activations, in one pass, sums in float64.
+def evaluate(sae: Dictionary, batches: Iterable[Float[Tensor, "batch d_in"]]) -> Evaluation:
+    """Metrics of every dictionary on raw activations, in one pass, with sums in float64.
 
     Raises InputError where there are no activations.
     """
@@ -93,13 +93,13 @@ class CrossEntropy:
 @torch.no_grad()
 def cross_entropy_recovered(
     model: LanguageModel,
-    stacks: Sequence[SAE],
+    stacks: Sequence[Dictionary],
     rows: Int[np.ndarray, "n_rows context"],
     batch_tokens: int = LOGIT_TOKENS,
 ) -> list[CrossEntropy]:
-    """Put reconstructions back into the model, at the positions that SAEs are trained on: one result per member.
+    """Put reconstructions back into the model, at the positions that SAEs are trained on: one result per dictionary.
 
-    The members of all ``stacks`` in turn. The first position of each row and end-of-text tokens keep their
+    The dictionaries of all ``stacks`` in turn. The first position of each row and end-of-text tokens keep their
     activations, in the ablation too. What needs no dictionary is computed once for all.
 
     Raises InputError for stacks of different hook points, for none, and where there is no text.
@@ -129,6 +129,6 @@ def cross_entropy_recovered(
     return [CrossEntropy(clean, of_one, ablated) for of_one in replaced]
 
 
-def _reconstruct(one: SAE, activation, keep):
+def _reconstruct(one: Dictionary, activation, keep):
     x_hat = one(activation.flatten(0, 1).float())[:, 0].to(activation.dtype)
     return torch.where(keep, x_hat.view_as(activation), activation)

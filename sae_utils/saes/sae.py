@@ -175,10 +175,13 @@ class SAE(Dictionary, nn.Module):
         out.load_state_dict({**self.state_dict(), **tensors})
         return out
 
+    def stacked(self) -> dict[str, Tensor]:
+        """All tensors whose first axis is the stack, by name."""
+        return {name: t for name, t in self.state_dict().items() if name not in ("mean", "scale")}
+
     def dictionary(self, index: int) -> "SAE":
         """One dictionary of the stack as a stack of one, a copy."""
-        own = {name: t[index : index + 1] for name, t in self.state_dict().items() if name not in ("mean", "scale")}
-        return self.copy(seeds=[self.seeds[index]], **own)
+        return self.copy(seeds=[self.seeds[index]], **{name: t[[index]] for name, t in self.stacked().items()})
 
     @torch.no_grad()
     def fold_normalisation(self) -> "SAE":

@@ -3,8 +3,8 @@
 import torch
 
 from sae_utils.data.activations import Normalisation
-from sae_utils.saes.ensembles.ensemble import Ensemble
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.ensembles import Ensemble
 
 ARCHITECTURES = ("relu", "gated", "topk", "batch_topk", "jump_relu")
 

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
+from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.formats.read import read_sae
-from sae_utils.saes.sae import SAE, SAEConfig
 
 D_IN, N_LATENTS, K = 6, 16, 3
 

@@ -3,7 +3,7 @@
 import torch
 
 from sae_utils.data.activations import Normalisation
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig
 
 ARCHITECTURES = ("relu", "gated", "topk", "batch_topk", "jump_relu")
 

@@ -6,8 +6,7 @@ from helpers.random_saes import make, raw_activations
 from sae_utils.analysis.stitching.swap_groups import relate
 from sae_utils.analysis.stitching.walk import pair_error
 from sae_utils.data.activations import Normalisation
-from sae_utils.saes.metrics import evaluate
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig, evaluate
 
 THRESHOLD = 0.7
 

@@ -14,7 +14,7 @@ from sae_utils.errors import InputError
 from sae_utils.run import rules
 from sae_utils.run.parameters import check
 from sae_utils.run.schemas import NOTEBOOKS
-from sae_utils.saes.sae import ARCHITECTURES
+from sae_utils.saes import ARCHITECTURES
 
 NAME = {notebook[:2]: notebook for notebook in NOTEBOOKS}
 GOOD = NOTEBOOKS[NAME["01"]]().model_dump()

@@ -4,9 +4,8 @@ import pytest
 import torch
 from helpers import dense_reference
 
-from sae_utils.saes import kernels, losses
+from sae_utils.saes import SAE, SAEConfig, kernels, losses
 from sae_utils.saes.losses import training_loss
-from sae_utils.saes.sae import SAE, SAEConfig
 
 ARCHITECTURES = ("relu", "gated", "topk", "batch_topk", "jump_relu")
 SIZES = {  # S, d_in, n_latents, k, batch: odd and small; two stages of top_k; more than one chunk of rows

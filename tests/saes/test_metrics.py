@@ -9,8 +9,7 @@ from helpers.tiny_language_model import make_tiny
 from sae_utils.data.activations import Normalisation
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
-from sae_utils.saes.metrics import cross_entropy_recovered, evaluate
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig, cross_entropy_recovered, evaluate
 
 HOOK = "blocks.1.hook_mlp_out"
 

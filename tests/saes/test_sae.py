@@ -7,7 +7,7 @@ from helpers.random_saes import ARCHITECTURES, make, raw_activations
 
 from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig
 
 
 def dense_reconstruction(sae, x, s):

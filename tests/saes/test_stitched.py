@@ -7,8 +7,8 @@ from helpers.random_saes import ARCHITECTURES
 from helpers.stitched_pairs import REFUSALS, other, pair
 
 from sae_utils.errors import InputError
-from sae_utils.saes.metrics import evaluate
-from sae_utils.saes.stitched import Part, Stitched, whole
+from sae_utils.saes import Part, Stitched, evaluate
+from sae_utils.saes.stitched import whole
 
 
 def half_and_half(architecture):

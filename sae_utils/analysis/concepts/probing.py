@@ -23,7 +23,7 @@ from sae_utils.data.activations import forward, kept_positions, rows_in_a_pass
 from sae_utils.data.labelled import Task
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE
+from sae_utils.saes import SAE
 
 TOKENS = 1024  # encoded at once: the pre-activations of a wide ensemble are large
 ALL = slice(None)

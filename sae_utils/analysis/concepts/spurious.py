@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from sae_utils.analysis.concepts.probing import logistic_probe, mean_difference
 from sae_utils.data.labelled import Quadrants
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SparseCode
+from sae_utils.saes import SAE, SparseCode
 
 Eraser = Callable[[Float[np.ndarray, "... d"]], Float[np.ndarray, "... d"]]
 

@@ -16,7 +16,7 @@ from sae_utils.analysis.matching.matching import SeedOverlap
 from sae_utils.analysis.matching.overlap import overlap_of_pairs
 from sae_utils.analysis.statistics import Interval, jackknife, leave_one_out
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes.ensembles import Ensemble
 
 OVER_KINDS = "jackknife over kinds of dictionaries"
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from sae_utils.analysis.ensembles.diversity import THRESHOLD, nearest_by_group
 from sae_utils.analysis.stitching.insertion import active, sum_by_latent
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes.ensembles import Ensemble
 
 KINDS = ("dead", "noise", "repeated", "found again", "orphan")
 DEAD, NOISE, REPEATED, FOUND_AGAIN, ORPHAN = range(len(KINDS))

@@ -14,8 +14,8 @@ from sae_utils.analysis.matching.matching import compare
 from sae_utils.analysis.matching.overlap import Pairs
 from sae_utils.analysis.statistics import Interval, jackknife
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.consensus import merge
-from sae_utils.saes.sae import SAE
+from sae_utils.saes import SAE
+from sae_utils.saes.ensembles import merge
 
 OVER_SETS = "jackknife over seeds, of pairs of disjoint sets"
 

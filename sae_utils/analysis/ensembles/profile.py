@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.ensemble import Ensemble
-from sae_utils.saes.sae import SAEConfig
+from sae_utils.saes import SAEConfig
+from sae_utils.saes.ensembles import Ensemble
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from sae_utils.analysis.ensembles import diversity
 from sae_utils.analysis.ensembles.profile import Profile, profile
 from sae_utils.analysis.statistics import Interval, over_pairs, over_seeds
 from sae_utils.analysis.stitching.insertion import code_matrix
-from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes import SAE
+from sae_utils.saes.ensembles import Ensemble
 from sae_utils.saes.ensembles.paper_c import Rivals
-from sae_utils.saes.sae import SAE
 
 BATCH = 512
 CONNECTIVITY_TOKENS = 100  # with many more, every two latents of a dictionary of hundreds meet on some token

@@ -11,7 +11,7 @@ from torch import Tensor
 from sae_utils.analysis.stitching.insertion import code_matrix
 from sae_utils.data.activations import ActivationSource
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SparseCode
+from sae_utils.saes import SAE, SparseCode
 
 CHUNK_VALUES = 2**25  # dense pre-activations that are held together (134 MB): 8,192 tokens of a stack of 8 x 512
 

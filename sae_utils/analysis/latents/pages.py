@@ -16,7 +16,7 @@ from sae_utils.analysis.matching.matching import compare, nearest
 from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE
+from sae_utils.saes import SAE
 
 BLOCK = 1024  # directions whose logits or cosines are held at a time
 
@@ -36,7 +36,7 @@ class FiringStatistics:
 
 
 @dataclass(frozen=True)
-class Promotes:
+class PromotedTokens:
     """The next tokens that each direction raises and lowers most: its logits, less their mean over the vocabulary."""
 
     raised: Int[np.ndarray, "n p"]
@@ -131,7 +131,7 @@ def direct_logits(model: LanguageModel) -> Logits:
     return logits
 
 
-def promotes(directions: Float[Tensor, "n d"], logits: Logits, n_tokens: int) -> Promotes:
+def promoted_tokens(directions: Float[Tensor, "n d"], logits: Logits, n_tokens: int) -> PromotedTokens:
     """The ``n_tokens`` next tokens that each direction raises most, and those it lowers most (``direct_logits``)."""
     raised, lowered = [], []
     for block in directions.detach().split(BLOCK):
@@ -140,7 +140,7 @@ def promotes(directions: Float[Tensor, "n d"], logits: Logits, n_tokens: int) ->
         raised.append(values.topk(n_tokens))
         lowered.append((-values).topk(n_tokens))
     up, down = ([torch.cat(part).numpy() for part in zip(*tops, strict=True)] for tops in (raised, lowered))
-    return Promotes(up[1], up[0], down[1], -down[0])
+    return PromotedTokens(up[1], up[0], down[1], -down[0])
 
 
 def neighbours(decoder: Float[Tensor, "n d"], alive: Bool[np.ndarray, " n"], n_nearest: int) -> Neighbours:

@@ -15,8 +15,7 @@ from sae_utils.analysis import directions as nulls
 from sae_utils.analysis.matching.overlap import from_both_sides, latent_values, overlap_of_pairs
 from sae_utils.analysis.statistics import Interval, leave_one_out
 from sae_utils.errors import InputError
-from sae_utils.saes.metrics import Evaluation
-from sae_utils.saes.sae import SAE
+from sae_utils.saes import SAE, Evaluation
 
 MEASURES = ("shared_strict", "shared_decoder_only", "decoder_cosine", "agree")  # of overlap.STATISTICS
 TOPK, RELU, GATED, MLP, RESIDUAL = "topk", "relu", "gated", "mlp_out", "resid_post"

@@ -24,19 +24,8 @@ from sae_utils.analysis.meta.nulls import OFFSET
 from sae_utils.data.activations import kept_positions
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE
+from sae_utils.saes import SAE
 
-EDITS = (
-    "remove",
-    "remove other",
-    "remove alike",
-    "add other",
-    "add again",
-    "exchange",
-    "swap",
-    "swap, same size",
-    "random direction",
-)
 N_TOKENS = 20  # that a family promotes
 ROWS_AT_ONCE = 16
 
@@ -61,7 +50,7 @@ class Places:
 
 @dataclass(frozen=True)
 class EditedLatent:
-    """What each of ``EDITS`` of one latent did, mean over places.
+    """What each edit of one latent (of ``changes_of``) did, mean over places.
 
     ``kl``: from the unedited to the edited next-token distribution, nats. ``own`` and ``other``: change of the log
     probability of the tokens that the families of ``meta`` and of ``other_meta`` promote, together.
@@ -186,7 +175,7 @@ def edit_latents(
     family_size: int = 4,
     seed: int = 0,
 ) -> list[EditedLatent]:
-    """Edit ``n_edited`` latents of one dictionary (a stack of one) in every way of ``EDITS``.
+    """Edit ``n_edited`` latents of one dictionary (a stack of one) in every way of ``changes_of``.
 
     ``codes`` are the meta-latents' weights, 0 for latents that were left out. Raises InputError where no latent can be
     edited.
@@ -207,23 +196,36 @@ def edit_latents(
             weights[[latent, substitute]] = 0
             family = weights.topk(family_size)
             tokens[name] = promoted(model, sae, coded, family.indices[family.values > 0].tolist(), n_places)
-        weight = codes[latent, meta]
-        direction = normalize(torch.randn(rows.shape[1], generator=generator), dim=0)
-        step = rows[substitute] - rows[latent]
-        changes = {
-            "remove": -weight * meta_rows[meta],
-            "remove other": -weight * meta_rows[other],
-            "remove alike": -weight * as_alike(rows[[latent]], meta_rows[[meta]], generator)[0],
-            "add other": weight * meta_rows[other],
-            "add again": weight * meta_rows[meta],
-            "exchange": weight * (meta_rows[other] - meta_rows[meta]),
-            "swap": step,
-            "random direction": weight * direction,
-        }
-        changes["swap, same size"] = step * changes["exchange"].norm() / step.norm()
+        of_meta, of_other = meta_rows[meta], meta_rows[other]
+        changes = changes_of(rows[latent], rows[substitute], of_meta, of_other, codes[latent, meta], generator)
         kl, by_tokens = _measure(model, sae, strongest(coded, latent, n_places), changes, tokens)
         results.append(EditedLatent(latent, meta, other, kl, **by_tokens))
     return results
+
+
+def changes_of(
+    row: Float[Tensor, " d"],
+    substitute: Float[Tensor, " d"],
+    meta: Float[Tensor, " d"],
+    other: Float[Tensor, " d"],
+    weight: Float[Tensor, ""],
+    generator: torch.Generator,
+) -> dict[str, Float[Tensor, " d"]]:
+    """What each edit adds to the decoder row of a latent; rows at unit length, ``weight`` is that of ``meta`` in it."""
+    direction = normalize(torch.randn(len(row), generator=generator), dim=0)
+    alike = as_alike(row[None], meta[None], generator)[0]
+    exchange, swap = weight * (other - meta), substitute - row
+    return {
+        "remove": -weight * meta,
+        "remove other": -weight * other,
+        "remove alike": -weight * alike,
+        "add other": weight * other,
+        "add again": weight * meta,
+        "exchange": exchange,
+        "swap": swap,
+        "swap, same size": swap * exchange.norm() / swap.norm(),
+        "random direction": weight * direction,
+    }
 
 
 def _measure(
@@ -233,13 +235,13 @@ def _measure(
     clean = log_probabilities(model, sae.hook_point, places)
     kl: dict[str, float] = {}
     by_tokens: dict[str, dict[str, float]] = {name: {} for name in tokens}
-    for edit in EDITS:
-        shift = places.strengths[:, None] * changes[edit] / sae.scale
+    for edit, change in changes.items():
+        shift = places.strengths[:, None] * change / sae.scale
         edited = log_probabilities(model, sae.hook_point, places, shift)
         kl[edit] = float((clean.exp() * (clean - edited)).sum(-1).mean())
         for name, ids in tokens.items():
-            change = edited[:, ids].logsumexp(-1) - clean[:, ids].logsumexp(-1)
-            by_tokens[name][edit] = float(change.mean())
+            gain = edited[:, ids].logsumexp(-1) - clean[:, ids].logsumexp(-1)
+            by_tokens[name][edit] = float(gain.mean())
     return kl, by_tokens
 
 
@@ -255,7 +257,7 @@ def summarise_edits(results: Sequence[EditedLatent]) -> dict[str, float]:
     def mean(what: str, edit: str) -> float:
         return float(np.mean([getattr(result, what)[edit] for result in results]))
 
-    found = {f"{what} {edit}": mean(what, edit) for what in ("kl", "own", "other") for edit in EDITS}
+    found = {f"{what} {edit}": mean(what, edit) for what in ("kl", "own", "other") for edit in results[0].kl}
     return found | {
         "removal_specificity": mean("own", "remove alike") - mean("own", "remove"),
         "addition_specificity": mean("other", "add other") - mean("other", "add again"),

@@ -20,9 +20,8 @@ from torch.nn.functional import normalize
 from sae_utils.analysis.matching.matching import nearest
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.store import train_or_load
-from sae_utils.saes.training.training import TrainingConfig, train
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.training import TrainingConfig, train, train_or_load
 
 AUXK_COEFFICIENT = 1 / 16  # the authors' code
 DEAD_AFTER = 100  # batches without firing, as in the authors' code

@@ -15,7 +15,7 @@ from sae_utils.analysis.directions import directions, random_directions, second_
 from sae_utils.analysis.matching.matching import nearest
 from sae_utils.analysis.meta.meta_sae import meta_codes, unit_rows, used
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE
+from sae_utils.saes import SAE
 
 RANDOM, COVARIANCE, SHUFFLED = "random", "covariance", "shuffled"
 KINDS = (RANDOM, COVARIANCE, SHUFFLED)

@@ -28,7 +28,7 @@ from sae_utils.analysis.meta.meta_sae import (
 )
 from sae_utils.analysis.meta.nulls import COVARIANCE, KINDS, Planted, null_rows, planted_composites
 from sae_utils.analysis.statistics import Interval, over_seeds, over_seeds_by_name
-from sae_utils.saes.sae import SAE
+from sae_utils.saes import SAE
 
 DECODER, PLANTED = "decoder", "planted"
 # Added to seeds: a seed draws the same first rows for a meta-SAE as for a dictionary, and these must not begin alike.

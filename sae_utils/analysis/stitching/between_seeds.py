@@ -24,8 +24,7 @@ from sae_utils.analysis.stitching.insertion import Insertion, insert
 from sae_utils.analysis.stitching.novelty import Association, associate
 from sae_utils.analysis.stitching.width_pairs import RANDOM, WidthPair, random_rows
 from sae_utils.errors import InputError
-from sae_utils.saes.metrics import evaluate
-from sae_utils.saes.sae import SAE
+from sae_utils.saes import SAE, evaluate
 
 Batches = Callable[[], Iterable[Float[Tensor, "batch d_in"]]]
 Values = dict[tuple[int, int], float]  # by (base, donor)

@@ -15,8 +15,8 @@ from jaxtyping import Bool
 from sae_utils.analysis.matching.matching import nearest
 from sae_utils.analysis.stitching.insertion import check_two
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE
-from sae_utils.saes.stitched import Part, Stitched, whole
+from sae_utils.saes import SAE, Part, Stitched
+from sae_utils.saes.stitched import whole
 
 
 def frankensteins(

@@ -30,8 +30,8 @@ from scipy import sparse
 from torch import Tensor
 
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SparseCode
-from sae_utils.saes.stitched import Stitched, check_one, check_pair
+from sae_utils.saes import SAE, SparseCode, Stitched
+from sae_utils.saes.stitched import check_one, check_pair
 
 
 @dataclass(frozen=True)

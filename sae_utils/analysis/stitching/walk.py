@@ -26,8 +26,7 @@ from torch import Tensor
 from sae_utils.analysis.stitching.insertion import check_two, code_matrix
 from sae_utils.analysis.stitching.swap_groups import KINDS, Relation, relate
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE
-from sae_utils.saes.stitched import Part, Stitched
+from sae_utils.saes import SAE, Part, Stitched
 
 Bias = Literal["with_swaps", "first", "last"]
 PHASES = ("insert", "swap", "remove")  # and "dead", the last step

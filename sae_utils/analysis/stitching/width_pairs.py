@@ -18,7 +18,7 @@ from sae_utils.analysis.matching.matching import nearest
 from sae_utils.analysis.statistics import Interval, mean_defined, over_latents, over_ordered_pairs, over_seeds
 from sae_utils.analysis.stitching.insertion import Insertion, insert
 from sae_utils.analysis.stitching.novelty import PAPER_THRESHOLDS, accuracy_at, separation
-from sae_utils.saes.sae import SAE
+from sae_utils.saes import SAE
 
 THRESHOLD = PAPER_THRESHOLDS["GPT-2"]
 RANDOM = "random"  # the null, a low bar: a latent's activation on a direction, of either sign, that it does not read

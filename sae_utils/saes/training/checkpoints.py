@@ -3,10 +3,7 @@
 One file, renamed into place when whole: there is no pair of files to tear. Pickles are never opened.
 """
 
-import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,20 +14,24 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sae_utils.errors import InputError
-from sae_utils.files import read_safetensors
+from sae_utils.files import read_safetensors, sha256_of, whole_file
+from sae_utils.memory import free_disk
 from sae_utils.saes.sae import SAE, SAEConfig
 
 FORMAT = "sae_utils/1"
 PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")  # how they and torch's archives begin
 
 
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor's values in order, for a hash."""
+    return memoryview(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+
+
 def _digest(tensors: Mapping[str, Tensor], about: str) -> str:
-    sha = hashlib.sha256(about.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return sha.hexdigest()
+    parts: list[str | memoryview] = [about]
+    for name, tensor in sorted(tensors.items()):
+        parts += [f"{name} {tensor.dtype} {tuple(tensor.shape)}", raw_bytes(tensor)]
+    return sha256_of(parts)
 
 
 def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], about: Mapping) -> None:
@@ -40,19 +41,15 @@ def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], about: M
     """
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     size = sum(t.numel() * t.element_size() for t in tensors.values())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
+    free = free_disk(path.parent)
     if free < 1.1 * size:
         raise InputError(
             f"no room for checkpoint {path}: it needs {size / 2**20:.1f} MiB, {free / 2**20:.1f} MiB are free"
         )
     text = json.dumps(about)
     header = {"format": FORMAT, "kind": kind, "sha256": _digest(tensors, text), "about": text}
-    part = path.with_name(f".{path.name}.part")
-    save_file(tensors, part, metadata=header)
-    with open(part, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    with whole_file(path) as part:
+        save_file(tensors, part, metadata=header)
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:

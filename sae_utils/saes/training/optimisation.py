@@ -1,4 +1,4 @@
-"""Steps around the optimiser: schedule, clipping and unit-norm decoders, each member of a stack by itself."""
+"""Steps around the optimiser: schedule, clipping and unit-norm decoders, each dictionary of a stack by itself."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def learning_rate(n_latents: int, base: float) -> float:
-    """Of a width: base / sqrt(n_latents / 2^14), as EleutherAI's sparsify scales it from 2e-4 (December 2024)."""
+    """Base / sqrt(n_latents / 2^14), as EleutherAI's sparsify scales it from 2e-4 (December 2024)."""
     return base / (n_latents / 2**14) ** 0.5
 
 
@@ -33,9 +33,9 @@ def normalise_rows(rows: Float[Tensor, "S n d"]) -> None:
 
 @torch.no_grad()
 def clip_per_dictionary(grads: Sequence[Tensor], largest: float) -> Float[Tensor, " S"]:
-    """Scale each member's gradients, in place, to a joint norm of at most ``largest``; returns the norms before.
+    """Scale each dictionary's gradients, in place, to a joint norm of at most ``largest``; returns the norms before.
 
-    Per member, so that a dictionary trained in a stack takes the steps that it would take alone.
+    Each by itself, so that a dictionary trained in a stack takes the steps that it would take alone.
     """
     norms = torch.stack([g.flatten(1).norm(dim=1) for g in grads]).norm(dim=0)
     factor = (largest / norms.clamp_min(largest)).to(grads[0].dtype)

@@ -12,7 +12,7 @@ from itertools import islice
 from math import exp, inf, log
 from pathlib import Path
 
-from sae_utils.data.activations.source import ActivationSource
+from sae_utils.data.activations import ActivationSource
 from sae_utils.errors import InputError
 from sae_utils.saes.metrics import evaluate
 from sae_utils.saes.sae import SAE, SAEConfig
@@ -93,7 +93,7 @@ def tune_sparsity(
     """
     for config in configs:
         _check(config, target_l0)
-    search = [_Search(config, target_l0) for config in configs]
+    searches = [_Search(config, target_l0) for config in configs]
 
     def measure(config: TrainingConfig, candidates: Sequence[SAEConfig]) -> list[float]:
         stacks = [SAE.create(c, [seed], hook_point, source.normalisation[hook_point]).to(device) for c in candidates]
@@ -104,8 +104,8 @@ def tune_sparsity(
         return [_held_out_l0(sae, held_out, training, n_eval_tokens) for sae in stacks]
 
     for stage in stages:
-        _run_stage(stage, search, training, measure)
-    return [one.result() for one in search]
+        _run_stage(stage, searches, training, measure)
+    return [one.result() for one in searches]
 
 
 def _check(config: SAEConfig, target_l0: float) -> None:
@@ -137,17 +137,18 @@ def _run_stage(stage: Stage, searches: Sequence["_Search"], training: TrainingCo
     for one in searches:
         one.begin(length, stage)
     for _ in range(MAX_TRIES if length == training.n_tokens else EARLY_TRIES):
-        wanted = [(one, sparsity) for one in searches for sparsity in one.wanted]
+        going_on = [one for one in searches if one.wanted]
+        wanted = [(one, sparsity) for one in going_on for sparsity in one.wanted]
         if not wanted:
             break
         measured = measure(pilots, [replace(one.config, sparsity=sparsity) for one, sparsity in wanted])
         for (one, sparsity), l0 in zip(wanted, measured, strict=True):
             one.pilots.append(Pilot(length, sparsity, l0))
-        for one in dict.fromkeys(one for one, _ in wanted):
+        for one in going_on:
             one.judge()
-    failed = next((one for one in searches if one.length not in dict(one.guesses)), None)
-    if failed and length == training.n_tokens:
-        failed.give_up()
+    if length == training.n_tokens:
+        for one in searches:
+            one.check_found()
 
 
 class _Search:
@@ -156,9 +157,9 @@ class _Search:
     def __init__(self, config: SAEConfig, target: float):
         self.config, self.target = config, target
         self.pilots: list[Pilot] = []
-        self.guesses: list[tuple[int, float]] = []  # log coefficient at the end of each length
+        self.guesses: list[tuple[int, float]] = []  # (length, log coefficient), of each length that came near enough
         self.slope = USUAL_SLOPE
-        self.wanted: list[float] = []
+        self.wanted: list[float] = []  # coefficients to try next; none: done with this length
 
     def begin(self, length: int, stage: Stage) -> None:
         """Candidates of a new length, around the guess carried on to it."""
@@ -167,32 +168,41 @@ class _Search:
         self.wanted = sorted({_within(guess + log(factor)) for factor in stage.factors})
 
     def _carried_on(self, length: int) -> float:
-        """The log coefficient where the last two lengths point to, over the logarithm of the length."""
+        """The log coefficient that the last two lengths point to, on a line over the logarithm of the length."""
         if not self.guesses:
             return log(self.config.sparsity)
-        (before, start), (last, end) = (self.guesses * 2)[-2:]
-        drift = (end - start) / log(last / before) if last > before else 0.0
+        last, end = self.guesses[-1]
+        drift = 0.0
+        if len(self.guesses) > 1:
+            before, start = self.guesses[-2]
+            drift = (end - start) / log(last / before) if last > before else 0.0
         return end + drift * log(length / last)
 
     def judge(self) -> None:
         """From this length's pilots: done, or the next coefficient to try."""
         target = log(self.target)
-        here = [pilot for pilot in self.pilots if pilot.n_tokens == self.length]
-        points = sorted(((_log_l0(p) - target, log(p.sparsity)) for p in here), key=lambda point: abs(point[0]))
+        points = [(_log_l0(pilot) - target, log(pilot.sparsity)) for pilot in self._here()]
         guess = _within(self._towards(points))
         near = abs(points[0][0]) <= log(self.near)
         if near:
             self.guesses.append((self.length, log(guess)))
-        tried = any(abs(log(guess) - point[1]) < SAME for point in points)
+        tried = any(abs(log(guess) - at) < SAME for _, at in points)
         self.wanted = [] if near or tried else [guess]
 
-    def _towards(self, points: list[tuple[float, float]]) -> float:
-        """The log coefficient where log L0 should be the target's, from the two nearest (miss, log coefficient).
+    def _here(self) -> list[Pilot]:
+        """The pilots of this length, the nearest to the target first."""
+        here = [pilot for pilot in self.pilots if pilot.n_tokens == self.length]
+        return sorted(here, key=lambda pilot: abs(_log_l0(pilot) - log(self.target)))
 
-        Half way between those on either side where the line through the two leads away from there.
+    def _towards(self, points: list[tuple[float, float]]) -> float:
+        """The log coefficient where log L0 should be the target's.
+
+        ``points`` are (miss, log coefficient), the nearest first. On the line through the two nearest; half way
+        between those on either side where the line leads out of there.
         """
-        (miss, nearest), (other_miss, other) = (points * 2)[:2]
-        if nearest != other:
+        miss, nearest = points[0]
+        if len(points) > 1 and points[1][1] != nearest:
+            other_miss, other = points[1]
             slope = (other_miss - miss) / (other - nearest)
             self.slope = min(max(slope, SLOPES[0]), SLOPES[1])
         step = min(max(-miss / self.slope, -log(LARGEST_STEP)), log(LARGEST_STEP))
@@ -201,20 +211,20 @@ class _Search:
         leads_away = abs(step) > SAME and not too_low + SAME < nearest + step < too_high - SAME
         return (too_low + too_high) / 2 if leads_away and -inf < too_low < too_high < inf else nearest + step
 
-    def give_up(self) -> None:
-        """Raises InputError with what was reached."""
-        reached = [pilot for pilot in self.pilots if pilot.n_tokens == self.length]
-        best = min(reached, key=lambda pilot: abs(_log_l0(pilot) - log(self.target)))
-        raise InputError(
-            f"target_l0={self.target:g} is out of reach of {self.config.architecture!r} with {self.config.n_latents} "
-            f"latents after {self.length} tokens: the nearest is L0 {best.l0:.2f}, at sparsity={best.sparsity:.3g}"
-        )
+    def check_found(self) -> None:
+        """Raises InputError, with what was reached, where no pilot of this length came near enough."""
+        if self.length not in [length for length, _ in self.guesses]:
+            best = self._here()[0]
+            raise InputError(
+                f"target_l0={self.target:g} is out of reach of {self.config.architecture!r} with "
+                f"{self.config.n_latents} latents after {self.length} tokens: the nearest is L0 {best.l0:.2f}, at "
+                f"sparsity={best.sparsity:.3g}"
+            )
 
     def result(self) -> Tuned:
         """What was found."""
-        longest = [pilot for pilot in self.pilots if pilot.n_tokens == self.length]
-        nearest = min(longest, key=lambda pilot: abs(_log_l0(pilot) - log(self.target)))
-        return Tuned(replace(self.config, sparsity=exp(self.guesses[-1][1])), nearest.l0, tuple(self.pilots))
+        found = replace(self.config, sparsity=exp(self.guesses[-1][1]))
+        return Tuned(found, self._here()[0].l0, tuple(self.pilots))
 
 
 def _within(guess: float) -> float:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from sae_utils.data.activations.source import check_whole
+from sae_utils.data.activations import check_whole
 from sae_utils.errors import InputError
 from sae_utils.saes.losses import LossTerms, training_loss
 from sae_utils.saes.sae import SAE
@@ -30,7 +30,7 @@ class TrainingConfig:
     warmup: float = 0.05  # share of the steps over which the learning rate rises from 0
     decay: float = 0.95  # share of the steps, at the end, over which it falls to 0
     betas: tuple[float, float] = (0.9, 0.999)  # Adam's
-    clip: float = 1.0  # largest norm of a member's gradient
+    clip: float = 1.0  # largest norm of a dictionary's gradient
     dead_after: int = 1_000_000  # a latent is dead when it has not fired for so many tokens
     bfloat16: bool = False  # CUDA: the encoder's product in bfloat16; weights and sums stay float32
     log_every: int = 50  # steps

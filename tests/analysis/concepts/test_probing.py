@@ -19,9 +19,9 @@ from sae_utils.analysis.concepts.probing import (
     probe_subsets,
     sparse_probe,
 )
-from sae_utils.data.labelled.windows import Task
+from sae_utils.data.labelled import Task
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig, SparseCode
+from sae_utils.saes import SAE, SAEConfig, SparseCode
 
 HOOK = "blocks.0.hook_mlp_out"
 
@@ -43,6 +43,9 @@ def planted_task(n=400, n_features=40, seed=0):
     codes[:, :, 20:30] = 0  # dead
     half = n // 2
     return codes.astype(np.float32), Task("planted", np.arange(half), labels[:half], np.arange(half, n), labels[half:])
+
+
+CODES, TASK = planted_task()
 
 
 @pytest.mark.parametrize("architecture", ["topk", "relu"])
@@ -102,68 +105,63 @@ def test_best_features_by_hand():
 
 
 def test_a_planted_latent_is_found_at_k_1_in_each_member():
-    codes, task = planted_task()
-    correct = probe_dictionaries(codes, task, [1, 2, 5])
+    correct = probe_dictionaries(CODES, TASK, [1, 2, 5])
     assert correct.shape == (2, 3, 200)
     assert correct.mean(2).min() == 1.0
-    assert best_features(codes[task.train, 0], task.train_labels, 1).tolist() == [7]
-    without = codes.copy()
+    assert best_features(CODES[TASK.train, 0], TASK.train_labels, 1).tolist() == [7]
+    without = CODES.copy()
     without[:, 0, 7] = without[:, 1, 3] = 0
-    assert probe_dictionaries(without, task, [1]).mean() < 0.62  # chance is 0.5, standard error 0.035
+    assert probe_dictionaries(without, TASK, [1]).mean() < 0.62  # chance is 0.5, standard error 0.035
 
 
 def test_the_probe_is_scikit_learn_s_on_standardised_features_and_the_selection_sees_no_test_window():
-    codes, task = planted_task()
-    x = codes[:, 0].copy()
+    x = CODES[:, 0].copy()
     x[:, 7] = 0
     x[:, 11] += 0.6 * np.isin(
-        np.arange(400), np.concatenate([task.train[task.train_labels], task.test[task.test_labels]])
+        np.arange(400), np.concatenate([TASK.train[TASK.train_labels], TASK.test[TASK.test_labels]])
     )
-    chosen = best_features(x[task.train], task.train_labels, 2)
-    mean, spread = x[task.train][:, chosen].mean(0), x[task.train][:, chosen].std(0)
-    probe = LogisticRegression(max_iter=1000).fit((x[task.train][:, chosen] - mean) / spread, task.train_labels)
-    expected = probe.predict((x[task.test][:, chosen] - mean) / spread) == task.test_labels
-    assert (sparse_probe(x, task, 2) == expected).all()
+    chosen = best_features(x[TASK.train], TASK.train_labels, 2)
+    mean, spread = x[TASK.train][:, chosen].mean(0), x[TASK.train][:, chosen].std(0)
+    probe = LogisticRegression(max_iter=1000).fit((x[TASK.train][:, chosen] - mean) / spread, TASK.train_labels)
+    expected = probe.predict((x[TASK.test][:, chosen] - mean) / spread) == TASK.test_labels
+    assert (sparse_probe(x, TASK, 2) == expected).all()
     assert 0.6 < expected.mean() < 1
-    x[task.test, 33] = 100 * task.test_labels  # would be the best by far, had it been looked at
-    assert 33 not in best_features(x[task.train], task.train_labels, 2)
+    x[TASK.test, 33] = 100 * TASK.test_labels  # would be the best by far, had it been looked at
+    assert 33 not in best_features(x[TASK.train], TASK.train_labels, 2)
 
 
 def test_units_of_the_codes_do_not_matter():
-    codes, task = planted_task()
+    codes = CODES.copy()
     codes[:, 0, 7] = 0
-    assert (probe_dictionaries(codes, task, [2]) == probe_dictionaries(codes / 1000, task, [2])).all()
+    assert (probe_dictionaries(codes, TASK, [2]) == probe_dictionaries(codes / 1000, TASK, [2])).all()
 
 
 def test_random_latents_are_a_floor_of_latents_that_fire():
-    codes, task = planted_task()
-    found = probe_random_latents(codes, task, [1, 5], n_draws=10)
+    found = probe_random_latents(CODES, TASK, [1, 5], n_draws=10)
     assert found.shape == (2, 2, 200)
     assert 0.45 < found[:, 0].mean() < 0.62
-    few = codes.copy()
+    few = CODES.copy()
     few[:, :, 8:] = few[:, :, :7] = 0  # then the planted latent of member 0 is the only one that fires
-    assert probe_random_latents(few[:, :1], task, [1, 5])[0].mean() == 1.0
-    assert (found == probe_random_latents(codes, task, [1, 5], n_draws=10)).all()
+    assert probe_random_latents(few[:, :1], TASK, [1, 5])[0].mean() == 1.0
+    assert (found == probe_random_latents(CODES, TASK, [1, 5], n_draws=10)).all()
 
 
 def test_accuracies_of_all_tasks_and_the_ceiling():
-    codes, task = planted_task()
-    other = replace(task, test=task.test[:50], test_labels=task.test_labels[:50])
-    found = accuracies([probe_dictionaries(codes, part, [1, 2]) for part in (task, other)])
+    other = replace(TASK, test=TASK.test[:50], test_labels=TASK.test_labels[:50])
+    found = accuracies([probe_dictionaries(CODES, part, [1, 2]) for part in (TASK, other)])
     assert found.shape == (2, 2, 2)
-    assert found[1, 0, 1] == probe_dictionaries(codes, other, [1])[1].mean()
-    hidden = codes[:, 0].copy()
+    assert found[1, 0, 1] == probe_dictionaries(CODES, other, [1])[1].mean()
+    hidden = CODES[:, 0].copy()
     hidden[:, 8] = 3 * np.random.default_rng(1).normal(size=len(hidden))
     hidden[:, 7] -= hidden[:, 8]  # the concept is in a sum of two features, and not in either
-    assert sparse_probe(hidden, task, 1).mean() < 0.7
-    assert probe(hidden, task).mean() > 0.9
+    assert sparse_probe(hidden, TASK, 1).mean() < 0.7
+    assert probe(hidden, TASK).mean() > 0.9
 
 
 def test_subsets_give_as_many_chances_as_their_size():
-    codes, task = planted_task()
-    whole = probe_subsets(codes, task, [1], size=40, n_draws=2)
-    assert (whole == probe_dictionaries(codes, task, [1])).all()
-    half = probe_subsets(codes, task, [1], size=20, n_draws=40).mean()
+    whole = probe_subsets(CODES, TASK, [1], size=40, n_draws=2)
+    assert (whole == probe_dictionaries(CODES, TASK, [1])).all()
+    half = probe_subsets(CODES, TASK, [1], size=20, n_draws=40).mean()
     assert 0.6 < half < 0.9  # the planted latent is in half of the draws: 0.75, standard error 0.03
     with pytest.raises(InputError, match="41 candidates cannot be drawn from 40"):
-        probe_subsets(codes, task, [1], size=41)
+        probe_subsets(CODES, TASK, [1], size=41)

@@ -23,7 +23,7 @@ from sae_utils.analysis.concepts.spurious import (
 from sae_utils.data.activations import Normalisation
 from sae_utils.data.labelled import Quadrants
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig, SparseCode
+from sae_utils.saes import SAE, SAEConfig, SparseCode
 
 D, N_LATENTS = 12, 30
 TARGET, SPURIOUS = (4, 5), (8, 9)  # latents that fire for and against the attribute

@@ -10,7 +10,7 @@ from helpers.ensembles_made import activations, boosted, stack
 
 from sae_utils.analysis.ensembles.boosting_stages import KINDS, Insertions, insertions, kinds, shares
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes.ensembles import Ensemble
 
 
 @pytest.mark.parametrize("architecture", ["topk", "relu"])

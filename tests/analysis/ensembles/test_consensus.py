@@ -9,7 +9,7 @@ from sae_utils.analysis.ensembles.consensus import agreement, consensus_of, halv
 from sae_utils.analysis.matching.groups import disjoint_sets
 from sae_utils.analysis.matching.overlap import overlap_of_pairs
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig
 
 # Seeds by atoms: the first two share three atoms, the last two share two others.
 HELD = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 0, 0, 1, 1], [0, 0, 0, 1, 1]], dtype=bool)

@@ -10,12 +10,11 @@ from sae_utils.analysis.ensembles import profile as ensembles
 from sae_utils.analysis.ensembles.profile import on_frontier, principal_components, profile, training_flops
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes import SAEConfig, evaluate
+from sae_utils.saes.ensembles import Ensemble
 from sae_utils.saes.ensembles.paper_c import boosted_cells, boosted_ensemble
-from sae_utils.saes.metrics import evaluate
-from sae_utils.saes.sae import SAEConfig
+from sae_utils.saes.training import TrainingConfig
 from sae_utils.saes.training.grid import Activations, Cell, train_cells
-from sae_utils.saes.training.training import TrainingConfig
 
 N = 200
 

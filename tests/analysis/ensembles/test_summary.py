@@ -14,12 +14,11 @@ from sae_utils.analysis.matching.overlap import overlap_of_pairs
 from sae_utils.analysis.statistics import JACKKNIFE, over_seeds
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes import SAEConfig, evaluate
+from sae_utils.saes.ensembles import Ensemble
 from sae_utils.saes.ensembles.paper_c import Rivals, rival_cells
-from sae_utils.saes.metrics import evaluate
-from sae_utils.saes.sae import SAEConfig
+from sae_utils.saes.training import TrainingConfig
 from sae_utils.saes.training.grid import Activations, Cell, train_cells
-from sae_utils.saes.training.training import TrainingConfig
 
 X = activations(1200)
 

@@ -6,7 +6,7 @@ from helpers.tiny_language_model import TableModel
 from sae_utils.analysis.latents import encode_text, firing
 from sae_utils.data.activations import ActivationStream
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig
 
 HOOK, D_IN, N_LATENTS = "blocks.0.hook_mlp_out", 16, 24
 CONFIGS = {

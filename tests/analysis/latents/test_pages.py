@@ -10,7 +10,7 @@ from scipy import sparse
 from sae_utils.analysis.latents import pages as latent_pages
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig
 
 
 def random_codes(n_tokens=400, n=6, seed=0):
@@ -49,11 +49,11 @@ def test_direct_logits_are_the_gained_centred_row_through_the_unembedding():
     assert torch.allclose(latent_pages.direct_logits(model)(v), expected, atol=1e-3)
 
 
-def test_promotes(monkeypatch):
+def test_promoted_tokens(monkeypatch):
     monkeypatch.setattr(latent_pages, "BLOCK", 3)
     rows = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
     unembedding = torch.randn(5, 30, generator=torch.Generator().manual_seed(1))
-    found = latent_pages.promotes(rows, lambda v: v @ unembedding + 4.0, 4)
+    found = latent_pages.promoted_tokens(rows, lambda v: v @ unembedding + 4.0, 4)
     logits = (rows @ unembedding).numpy()
     logits -= logits.mean(1, keepdims=True)
     assert (found.raised == np.argsort(-logits)[:, :4]).all()

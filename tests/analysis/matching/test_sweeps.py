@@ -12,8 +12,7 @@ from sae_utils.analysis.matching import sweeps
 from sae_utils.analysis.matching.matching import match
 from sae_utils.analysis.matching.sweeps import MEASURES, SweepPoint, difference, sweep_point, trend
 from sae_utils.errors import InputError
-from sae_utils.saes.metrics import Evaluation
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, Evaluation, SAEConfig
 
 
 def point(effects, level, spread=0.01):

@@ -7,11 +7,11 @@ from helpers.tiny_language_model import make_tiny
 from torch.nn.functional import normalize
 
 from sae_utils.analysis.meta import edits as meta_edits
-from sae_utils.analysis.meta.edits import EDITS, CodedRows, Places
+from sae_utils.analysis.meta.edits import CodedRows, Places
 from sae_utils.data.activations import Normalisation
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig
 
 HOOK = "blocks.1.hook_mlp_out"
 
@@ -46,33 +46,25 @@ def found(lm, sae, rows):
     return meta_edits.code_rows(lm, sae, rows)
 
 
-def test_firings_are_the_code_at_each_position_but_the_first_and_ends_of_texts(lm, sae, rows, found):
-    x = lm.activations(torch.from_numpy(rows), [HOOK])[HOOK]
-    for r in (0, 17, 39):
-        dense = sae.encode(x[r]).dense(24)[:, 0]
-        mine = torch.zeros(32, 24).scatter_add(1, found.latents[r], found.strengths[r])
-        keep = torch.from_numpy(rows[r] != lm.tokenizer.eos_token_id)
-        keep[0] = False
-        torch.testing.assert_close(mine, dense * keep[:, None], rtol=1e-4, atol=1e-5)
-    counts = meta_edits.rows_fired_in(found, 24)
-    dense = torch.zeros(40, 32, 24).scatter_add(2, found.latents, found.strengths)
-    assert counts.tolist() == (dense > 0).any(1).sum(0).tolist()
+def dense(codes, r):
+    return torch.zeros(32, 24).scatter_add(1, codes.latents[r], codes.strengths[r])
 
 
-def test_firings_of_dictionaries_without_a_fixed_k(lm, rows, sae):
-    """The most latents on a token differ from batch to batch."""
-    relu = SAE(SAEConfig(16, 24, "relu", sparsity=0.0), [0], HOOK, sae.normalisation)
+def test_codes_are_those_of_each_position_but_the_first_and_ends_of_texts(lm, sae, rows, found):
+    relu = SAE(SAEConfig(16, 24, "relu", sparsity=0.0), [0], HOOK, sae.normalisation)  # its k differs by batch
     relu.load_state_dict({**sae.state_dict(), "b_enc": torch.full((1, 24), -1.5)})
-    found = meta_edits.code_rows(lm, relu, rows)
-    counts = [relu.encode(lm.activations(torch.from_numpy(part), [HOOK])[HOOK].flatten(0, 1)).values.shape[-1]
-              for part in (rows[:16], rows[16:32], rows[32:])]  # fmt: skip
-    assert len(set(counts)) > 1 and found.latents.shape == (40, 32, max(counts))
-    for r in (0, 39):
-        dense = relu.encode(lm.activations(torch.from_numpy(rows[r : r + 1]), [HOOK])[HOOK][0]).dense(24)[:, 0]
-        mine = torch.zeros(32, 24).scatter_add(1, found.latents[r], found.strengths[r])
-        torch.testing.assert_close(
-            mine[1:], dense[1:] * torch.from_numpy(rows[r, 1:, None] != lm.tokenizer.eos_token_id), rtol=1e-4, atol=1e-5
-        )
+    x = lm.activations(torch.from_numpy(rows), [HOOK])[HOOK]
+    k = [relu.encode(part.flatten(0, 1)).values.shape[-1] for part in x.split(meta_edits.ROWS_AT_ONCE)]
+    of_relu = meta_edits.code_rows(lm, relu, rows)
+    assert len(set(k)) > 1 and of_relu.latents.shape == (40, 32, max(k))
+    for one, codes in ((sae, found), (relu, of_relu)):
+        for r in (0, 17, 39):
+            keep = torch.from_numpy(rows[r] != lm.tokenizer.eos_token_id)
+            keep[0] = False
+            expected = one.encode(x[r]).dense(24)[:, 0] * keep[:, None]
+            torch.testing.assert_close(dense(codes, r), expected, rtol=1e-4, atol=1e-5)
+    fires = torch.stack([(dense(found, r) > 0).any(0) for r in range(40)])
+    assert meta_edits.rows_fired_in(found, 24).tolist() == fires.sum(0).tolist()
 
 
 def test_strongest_places():
@@ -129,7 +121,7 @@ def test_edits_measure_what_they_say(lm, sae, codes, found):
     chosen = meta_edits.choose(codes, n_rows, 2, 4, seed=3)
     assert [(r.latent, r.meta, r.other_meta) for r in results] == [c[:3] for c in chosen]
     for result, (latent, meta, other, substitute) in zip(results, chosen, strict=True):
-        assert set(result.kl) == set(result.own) == set(result.other) == set(EDITS)
+        assert set(result.kl) == set(result.own) == set(result.other)
         assert all(value > 0 for value in result.kl.values())
         places = meta_edits.strongest(found, latent, 4)
         clean = meta_edits.log_probabilities(lm, HOOK, places)
@@ -170,13 +162,13 @@ def test_what_a_family_promotes_falls_without_it(lm, sae, found):
 
 
 def test_summary_of_edits():
-    def edited(kl, own, other):
-        return meta_edits.EditedLatent(
-            0, 1, 2, *({edit: value + i for i, edit in enumerate(EDITS)} for value in (kl, own, other))
-        )
+    row, generator = torch.ones(3), torch.Generator()
+    at = {edit: i for i, edit in enumerate(meta_edits.changes_of(row, -row, row, row, row[0], generator))}
+
+    def edited(*values):
+        return meta_edits.EditedLatent(0, 1, 2, *({edit: value + i for edit, i in at.items()} for value in values))
 
     found = meta_edits.summarise_edits([edited(1.0, 10.0, 100.0), edited(3.0, 30.0, 300.0)])
-    at = {edit: i for i, edit in enumerate(EDITS)}
     assert found["kl remove"] == 2 and found["own remove other"] == 21 and found["other swap"] == 200 + at["swap"]
     assert found["removal_specificity"] == at["remove alike"] - at["remove"]  # of own tokens
     assert found["addition_specificity"] == at["add other"] - at["add again"]  # of the other's tokens

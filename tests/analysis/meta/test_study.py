@@ -10,7 +10,7 @@ from sae_utils.analysis.meta import nulls as meta_nulls
 from sae_utils.analysis.meta import study as meta_study
 from sae_utils.analysis.meta.meta_sae import MetaTraining, new_stack, quality, used
 from sae_utils.analysis.meta.study import DECODER, PLANTED, Sizes
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig
 
 SIZES = Sizes(n_meta=12, k=2, widths=(6, 12), ks=(2, 3))
 TRAINING = MetaTraining(n_steps=60, batch_size=50)

@@ -14,8 +14,7 @@ from sae_utils.analysis.stitching import between_seeds as between
 from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.analysis.stitching.novelty import associate
 from sae_utils.analysis.stitching.width_pairs import compare_widths
-from sae_utils.saes.metrics import evaluate
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig, evaluate
 
 K, N_SEEDS = 2, 3
 

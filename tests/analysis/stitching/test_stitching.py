@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from sae_utils.analysis import stitching
-from sae_utils.saes.metrics import evaluate
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig, evaluate
 
 N_SMALL, N_LARGE, D = 4, 12, 16
 

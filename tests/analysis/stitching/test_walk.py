@@ -22,7 +22,7 @@ from sae_utils.analysis.stitching.walk import (
     walk_steps,
     without_shrinkage,
 )
-from sae_utils.saes.metrics import evaluate
+from sae_utils.saes import evaluate
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

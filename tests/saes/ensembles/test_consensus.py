@@ -1,5 +1,7 @@
 """Consensus dictionaries: planted latents are found in as many seeds as they are in, merged, and refitted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,10 @@ from sae_utils.analysis.matching.groups import disjoint_sets, groups, random_gro
 from sae_utils.analysis.matching.overlap import overlap_of_pairs
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.consensus import merge, refit
-from sae_utils.saes.metrics import evaluate
-from sae_utils.saes.training.training import TrainingConfig
+from sae_utils.saes import evaluate
+from sae_utils.saes.ensembles import merge
+from sae_utils.saes.training import TrainingConfig
+from sae_utils.saes.training.grid import Activations, Cell, train_cells
 
 HELD = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 1]], dtype=bool)  # seeds, atoms
 
@@ -88,20 +91,22 @@ def test_rows_are_means_of_their_versions():
     torch.testing.assert_close(merged.b_dec[0], sae.b_dec.mean(0))
 
 
-def test_the_refit_lowers_the_error_and_leaves_the_decoder_unless_asked():
+def test_the_refit_lowers_the_error_and_leaves_the_decoder_unless_asked(tmp_path):
     x = planted(4096)[0]
     source = TensorSource({"hook": x})
     sae = merge(stack("topk", 2, 24, 40, normalisation=source.normalisation["hook"]), [[(i % 2, i)] for i in range(30)])
     before = {name: t.clone() for name, t in sae.state_dict().items()}
-    how = source, TrainingConfig(4000, 50, lr=3e-3)
-    encoder, both = (refit(sae, *how, decoder=decoder, progress=False) for decoder in (False, True))
+    reads = Activations(("hook",), 4096)
+    both = Cell("all", sae.config, "hook", sae.seeds, TrainingConfig(4000, 50, lr=3e-3), reads, given=True)
+    cells, begun = [replace(both, name="encoder", fixed=("W_dec",)), both], {"encoder": sae, "all": sae}
+    encoder, both = train_cells(cells, {reads: source}, tmp_path, begun=begun, progress=False).values()
     errors = [evaluate(s, [x]).mse.item() for s in (sae, encoder, both)]
     assert errors[2] < errors[1] < 0.9 * errors[0]
     torch.testing.assert_close(encoder.W_dec, sae.W_dec, rtol=0, atol=1e-6)
     assert (encoder.encoder - sae.encoder).abs().max() > 0.01
     assert (both.W_dec - sae.W_dec).abs().max() > 0.01
     assert all(torch.equal(t, before[name]) for name, t in sae.state_dict().items())
-    assert not encoder.W_dec._backward_hooks
+    assert encoder.W_dec.requires_grad
 
 
 def test_groups_that_make_no_dictionary_are_refused():

@@ -8,10 +8,9 @@ from sae_utils.analysis.matching.matching import compare
 from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.ensemble import Ensemble, load_ensemble, save_ensemble
-from sae_utils.saes.metrics import evaluate
-from sae_utils.saes.sae import SparseCode
-from sae_utils.saes.training.checkpoints import load_sae
+from sae_utils.saes import SparseCode, evaluate
+from sae_utils.saes.ensembles import Ensemble, load_ensemble, save_ensemble
+from sae_utils.saes.training import load_sae
 
 WEIGHTS = (0.5, -0.3, 1.1)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from helpers.synthetic_activations import planted
@@ -5,12 +7,15 @@ from helpers.synthetic_activations import planted
 from sae_utils.analysis.concepts.probing import bags
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.ensemble import Ensemble
-from sae_utils.saes.ensembles.paper_c import train_rivals, train_total_l0
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.training import TrainingConfig, train
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.ensembles import Ensemble
+from sae_utils.saes.ensembles.paper_c import Rivals, rival_cells, total_l0_cell
+from sae_utils.saes.training import TrainingConfig, train
+from sae_utils.saes.training.grid import Activations, Cell, train_cells
 
 TRAINING = TrainingConfig(1280, 64)
+READS = Activations(("h",), 2000)
+SINGLE = Cell("single", SAEConfig(8, 12, "topk", 2), "h", tuple(range(5)), TRAINING, READS)
 
 
 @pytest.fixture(scope="module")
@@ -18,20 +23,21 @@ def source():
     return TensorSource({"h": planted(2000, 8, 16)[0]})
 
 
-def new(seeds=range(5)):
-    return SAE.create(SAEConfig(8, 12, "topk", 2), seeds, "h")
+def new(source, config=SINGLE.config, seeds=SINGLE.seeds):
+    return SAE.create(config, seeds, "h", source.normalisation["h"])
 
 
 @pytest.fixture(scope="module")
 def rivals(source, tmp_path_factory):
-    return train_rivals(new(), 2, 2, source, TRAINING, tmp_path_factory.mktemp("store"))
+    folder = tmp_path_factory.mktemp("store")
+    return Rivals.of(train_cells(rival_cells(SINGLE, 2, 2), {READS: source}, folder, progress=False), 2, 2)
 
 
 def test_singles_are_the_stack_that_was_asked_for(rivals, source):
-    alone = new()
+    alone = new(source)
     train([alone], source, TRAINING, progress=False)
     assert torch.equal(rivals.single.W_dec, alone.W_dec)
-    assert torch.equal(rivals.untrained.W_dec, new().W_dec[:2])
+    assert torch.equal(rivals.untrained.W_dec, new(source).W_dec[:2])
 
 
 def test_boosted_ensembles_begin_with_the_first_of_each_bag(rivals):
@@ -47,18 +53,18 @@ def test_expanded_ones_are_as_wide_as_an_ensemble_and_as_sparse_as_a_single_one(
 
 
 def test_total_l0_is_that_of_an_ensemble_on_the_tokens_of_a_member(source, tmp_path):
-    found = train_total_l0(new(), 2, 2, source, TRAINING, tmp_path)
-    alone = SAE.create(SAEConfig(8, 24, "topk", 4), [0, 1], "h")
+    cell = total_l0_cell(SINGLE, 2, 2)
+    found = train_cells([cell], {READS: source}, tmp_path, progress=False)[cell.name]
+    alone = new(source, SAEConfig(8, 24, "topk", 4), [0, 1])
     train([alone], source, TRAINING, progress=False)
     assert found.config == alone.config and torch.equal(found.W_dec, alone.W_dec)
     x = source.read(torch.arange(30).numpy())["h"][:, 0]
-    assert found.encode(x).values.shape[-1] == 2 * new().encode(x).values.shape[-1]
+    assert found.encode(x).values.shape[-1] == 2 * new(source).encode(x).values.shape[-1]
 
 
-def test_total_l0_needs_a_k(source, tmp_path):
-    relu = SAE.create(SAEConfig(8, 12, "relu", sparsity=0.1), [0, 1], "h")
+def test_total_l0_needs_a_k():
     with pytest.raises(InputError, match="architecture relu has no k"):
-        train_total_l0(relu, 2, 1, source, TRAINING, tmp_path)
+        total_l0_cell(replace(SINGLE, config=SAEConfig(8, 12, "relu", sparsity=0.1)), 2, 1)
 
 
 def test_codes_of_bags_are_those_of_the_ensembles(rivals, source):
@@ -74,6 +80,6 @@ def test_all_have_names(rivals):
     assert list(rivals.dictionaries()) == ["single", "boosting 0", "boosting 1", "expanded", "untrained"]
 
 
-def test_too_few_seeds_are_refused(source, tmp_path):
+def test_too_few_seeds_are_refused():
     with pytest.raises(InputError, match="2 ensembles of 3 need 6 dictionaries, and there are 5"):
-        train_rivals(new(), 3, 2, source, TRAINING, tmp_path)
+        rival_cells(SINGLE, 3, 2)

@@ -15,12 +15,11 @@ from sae_utils.data.text import token_rows
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS
 from sae_utils.report.claims.verdicts import NOT_JUDGED
+from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.formats.published import as_family, as_stack, read_published, with_unit_rows
 from sae_utils.saes.formats.saelens import centred, write_saelens
 from sae_utils.saes.formats.sparsify import write_sparsify
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.checkpoints import save_sae
-from sae_utils.saes.training.training import TrainingConfig, train
+from sae_utils.saes.training import TrainingConfig, save_sae, train
 
 HOOK = "blocks.2.hook_mlp_out"
 

@@ -15,7 +15,7 @@ from sae_utils.saes.formats.common import check_fits, hook_point_of, stack_saes
 from sae_utils.saes.formats.read import read_sae
 from sae_utils.saes.formats.saelens import write_saelens
 from sae_utils.saes.formats.sparsify import write_sparsify
-from sae_utils.saes.training.checkpoints import save_sae
+from sae_utils.saes.training import save_sae
 
 
 def test_our_own_checkpoints_are_read(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from helpers.foreign_files import D_IN, N_LATENTS, activations, assert_same, ours
 
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes.ensembles import Ensemble
 from sae_utils.saes.formats.saebench import SAEBenchSAE
 
 ARCHITECTURES = ("relu", "gated", "topk", "batch_topk", "jump_relu")

@@ -21,7 +21,7 @@ from helpers.foreign_files import (
 )
 
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes.ensembles import Ensemble
 from sae_utils.saes.formats.read import read_sae
 from sae_utils.saes.formats.saelens import centred, write_saelens
 

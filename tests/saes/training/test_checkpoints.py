@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 
 from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.checkpoints import load_sae, read_tensors, save_sae, write_tensors
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.training import load_sae, save_sae
+from sae_utils.saes.training.checkpoints import read_tensors, write_tensors
 
 CONFIGS = {
     "relu": SAEConfig(4, 6, "relu", sparsity=0.1),

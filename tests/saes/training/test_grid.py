@@ -1,4 +1,6 @@
-"""Cells are trained in one pass for each source, once each, and are what training them alone would give."""
+"""Cells are trained in few passes, once each, and are what training them alone would give."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,60 +8,118 @@ from helpers.synthetic_activations import planted
 
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.ensembles.paper_c import boosted_cells
+from sae_utils.saes.training import TrainingConfig, train
 from sae_utils.saes.training import store as trained
-from sae_utils.saes.training.grid import Cell, train_cells
-from sae_utils.saes.training.training import TrainingConfig, train
+from sae_utils.saes.training.grid import Activations, Cell, passes, train_cells
 
 TRAINING = TrainingConfig(640, 64)
-CENTRE = Cell(SAEConfig(8, 16, "topk", 3), "h", 640)
+HERE, THERE = Activations(("h",), 1000), Activations(("other", "third"), 1000, streamed=True)
+CENTRE = Cell("centre", SAEConfig(8, 16, "topk", 3), "h", (0, 1), TRAINING, HERE)
+
+
+def vary(name, **config):
+    return replace(CENTRE, name=name, config=replace(CENTRE.config, **config))
+
+
+def alone(cell, source):
+    sae = SAE.create(cell.config, cell.seeds, cell.hook_point, source.normalisation[cell.hook_point])
+    train([sae], source, cell.training, progress=False)
+    return sae
+
+
+def equal(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
 @pytest.fixture
 def sources():
     here = {"h": planted(1000, 8, 16)[0]}
     others = {"other": planted(1000, 8, 16, seed=4)[0], "third": planted(1000, 8, 16, seed=5)[0]}
-    return [TensorSource(here), TensorSource(others)]
+    return {HERE: TensorSource(here), THERE: TensorSource(others)}
 
 
-def test_vary_changes_one_thing():
-    assert CENTRE.vary(k=5) == Cell(SAEConfig(8, 16, "topk", 5), "h", 640)
-    assert CENTRE.vary("other") == Cell(CENTRE.config, "other", 640)
-    assert CENTRE.vary(n_tokens=64) == Cell(CENTRE.config, "h", 64)
+@pytest.fixture
+def calls(monkeypatch):
+    """(stacks, hook points, tokens) of each pass that is trained."""
+    made = []
 
-
-def test_each_cell_is_as_trained_alone_and_each_source_is_passed_once(sources, tmp_path, monkeypatch):
-    passes = []
-
-    def counted(stacks, source, *rest):
-        passes.append((len(stacks), source.hook_points))
-        return train(stacks, source, *rest)
+    def counted(stacks, source, config, *rest):
+        made.append((len(stacks), source.hook_points, config.n_tokens))
+        return train(stacks, source, config, *rest)
 
     monkeypatch.setattr(trained, "train", counted)
-    cells = [CENTRE, CENTRE.vary(k=2), CENTRE, CENTRE.vary("third"), CENTRE.vary("other", n_latents=8)]
-    stacks = train_cells(cells, (0, 1), sources, TRAINING, tmp_path, progress=False)
-    assert passes == [(2, ("h",)), (2, ("other", "third"))]
-    assert list(stacks) == [CENTRE, *cells[1:2], *cells[3:]]
-    for cell, sae in stacks.items():
-        source = sources[0] if cell.hook_point == "h" else sources[1]
-        alone = SAE.create(cell.config, (0, 1), cell.hook_point, source.normalisation[cell.hook_point])
-        train([alone], source, TRAINING, progress=False)
-        assert all(torch.equal(a, b) for a, b in zip(sae.parameters(), alone.parameters(), strict=True))
+    return made
 
 
-def test_fewer_tokens_are_snapshots_of_the_run(sources, tmp_path, monkeypatch):
-    """The centre at 640 tokens is that of the sweep; its snapshots differ, and a run of 128 tokens is another thing."""
-    calls = []
-    monkeypatch.setattr(trained, "train", lambda *args: calls.append(args[0]) or train(*args))
-    cells = [CENTRE.vary(n_tokens=n) for n in (128, 320, 640)]
-    stacks = train_cells(cells, (0, 1), sources, TRAINING, tmp_path, progress=False)
-    assert [len(stacks) for stacks in calls] == [1]
-    short = SAE.create(CENTRE.config, (0, 1), "h", sources[0].normalisation["h"])
-    train([short], sources[0], TrainingConfig(128, 64), progress=False)
-    weights = [stacks[cell].W_dec for cell in cells] + [short.W_dec]
+def test_each_cell_is_as_trained_alone_and_each_source_is_passed_once(sources, tmp_path, calls):
+    elsewhere = [replace(CENTRE, name=name, hook_point=name, reads=THERE) for name in ("third", "other")]
+    cells = [CENTRE, vary("k 2", k=2), vary("k 3", k=3), *elsewhere]
+    stacks = train_cells(cells, sources, tmp_path, progress=False)
+    assert calls == [(2, ("h",), 640), (2, ("other", "third"), 640)]
+    assert stacks["k 3"] is stacks["centre"]
+    assert all(equal(stacks[cell.name], alone(cell, sources[cell.reads])) for cell in cells)
+
+
+def test_other_lengths_are_other_passes_and_what_is_there_is_not_trained(sources, tmp_path, calls):
+    longer = replace(CENTRE, name="longer", training=TrainingConfig(1280, 64))
+    first = train_cells([CENTRE], sources, tmp_path, progress=False)
+    found = train_cells([CENTRE, longer], sources, tmp_path, trained=first, progress=False)
+    assert found["centre"] is first["centre"] and equal(found["longer"], alone(longer, sources[HERE]))
+    train_cells([CENTRE, longer], sources, tmp_path, progress=False)
+    assert calls == [(1, ("h",), 640), (1, ("h",), 1280)]
+
+
+def test_a_pass_is_split_where_memory_is_short_with_the_same_weights(sources, tmp_path, calls, monkeypatch):
+    cells = [CENTRE, vary("k 2", k=2), vary("again")]
+    one = CENTRE.memory("cpu").total
+    assert [[cell.name for cell in group] for group in passes(cells, "cpu", 1.5 * one)] == [
+        ["centre", "again"],
+        ["k 2"],
+    ]
+    assert [len(group) for group in passes(cells, "cpu")] == [3]
+    together = train_cells(cells, sources, tmp_path / "together", progress=False)
+    monkeypatch.setattr("sae_utils.saes.training.grid.total_memory", lambda device: one)
+    split = train_cells(cells, sources, tmp_path / "split", progress=False)
+    assert [n for n, *_ in calls] == [2, 1, 1]
+    assert all(equal(together[name], split[name]) for name in split)
+
+
+def test_snapshots_are_of_the_one_run(sources, tmp_path, calls):
+    """The centre has the weights of a cell without them; a run of 128 tokens is another thing."""
+    watched = replace(CENTRE, snapshots=(128, 320))
+    stacks = train_cells([watched, vary("k 3", k=3)], sources, tmp_path, progress=False)
+    assert [n for n, *_ in calls] == [1]
+    names = [watched.at(n) for n in (128, 320, 640)]
+    assert names[2] == "centre" and stacks["k 3"] is stacks["centre"] and list(stacks) == [*names, "k 3"]
+    short = alone(replace(CENTRE, training=TrainingConfig(128, 64)), sources[HERE])
+    weights = [stacks[name].W_dec for name in names] + [short.W_dec]
     assert all(not torch.equal(a, b) for i, a in enumerate(weights) for b in weights[:i])
 
 
-def test_a_hook_point_that_no_source_has_is_refused(sources, tmp_path):
-    with pytest.raises(InputError, match="^hook point 'nowhere' is in none of the sources"):
-        train_cells([CENTRE.vary("nowhere")], (0,), sources, TRAINING, tmp_path)
+def test_stages_of_several_ensembles_come_one_after_the_other(sources, tmp_path, calls):
+    stages = [cell for i in (0, 1) for cell in boosted_cells(CENTRE, i, 3, f"boosted {i}")]
+    train_cells([*reversed(stages), CENTRE], sources, tmp_path, progress=False)
+    assert [n for n, *_ in calls] == [1, 2, 2]
+    assert calls[2][1] == ("h less 2 of seed 1", "h less 2 of seed 0")
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (replace(CENTRE, needs=("pilots",), open=("sparsity",)), "waits for pilots: sparsity is open"),
+        (replace(CENTRE, frozen=(("first", 0),)), "comes after 'first', which is not among the cells"),
+        (replace(CENTRE, given=True), "has no first weights in begun"),
+        (replace(vary("centre", unit_norm_decoder=False), fixed=("W_dec",)), "only a decoder with rows of length one"),
+    ],
+)
+def test_cells_that_cannot_be_trained_yet_are_refused(sources, tmp_path, cell, said):
+    with pytest.raises(InputError, match=f"^cell 'centre'.* {said}"):
+        train_cells([cell], sources, tmp_path)
+
+
+def test_given_weights_must_be_of_the_cell_s_form(sources, tmp_path):
+    begun = {"centre": SAE.create(SAEConfig(8, 4, "topk", 3), (0, 1), "h")}
+    with pytest.raises(InputError, match="its weights are SAEConfig.*n_latents=4"):
+        train_cells([replace(CENTRE, given=True)], sources, tmp_path, begun=begun)

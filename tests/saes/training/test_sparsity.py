@@ -7,11 +7,9 @@ from helpers.synthetic_activations import planted
 
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
-from sae_utils.saes.metrics import evaluate
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training import sparsity
-from sae_utils.saes.training.sparsity import Stage, tune_sparsity
-from sae_utils.saes.training.training import TrainingConfig, train
+from sae_utils.saes import SAE, SAEConfig, evaluate
+from sae_utils.saes.training import TrainingConfig, sparsity, train, tune_sparsity
+from sae_utils.saes.training.sparsity import Stage
 
 D_IN, N_LATENTS, TARGET = 24, 48, 5.0
 TRAINING = TrainingConfig(64_000, 128, lr=3e-3)

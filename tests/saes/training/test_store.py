@@ -1,21 +1,27 @@
 """Trained dictionaries are found again by what they are, and never confused."""
 
 import ast
+import logging
 
+import numpy as np
 import pytest
 import torch
 from helpers.synthetic_activations import planted
+from helpers.tiny_language_model import make_tiny
 
-from sae_utils.data.activations.source import TensorSource
+from sae_utils import memory
+from sae_utils.data.activations import ActivationStream, TensorSource
+from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
 from sae_utils.paths import PACKAGE
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.training import TrainingConfig, train, train_or_load, train_or_load_history
 from sae_utils.saes.training import store as trained
-from sae_utils.saes.training.store import CODE, stack_key, train_or_load, train_or_load_history
-from sae_utils.saes.training.training import TrainingConfig, train
+from sae_utils.saes.training.store import CODE, plan_training, stack_key
 
 CONFIG = SAEConfig(8, 16, "topk", 3)
 TRAINING = TrainingConfig(640, 64)
+HOOK = "blocks.0.hook_mlp_out"
 
 
 @pytest.fixture
@@ -85,14 +91,14 @@ def test_the_code_that_trains_is_in_the_key(source, monkeypatch):
 
 
 def imports(name: str) -> set[str]:
-    """Files of the layer ``dictionary`` that the file imports, by themselves or through another."""
+    """Files of ``sae_utils.saes`` that the file imports, by themselves or through another."""
     found = set()
     for node in ast.walk(ast.parse((PACKAGE / name).read_text())):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("sae_utils.saes"):
-            names = [alias.name for alias in node.names] if node.module == "sae_utils.saes" else [""]
-            found |= {f"{node.module.replace('.', '/')}/{part}".rstrip("/") + ".py" for part in names}
-    found = {path.removeprefix("sae_utils/") for path in found}
-    return found.union(*(imports(path) for path in found)) if found else found
+            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            files = [f"{module.removeprefix('sae_utils.').replace('.', '/')}.py" for module in modules]
+            found |= {file for file in files if (PACKAGE / file).is_file()}
+    return found.union(*(imports(file) for file in found))
 
 
 def test_code_names_every_module_that_training_uses():
@@ -163,3 +169,45 @@ def test_a_damaged_file_is_refused(source, tmp_path):
     path.write_bytes(raw)
     with pytest.raises(InputError, match="corrupt"):
         train_or_load([new()], source, TRAINING, tmp_path, progress=False)
+
+
+def test_a_plan_has_every_stack_once_and_the_largest_step(source):
+    one, other = new(), new((3,), SAEConfig(8, 64, "topk", 3))
+    plan = plan_training([one, other], source, TRAINING)
+    plans = [memory.training_plan(*shape, 64, "topk", 3, device="cpu") for shape in ((2, 8, 16), (1, 8, 64))]
+    assert plan == plans[0] + plans[1] and plan.step == max(p.step for p in plans)
+    assert plan.dictionaries == sum(t.nbytes for sae in (one, other) for t in sae.state_dict().values())
+
+
+def test_a_streams_model_and_buffer_are_in_the_plan(tmp_path):
+    model = load_language_model(make_tiny(tmp_path))
+    stream = ActivationStream(model, np.ones((9, 16), dtype=np.int64), [HOOK], block_rows=4)
+    plan = plan_training([new(config=SAEConfig(16, 16, "topk", 3), hook=HOOK)], stream, TRAINING)
+    assert plan.buffer == 4 * 16 * 16 * 4 and plan.model == sum(p.nbytes for p in model.weights.parameters()) > 0
+
+
+def test_the_plan_is_logged_once_before_the_training(source, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(trained, "free_memory", lambda device: 10**9)
+    with caplog.at_level(logging.INFO):
+        train_or_load([new()], source, TRAINING, tmp_path, progress=False)
+        train_or_load([new()], source, TRAINING, tmp_path, progress=False)  # read, not trained
+    (said,) = caplog.messages
+    assert said == f"training needs {plan_training([new()], source, TRAINING)}; cpu has 1.00 GB free"
+
+
+def test_what_cannot_fit_is_refused_before_the_first_step(source, tmp_path, monkeypatch):
+    plan = plan_training([new()], source, TRAINING)
+    missing = plan.total - plan.dictionaries  # the dictionaries are there
+    monkeypatch.setattr(trained, "train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(trained, "free_memory", lambda device: missing)
+    with pytest.raises(InputError, match=r"this needs .* dictionaries .*, optimiser .*; cpu has .* free") as error:
+        train_or_load([new()], source, TRAINING, tmp_path, progress=False)
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+    monkeypatch.setattr(trained, "free_memory", lambda device: 1 + int(missing / memory.HEADROOM))
+    with pytest.raises(pytest.fail.Exception, match="trained"):
+        train_or_load([new()], source, TRAINING, tmp_path, progress=False)
+
+
+def test_where_memory_cannot_be_asked_nothing_is_refused(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(trained, "free_memory", lambda device: None)
+    assert len(train_or_load([new()], source, TRAINING, tmp_path, progress=False)) == 1

@@ -16,10 +16,9 @@ from helpers.synthetic_activations import planted
 
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
-from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training import optimisation
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.training import Snapshots, TrainingConfig, optimisation, train
 from sae_utils.saes.training.checkpoints import read_tensors
-from sae_utils.saes.training.training import Snapshots, TrainingConfig, train
 
 ARCHITECTURES = ("relu", "gated", "topk", "batch_topk", "jump_relu")
 
