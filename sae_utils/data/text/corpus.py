@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from sae_utils.data.text.installed_python import installed_files, installed_sha256, manifest
-from sae_utils.data.text.packing import Block, Packer, pack_in_file, pack_in_memory, row_start
+from sae_utils.data.text.packing import Block, Packer, pack_in_file, row_start
 from sae_utils.data.text.streams import SUFFIXES, TextStream
 from sae_utils.errors import InputError
 from sae_utils.files import sha256_of
@@ -53,13 +54,13 @@ def token_rows(
         raise InputError(f"n_rows={n_rows} and context={context} must be at least 1 and 2")
     if tokenizer.eos_token_id is None:
         raise InputError("the tokenizer has no end-of-text token (eos_token), which separates the documents of a row")
-    packer, what = Packer(tokenizer, context), f"corpus {corpus!r}, split {split!r}"
-    blocks = partial(_blocks, corpus, split)
     if not cache_dir:
-        return pack_in_memory(packer, blocks, n_rows, what)
+        with tempfile.TemporaryDirectory() as folder:
+            return np.array(token_rows(corpus, tokenizer, split, n_rows, context, Path(folder)))
     identity = [FORMAT, corpus, _corpus_identity(corpus), _tokenizer_identity(tokenizer), split, context]
     key = sha256_of([json.dumps(identity)])[:20]
-    return pack_in_file(Path(cache_dir) / f"rows-{key}.bin", packer, blocks, n_rows, what)
+    file, what = Path(cache_dir) / f"rows-{key}.bin", f"corpus {corpus!r}, split {split!r}"
+    return pack_in_file(file, Packer(tokenizer, context), partial(_blocks, corpus, split), n_rows, what)
 
 
 def check_corpus(corpus: str) -> str:

@@ -1,4 +1,4 @@
-"""Documents -> packed rows of token ids, in memory or in a file that grows and survives whatever ends the process.
+"""Documents -> packed rows of token ids, in a file that grows and survives whatever ends the process.
 
 ``rows-<key>.bin`` holds the rows one after another. ``rows-<key>.json`` beside it says how many of them are whole and
 where the next document is; it is replaced after the rows are on the disk, and rows beyond it are cut off.
@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -77,9 +78,9 @@ class Packer:
     context: int
 
     @property
-    def dtype(self) -> type:
+    def dtype(self) -> np.dtype:
         """uint16 where the vocabulary fits, else int32."""
-        return np.uint16 if len(self.tokenizer) <= 2**16 else np.int32
+        return np.dtype(np.uint16 if len(self.tokenizer) <= 2**16 else np.int32)
 
     def pack(self, blocks: Blocks, state: State) -> Iterator[tuple[Int[np.ndarray, "n context"], State]]:
         """New rows, some at a time, each with the state after them; the last have ``ended``."""
@@ -101,27 +102,10 @@ class Packer:
             used = 0
         yield np.empty((0, self.context), dtype=self.dtype), replace(state, ended=True)
 
-    def too_few(self, state: State, n_rows: int, what: str) -> InputError:
-        """The error where all that there is, is packed, and ``n_rows`` were asked for."""
-        n_tokens = state.rows * self.context + len(state.rest)
-        return InputError(
-            f"{what} has {n_tokens:,} tokens, {state.rows:,} rows of {self.context}; asked for n_rows={n_rows:,}"
-        )
-
     def _tokens(self, texts: list[str]) -> Iterator[np.ndarray]:
         encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
         for ids in encoded["input_ids"]:
             yield np.array([*ids, self.tokenizer.eos_token_id], dtype=self.dtype)
-
-
-def pack_in_memory(packer: Packer, blocks: Blocks, n_rows: int, what: str) -> Int[np.ndarray, "n_rows context"]:
-    """The first ``n_rows``. Raises InputError where there are fewer."""
-    pieces = []
-    for rows, state in packer.pack(blocks, State()):
-        pieces.append(rows)
-        if state.rows >= n_rows:
-            return np.concatenate(pieces)[:n_rows]
-    raise packer.too_few(state, n_rows, what)
 
 
 def pack_in_file(
@@ -131,44 +115,30 @@ def pack_in_file(
 
     A read-only memory map where they are larger than LARGEST_IN_MEMORY. One process writes at a time; others wait.
     Raises InputError where there are fewer, where the disk is full and where the connection drops for good; what was
-    packed by then is kept.
+    packed by then is kept. ``what`` names the documents in the messages.
     """
-    file = RowFile(path, packer.context, packer.dtype)
+    file = RowFile(path, packer)
     if file.state().rows < n_rows:
         with file.locked() as end:
-            _extend(file, end, packer, blocks, n_rows, what)
+            state = file.extend(end, blocks, n_rows, what)
+        if state.rows < n_rows:
+            n_tokens = state.rows * packer.context + len(state.rest)
+            there = f"{n_tokens:,} tokens, {state.rows:,} rows of {packer.context}"
+            raise InputError(f"{what} has {there}; asked for n_rows={n_rows:,}")
     return file.read(n_rows)
-
-
-def _extend(file: "RowFile", end: FileIO, packer: Packer, blocks: Blocks, n_rows: int, what: str) -> None:
-    state = file.state()  # another process may have been at it while this one waited
-    file.check_room(n_rows - state.rows, what)
-    end.truncate(state.rows * file.row_bytes)
-    shown = tqdm(desc="tokenising", unit="row", total=n_rows, initial=state.rows, delay=10, leave=False)
-    with shown, contextlib.closing(packer.pack(blocks, state)) as packed:
-        while state.rows < n_rows and not state.ended:
-            try:
-                rows, state = next(packed)
-            except Dropped as error:
-                raise Dropped(f"{error}; {file.kept()}") from error
-            file.append(end, rows, state)
-            shown.update(len(rows))
-    if state.rows < n_rows:
-        raise packer.too_few(state, n_rows, what)
 
 
 @dataclass(frozen=True)
 class RowFile:
-    """Rows of one length in a file, with the state beside it."""
+    """The rows of one packer in a file, with the state beside it."""
 
     path: Path
-    context: int
-    dtype: type
+    packer: Packer
 
     @property
     def row_bytes(self) -> int:
         """Of each row in the file."""
-        return self.context * np.dtype(self.dtype).itemsize
+        return self.packer.context * self.packer.dtype.itemsize
 
     def state(self) -> State:
         """What the file holds; nothing where it is not there, or shorter than its state says."""
@@ -185,17 +155,10 @@ class RowFile:
 
     def read(self, n_rows: int) -> Int[np.ndarray, "n_rows context"]:
         """The first ``n_rows``, mapped where they are large."""
+        dtype, shape = self.packer.dtype, (n_rows, self.packer.context)
         if n_rows * self.row_bytes > LARGEST_IN_MEMORY:
-            return np.memmap(self.path, dtype=self.dtype, mode="r", shape=(n_rows, self.context))
-        return np.fromfile(self.path, dtype=self.dtype, count=n_rows * self.context).reshape(n_rows, self.context)
-
-    def check_room(self, n_rows: int, what: str) -> None:
-        """Raise InputError where the disk has no room for so many more rows."""
-        free, needed = shutil.disk_usage(self.path.parent).free, n_rows * self.row_bytes
-        if needed > free:
-            raise InputError(
-                f"{what}: {needed / 1e9:.1f} GB of rows do not fit into {self.path.parent}, which has {free / 1e9:.1f}"
-            )
+            return np.memmap(self.path, dtype, mode="r", shape=shape)
+        return np.fromfile(self.path, dtype, count=math.prod(shape)).reshape(shape)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[FileIO]:
@@ -208,6 +171,26 @@ class RowFile:
                 logger.warning("another process is packing %s: waiting for it", self.path)
                 fcntl.flock(end, fcntl.LOCK_EX)
             yield end
+
+    def extend(self, end: FileIO, blocks: Blocks, n_rows: int, what: str) -> State:
+        """Packs until there are ``n_rows`` or no more documents; gives the state that it ends in."""
+        state = self.state()  # another process may have been at it while this one waited
+        free, needed = shutil.disk_usage(self.path.parent).free, (n_rows - state.rows) * self.row_bytes
+        if needed > free:
+            raise InputError(
+                f"{what}: {needed / 1e9:.1f} GB of rows do not fit into {self.path.parent}, which has {free / 1e9:.1f}"
+            )
+        end.truncate(state.rows * self.row_bytes)
+        shown = tqdm(desc="tokenising", unit="row", total=n_rows, initial=state.rows, delay=10, leave=False)
+        with shown, contextlib.closing(self.packer.pack(blocks, state)) as packed:
+            while state.rows < n_rows and not state.ended:
+                try:
+                    rows, state = next(packed)
+                except Dropped as error:
+                    raise Dropped(f"{error}; {self.kept()}") from error
+                self.append(end, rows, state)
+                shown.update(len(rows))
+        return state
 
     def append(self, end: FileIO, rows: Int[np.ndarray, "n context"], state: State) -> None:
         """Adds rows and then replaces the state, both on the disk on return. Raises InputError where that fails."""

@@ -11,13 +11,11 @@ from helpers.tiny_language_model import TEXTS
 from helpers.tokenizers import with_first_token
 
 from sae_utils.data.text import corpus as corpus_module
-from sae_utils.data.text import (
-    documents,
-    packing,
-    token_rows,
-)
+from sae_utils.data.text import documents, packing, token_rows
 from sae_utils.errors import InputError
 from sae_utils.pycode.pretraining import train_tokenizer
+
+JSONL = "\n".join(json.dumps({"text": text}) for text in TEXTS)
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +26,14 @@ def tokenizer():
 @pytest.fixture
 def jsonl(tmp_path):
     path = tmp_path / "texts.jsonl"
-    path.write_text("\n".join(json.dumps({"text": text}) for text in TEXTS))
+    path.write_text(JSONL)
     return str(path)
-
-
-def unpacked(rows, tokenizer):
-    """The texts between end-of-text tokens, without the last, which may be cut."""
-    return "".join(tokenizer.decode(rows.flatten().tolist())).split("<|endoftext|>")[:-1]
 
 
 def test_rows_are_whole_documents_each_followed_by_end_of_text(jsonl, tokenizer):
     rows = token_rows(jsonl, tokenizer, "train", 40, 16, None)
     assert rows.shape == (40, 16) and rows.dtype == np.uint16
-    found = unpacked(rows, tokenizer)
+    found = tokenizer.decode(rows.flatten().tolist()).split("<|endoftext|>")[:-1]  # the last may be cut
     assert found == list(documents(jsonl, "train"))[: len(found)] and len(found) > 5
 
 
@@ -80,13 +73,6 @@ def test_kept_rows_are_not_taken_for_others(jsonl, tokenizer, tmp_path, change):
     assert len(list(kept.glob("*.bin"))) == 2
 
 
-def test_rows_start_with_what_the_tokenizer_puts_in_front(jsonl, tokenizer):
-    plain = token_rows(jsonl, tokenizer, "train", 40, 16, None)
-    rows = token_rows(jsonl, with_first_token(tokenizer), "train", 40, 17, None)
-    assert (rows[:, 0] == tokenizer.convert_tokens_to_ids("def")).all()
-    assert np.array_equal(rows[:, 1:], plain)
-
-
 @pytest.mark.parametrize("kind", ["jsonl", "txt", "parquet"])
 def test_rows_of_many_blocks_are_the_same_when_packing_was_ended_anywhere(tmp_path, tokenizer, monkeypatch, kind):
     monkeypatch.setattr(corpus_module, "SHUFFLE_BLOCK", 9)
@@ -96,7 +82,7 @@ def test_rows_of_many_blocks_are_the_same_when_packing_was_ended_anywhere(tmp_pa
     if kind == "parquet":
         pd.DataFrame({"raw_content": TEXTS, "n": range(len(TEXTS))}).to_parquet(path, row_group_size=7)
     else:
-        path.write_text({"txt": "<|endoftext|>".join(TEXTS), "jsonl": "\n".join(map(as_json, TEXTS))}[kind])
+        path.write_text({"txt": "<|endoftext|>".join(TEXTS), "jsonl": JSONL}[kind])
     expected = token_rows(str(path), tokenizer, "train", 60, 16, None)
     for n_rows in range(1, 61, 4):  # each call goes on where the one before it ended
         assert np.array_equal(token_rows(str(path), tokenizer, "train", n_rows, 16, tmp_path), expected[:n_rows])
@@ -109,10 +95,6 @@ def test_long_documents_make_small_blocks(jsonl, monkeypatch):
     sizes = [len(block.texts) for block in corpus_module._blocks(jsonl, "train")]
     assert max(sizes) <= 4 and len(sizes) >= len(TEXTS) // 4
     assert sorted(documents(jsonl, "train")) == sorted(whole) != whole
-
-
-def as_json(text):
-    return json.dumps({"text": text})
 
 
 def is_held_out(text):

@@ -18,8 +18,7 @@ from helpers.tokenizers import LetterTokenizer
 from transformers import PreTrainedTokenizerFast
 
 from sae_utils.data.text import packing
-from sae_utils.data.text.packing import Block, Packer, RowFile, State, pack_in_file, pack_in_memory, row_start
-from sae_utils.data.text.streams import Dropped
+from sae_utils.data.text.packing import Block, Packer, RowFile, State, pack_in_file, row_start
 from sae_utils.errors import InputError
 
 DOCUMENTS = [f"document {i} " * (i % 7 + 1) for i in range(2000)]
@@ -34,7 +33,7 @@ def blocks(position, size=150):
 
 
 def kept(path):
-    return RowFile(path, CONTEXT, np.uint16)
+    return RowFile(path, Packer(LetterTokenizer(), CONTEXT))
 
 
 def by_definition(tokenizer, documents=DOCUMENTS):
@@ -52,11 +51,10 @@ def path(tmp_path):
 @pytest.mark.parametrize("tokenizer", [LetterTokenizer(), LetterTokenizer(first=7)], ids=["plain", "with a first"])
 def test_rows_are_those_of_the_definition(tokenizer, path):
     expected, packer = by_definition(tokenizer), Packer(tokenizer, CONTEXT)
-    rows = pack_in_memory(packer, blocks, len(expected), "text")
+    rows = pack_in_file(path, packer, blocks, len(expected), "text")
     assert np.array_equal(rows, expected) and rows.dtype == np.uint16
-    assert np.array_equal(pack_in_file(path, packer, blocks, len(expected), "text"), expected)
     with pytest.raises(InputError, match=rf"^text has [\d,]+ tokens, {len(expected):,} rows of 11; asked for n_rows="):
-        pack_in_memory(packer, blocks, len(expected) + 1, "text")
+        pack_in_file(path, packer, blocks, len(expected) + 1, "text")
 
 
 def test_file_grows_and_no_document_is_tokenised_again_but_those_of_a_begun_block(path, monkeypatch):
@@ -177,22 +175,6 @@ def test_rows_that_do_not_fit_are_refused_before_the_start(path, monkeypatch):
     monkeypatch.setattr(packing.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
     with pytest.raises(InputError, match=r"^text: 0.1 GB of rows do not fit into .*kept, which has 0.0$"):
         pack_in_file(path, Packer(LetterTokenizer(), 1000), lambda _: pytest.fail("was read"), 30_000, "text")
-
-
-def test_what_was_packed_when_the_connection_dropped_is_kept(path):
-    packer, expected = Packer(LetterTokenizer(), CONTEXT), by_definition(LetterTokenizer())
-
-    def dropping(position):
-        for block in blocks(position):
-            if block.position["at"] == 600:
-                raise Dropped("corpus='x': the connection dropped")
-            yield block
-
-    with pytest.raises(Dropped, match=r"^corpus='x': the connection dropped; [\d,]+ rows are kept, and the same call"):
-        pack_in_file(path, packer, dropping, ALL, "text")
-    tokens = sum(len(text) + 1 for text in DOCUMENTS[:600])
-    assert kept(path).state().rows == tokens // CONTEXT
-    assert np.array_equal(pack_in_file(path, packer, blocks, ALL, "text"), expected)
 
 
 @pytest.mark.parametrize("harm", ["state torn", "rows cut", "rows gone"])
