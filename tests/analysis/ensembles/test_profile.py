@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from helpers.ensembles_made import ARCHITECTURES, activations, boosted, stack
+from helpers.ensembles_made import activations, boosted, stack
 from helpers.synthetic_activations import planted
 
 from sae_utils.analysis.ensembles import profile as ensembles
 from sae_utils.analysis.ensembles.profile import on_frontier, principal_components, profile, training_flops
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
-from sae_utils.saes import SAEConfig, evaluate
+from sae_utils.saes import ARCHITECTURES, SAEConfig, evaluate
 from sae_utils.saes.ensembles import Ensemble
 from sae_utils.saes.ensembles.paper_c import boosted_cells, boosted_ensemble
 from sae_utils.saes.training import TrainingConfig

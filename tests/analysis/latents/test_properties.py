@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
+from sae_utils.analysis.directions import random_directions
 from sae_utils.analysis.latents.properties import (
     LatentProperties,
     label_entropy,
@@ -68,12 +69,9 @@ def test_entropy_is_0_for_one_token_and_about_1_for_all_alike():
     found = label_entropy(counts, 4)
     assert found[0] == 0 and found[1] == 1 and found[2] == 1 and np.isnan(found[3])
     assert found[4] == pytest.approx((0.611 + 1 / 2000) / np.log(4), abs=1e-3)
-
-
-def test_entropy_correction_brings_samples_near_the_truth():
-    rng = np.random.default_rng(0)
-    counts = sparse.csr_matrix(rng.multinomial(200, np.full(50, 1 / 50), 300))
-    assert label_entropy(counts, 50).mean() == pytest.approx(1, abs=0.005)
+    # The correction brings samples of 200 from 50 labels near the truth.
+    samples = sparse.csr_matrix(np.random.default_rng(0).multinomial(200, np.full(50, 1 / 50), 300))
+    assert label_entropy(samples, 50).mean() == pytest.approx(1, abs=0.005)
 
 
 def test_top_components_are_those_of_the_covariance():
@@ -87,11 +85,6 @@ def test_top_components_are_those_of_the_covariance():
         torch.testing.assert_close(found.abs(), torch.eye(4, dtype=found.dtype)[:n], atol=0.05, rtol=0)
     rows = torch.tensor([[1.0, 0, 0, 0], [0, 0, 2, 0], [1, 1, 1, 1]])
     np.testing.assert_allclose(subspace_share(rows, torch.eye(4)[:2]), [1, 0, 0.5])
-
-
-def test_random_directions_have_the_share_of_the_dimensions():
-    from sae_utils.analysis.directions import random_directions
-
     assert subspace_share(random_directions(2000, 40, 0), torch.eye(40)[:10]).mean() == pytest.approx(0.25, abs=0.01)
 
 
