@@ -23,7 +23,7 @@ def _is_whole(value) -> bool:
 
 @dataclass(frozen=True)
 class SAEConfig:
-    """What a dictionary is, apart from its seed; refuses impossible values with InputError."""
+    """What a dictionary is, apart from its seed. Raises InputError for impossible values."""
 
     d_in: int  # dimensions of the activations
     n_latents: int  # width of the dictionary

@@ -1,4 +1,4 @@
-"""A dictionary stitched together from latents of several SAEs, which can be used as an SAE."""
+"""A dictionary stitched together from latents of several SAEs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Part:
 
 @dataclass(frozen=True)
 class StitchedConfig:
-    """As much of a config as those ask for who evaluate a dictionary."""
+    """The sizes of a stitched dictionary; its parts may differ in all else."""
 
     d_in: int
     n_latents: int

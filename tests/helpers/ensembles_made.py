@@ -1,19 +1,19 @@
 """Trained-looking dictionaries and ensembles of every architecture, made in no time."""
 
 import torch
+from helpers.random_saes import how_sparse
 
 from sae_utils.data.activations import Normalisation
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.ensembles import Ensemble
 
-ARCHITECTURES = ("relu", "gated", "topk", "batch_topk", "jump_relu")
-
 
 def stack(architecture="topk", n_seeds=3, d_in=12, n_latents=20, k=3, normalisation=None, hook="hook") -> SAE:
-    """Members with random biases, thresholds and units, so that nothing is zero or one by chance."""
-    sparse = {"k": k} if "topk" in architecture else {"sparsity": 0.1}
+    """Dictionaries with random biases, thresholds and units, so that nothing is zero or one by chance."""
     units = normalisation or Normalisation(torch.linspace(-2, 3, d_in), 0.7)
-    sae = SAE.create(SAEConfig(d_in, n_latents, architecture, **sparse), range(n_seeds), hook, units)
+    sae = SAE.create(
+        SAEConfig(d_in, n_latents, architecture, **how_sparse(architecture, k)), range(n_seeds), hook, units
+    )
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in sae.named_parameters():

@@ -5,11 +5,10 @@ import torch
 from sae_utils.data.activations import Normalisation
 from sae_utils.saes import SAE, SAEConfig
 
-ARCHITECTURES = ("relu", "gated", "topk", "batch_topk", "jump_relu")
 
-
-def how_sparse(architecture):
-    return {"k": 4} if "topk" in architecture else {"sparsity": 0.1}
+def how_sparse(architecture, k=4, sparsity=0.1):
+    """What a configuration needs beside sizes and architecture."""
+    return {"k": k} if "topk" in architecture else {"sparsity": sparsity}
 
 
 def raw_activations(n=50, d_in=6, seed=1):

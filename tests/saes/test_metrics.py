@@ -3,25 +3,25 @@
 import numpy as np
 import pytest
 import torch
+from helpers.random_saes import how_sparse
 from helpers.synthetic_activations import planted
 from helpers.tiny_language_model import make_tiny
 
 from sae_utils.data.activations import Normalisation
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
-from sae_utils.saes import SAE, SAEConfig, cross_entropy_recovered, evaluate
+from sae_utils.saes import ARCHITECTURES, SAE, SAEConfig, cross_entropy_recovered, evaluate
 
 HOOK = "blocks.1.hook_mlp_out"
 
 
 def make(architecture="topk", x=None, n_latents=40, hook=HOOK):
-    sparse = {"k": 4} if "topk" in architecture else {"sparsity": 0.1}
     x = planted(500)[0] * 5 + 100 if x is None else x
-    config = SAEConfig(x.shape[1], n_latents, architecture, **sparse)
+    config = SAEConfig(x.shape[1], n_latents, architecture, **how_sparse(architecture))
     return SAE.create(config, (0, 1), hook, Normalisation.of(x))
 
 
-@pytest.mark.parametrize("architecture", ["relu", "gated", "topk", "batch_topk", "jump_relu"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_metrics_are_their_definitions(architecture):
     """On activations far from 0, cut into uneven batches."""
     x = planted(500)[0] * 5 + 100
@@ -59,11 +59,6 @@ def test_limits_of_fvu():
     found = evaluate(sae, [x])
     assert found.fvu.item() == pytest.approx(1, abs=1e-6)
     assert found.l0.item() == 0 and found.dead_fraction.item() == 1
-
-
-def test_no_activations_are_refused():
-    with pytest.raises(InputError, match="^there are no activations to evaluate on$"):
-        evaluate(make(), [])
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +104,9 @@ def test_the_first_position_is_left_alone(model, rows, activations):
         assert found.clean == found.replaced == found.ablated
 
 
-def test_dictionaries_of_two_hook_points_or_none_are_refused(model, rows, activations):
+def test_dictionaries_of_two_hook_points_or_none_and_no_activations_are_refused(model, rows, activations):
+    with pytest.raises(InputError, match="^there are no activations to evaluate on$"):
+        evaluate(make(), [])
     both = [make(x=activations), make(x=activations, hook="blocks.0.hook_mlp_out")]
     for stacks, named in ((both, "blocks.0.hook_mlp_out, blocks.1.hook_mlp_out"), ([], "none")):
         with pytest.raises(InputError, match=f"^dictionaries of one hook point are needed, not of {named}$"):

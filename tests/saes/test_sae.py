@@ -1,17 +1,19 @@
 """A stack of SAEs: its parts, its folded form, its sparse codes, and what a config refuses."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.random_saes import ARCHITECTURES, make, raw_activations
+from helpers.random_saes import make, raw_activations
 
 from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
-from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes import ARCHITECTURES, SAE, SAEConfig
 
 
 def dense_reconstruction(sae, x, s):
-    """The class docstring's formula, member by member."""
+    """The class docstring's formula, one dictionary at a time."""
     x_n = (x - sae.mean) * sae.scale
     pre = (x_n - sae.b_dec[s]) @ sae.W_enc[s] + sae.b_enc[s]
     match sae.config.architecture:
@@ -71,7 +73,7 @@ def test_folded_normalisation_is_the_same_function(architecture):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_member_is_that_part_of_the_stack(architecture):
+def test_a_dictionary_is_that_part_of_the_stack(architecture):
     sae, x = make(architecture), raw_activations()
     with torch.no_grad():
         whole = sae(x)
@@ -83,7 +85,7 @@ def test_member_is_that_part_of_the_stack(architecture):
     assert sae.W_dec[2].abs().max() > 0
 
 
-def test_member_and_folded_keep_the_precision():
+def test_parts_and_folded_keep_the_precision():
     sae = make("topk").double()
     for other in (sae.dictionary(1), sae.fold_normalisation()):
         assert {t.dtype for t in other.state_dict().values()} == {torch.float64}
@@ -99,6 +101,16 @@ def test_a_seed_means_one_dictionary_in_any_stack(architecture):
     assert (sae.W_dec.norm(dim=-1) - 1).abs().max() < 1e-6
     assert torch.equal(sae.W_enc, sae.W_dec.transpose(1, 2))
     assert sae.b_enc.abs().max() == 0 and sae.b_dec.abs().max() == 0
+
+
+def test_a_copy_differs_in_what_is_given_and_learns():
+    sae = make("topk")
+    sae.W_dec.requires_grad_(False)
+    rows = 2 * sae.W_dec
+    copy = sae.copy(replace(sae.config, k=2), hook_point="elsewhere", W_dec=rows)
+    assert (copy.config.k, copy.seeds, copy.hook_point) == (2, sae.seeds, "elsewhere") and copy.W_dec.requires_grad
+    changed = {name for name, t in copy.state_dict().items() if not torch.equal(t, sae.state_dict()[name])}
+    assert changed == {"W_dec"} and torch.equal(copy.W_dec, rows)
 
 
 def test_first_decoder_rows_point_everywhere():
@@ -144,25 +156,22 @@ BAD_CONFIGS = {
     "bandwidth=0": {"architecture": "jump_relu", "sparsity": 1, "bandwidth": 0},
     "bandwidth=0.05 and first_threshold=-1": {"architecture": "jump_relu", "sparsity": 1, "first_threshold": -1},
 }
+WIDE = "activations have 7 dimensions, the SAE has d_in=6"
+REFUSED = [
+    *((start, lambda how=how: SAEConfig(**{"d_in": 6, "n_latents": 24, **how})) for start, how in BAD_CONFIGS.items()),
+    (WIDE, lambda: make("topk")(torch.zeros(3, 7))),
+    (WIDE, lambda: make("topk").encode(torch.zeros(3, 7))),
+    (WIDE, lambda: make("topk").pre_activations(torch.zeros(3, 7))),
+    ("seeds=[] must name", lambda: SAE.create(SAEConfig(6, 24, k=2), [])),
+    (
+        "normalisation has 7 dimensions, the SAE d_in=6",
+        lambda: SAE.create(SAEConfig(6, 24, k=2), [0], "hook", Normalisation(torch.zeros(7), 1.0)),
+    ),
+]
 
 
-@pytest.mark.parametrize("start", BAD_CONFIGS)
-def test_impossible_configs_are_refused_in_one_line(start):
+@pytest.mark.parametrize("start, call", REFUSED)
+def test_what_cannot_be_is_refused_in_one_line(start, call):
     with pytest.raises(InputError) as error:
-        SAEConfig(**{"d_in": 6, "n_latents": 24, **BAD_CONFIGS[start]})
+        call()
     assert str(error.value).startswith(start) and "\n" not in str(error.value)
-
-
-def test_activations_of_another_width_are_refused():
-    sae = make("topk")
-    for call in (sae, sae.encode, sae.pre_activations):
-        with pytest.raises(InputError, match="^activations have 7 dimensions, the SAE has d_in=6$"):
-            call(torch.zeros(3, 7))
-
-
-def test_no_seeds_and_a_normalisation_of_another_width_are_refused():
-    config = SAEConfig(6, 24, k=2)
-    with pytest.raises(InputError, match=r"^seeds=\[\] must name"):
-        SAE.create(config, [])
-    with pytest.raises(InputError, match="^normalisation has 7 dimensions, the SAE d_in=6$"):
-        SAE.create(config, [0], "hook", Normalisation(torch.zeros(7), 1.0))

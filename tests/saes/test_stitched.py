@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from helpers.random_saes import ARCHITECTURES
 from helpers.stitched_pairs import REFUSALS, other, pair
 
 from sae_utils.errors import InputError
-from sae_utils.saes import Part, Stitched, evaluate
+from sae_utils.saes import ARCHITECTURES, Part, Stitched, evaluate
 from sae_utils.saes.stitched import whole
 
 

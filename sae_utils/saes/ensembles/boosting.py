@@ -8,6 +8,7 @@ residual of each is a hook point of one source.
 from collections.abc import Mapping
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from sae_utils.data.activations import ActivationSource, Order, check_whole
@@ -17,6 +18,7 @@ from sae_utils.memory import BLOCK_ROWS
 from sae_utils.memory import HELD_GB as LARGEST_GB
 from sae_utils.saes.ensembles.ensemble import Ensemble
 from sae_utils.saes.sae import SAE
+from sae_utils.saes.training.checkpoints import raw_bytes
 
 SEED_STRIDE = 10_000  # member j of the ensemble that begins with seed s has seed s + 10,000 j
 
@@ -38,7 +40,8 @@ class HeldSource(ActivationSource):
         self.order = Order(keep, source.order.block_rows)
         # Of strings: the source itself is not needed again, and may hold much memory.
         self._contents = {name: sha256_of([source.content_at(name), f"first {len(keep)}"]) for name in self.hook_points}
-        parts = [source.read(rows) for rows in _in_blocks(len(keep))]
+        blocks = np.split(np.arange(len(keep)), range(BLOCK_ROWS, len(keep), BLOCK_ROWS))
+        parts = [source.read(rows) for rows in blocks]
         self._held = {name: torch.cat([part[name] for part in parts]) for name in self.hook_points}
 
     @cached_property
@@ -80,7 +83,7 @@ class ResidualSource(ActivationSource):
     def content_at(self, hook_point: str) -> str:
         """A hash of the dictionary and of what it reads: not of the others whose residuals are beside it."""
         sae = self._frozen[hook_point]
-        tensors = [t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy() for t in sae.state_dict().values()]
+        tensors = [raw_bytes(tensor) for tensor in sae.state_dict().values()]
         return sha256_of([self._source.content_at(sae.hook_point), f"{sae.hook_point} {sae.config}", *tensors])
 
     @torch.no_grad()
@@ -98,8 +101,3 @@ def hold(source: ActivationSource, n_tokens: int | None = None, largest_gb: floa
     tokens = n_tokens or source.n_tokens
     size_gb = 4e-9 * tokens * sum(source.d_in.values())
     return source if size_gb > largest_gb else HeldSource(source, n_tokens)
-
-
-def _in_blocks(n_rows: int):
-    """All rows in ascending pieces."""
-    return (torch.arange(i, min(i + BLOCK_ROWS, n_rows)).numpy() for i in range(0, n_rows, BLOCK_ROWS))

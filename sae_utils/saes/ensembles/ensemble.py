@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sae_utils.errors import InputError
 from sae_utils.saes.base import Dictionary, SparseCode
 from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.checkpoints import read_tensors, write_tensors
+from sae_utils.saes.training.checkpoints import below, read_tensors, write_tensors
 
 
 class Ensemble(Dictionary, nn.Module):
@@ -168,7 +168,6 @@ def load_ensemble(path: Path, device: str = "cpu") -> Ensemble:
     tensors, about = read_tensors(Path(path), "ensemble")
     members = []
     for j, (config, seeds) in enumerate(zip(about["configs"], about["seeds"], strict=True)):
-        sae, start = SAE(SAEConfig(**config), seeds, about["hook_point"]), f"{j}."
-        sae.load_state_dict({name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)})
-        members.append(sae)
+        members.append(SAE(SAEConfig(**config), seeds, about["hook_point"]))
+        members[j].load_state_dict(below(tensors, f"{j}."))
     return Ensemble(members, tensors["weights"].tolist(), about["sequential"]).to(device)

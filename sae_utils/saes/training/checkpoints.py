@@ -80,6 +80,11 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     return tensors, json.loads(about)
 
 
+def below(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``start``, by the rest of their names."""
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
+
+
 def save_sae(sae: SAE, path: Path) -> None:
     """Write a stack with its config, seeds, hook point and normalisation."""
     about = {"config": asdict(sae.config), "seeds": sae.seeds, "hook_point": sae.hook_point}

@@ -15,12 +15,12 @@ from sae_utils.errors import InputError
 from sae_utils.saes.losses import LossTerms, training_loss
 from sae_utils.saes.sae import SAE
 from sae_utils.saes.training import optimisation
-from sae_utils.saes.training.checkpoints import read_tensors, write_tensors
+from sae_utils.saes.training.checkpoints import below, read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long and how fast to train; refuses impossible values with InputError."""
+    """How long and how fast to train. Raises InputError for impossible values."""
 
     n_tokens: int  # activations seen by every dictionary
     batch_size: int = 2048
@@ -69,7 +69,7 @@ class TrainingLog:
 
 
 class StackTrainer:
-    """One stack with its optimiser and its counters. Parameters that require no gradient stay as they are."""
+    """A stack with its optimiser and its counters. Parameters that require no gradient stay as they are."""
 
     def __init__(self, sae: SAE, config: TrainingConfig):
         self.sae, self.config = sae, config
@@ -126,14 +126,13 @@ class StackTrainer:
         return state
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Inverse of ``state``."""
+        """Go on from what ``state`` gave."""
         device = self.since_fired.device
-        self.sae.load_state_dict({name[4:]: t for name, t in state.items() if name.startswith("sae.")})
+        self.sae.load_state_dict(below(state, "sae."))
         self.since_fired = state["since_fired"].to(device)
         self.rows = list(state["rows"])
         for name, p in self.learned.items():
-            keys = ("step", "exp_avg", "exp_avg_sq")
-            self.optimizer.state[p] = {key: state[f"adam.{name}.{key}"].to(device) for key in keys}
+            self.optimizer.state[p] = {key: t.to(device) for key, t in below(state, f"adam.{name}.").items()}
 
     def log(self) -> TrainingLog:
         """The training curves so far."""
@@ -179,13 +178,12 @@ def _restore(path: Path, trainers: Sequence[StackTrainer], fingerprint: dict) ->
             f"checkpoint {path} is of a run with other settings or data: give this run another path, or delete it"
         )
     for i, trainer in enumerate(trainers):
-        start = f"{i}."
-        trainer.restore({name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)})
+        trainer.restore(below(tensors, f"{i}."))
     return about["step"]
 
 
 def _check(stacks: Sequence[SAE], source, config: TrainingConfig) -> str:
-    """Refuse what cannot work, before the first batch; the device that all stacks are on."""
+    """The device that all stacks are on; raises InputError for what cannot be trained."""
     if not stacks:
         raise InputError("stacks=[] must hold at least one SAE")
     devices = {str(sae.W_dec.device) for sae in stacks}
@@ -198,8 +196,8 @@ def _check(stacks: Sequence[SAE], source, config: TrainingConfig) -> str:
             raise InputError(
                 f"hook point {sae.hook_point!r} is not among the activations: {', '.join(source.hook_points)}"
             )
-        if source.d_in[sae.hook_point] != sae.config.d_in:
-            width = source.d_in[sae.hook_point]
+        width = source.d_in[sae.hook_point]
+        if width != sae.config.d_in:
             raise InputError(f"d_in={sae.config.d_in}, but activations at {sae.hook_point!r} have {width} dimensions")
     if config.bfloat16 and devices == {"cpu"}:
         raise InputError("bfloat16=True is for CUDA; the stacks are on the CPU")

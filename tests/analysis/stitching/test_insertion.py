@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from helpers.random_saes import ARCHITECTURES
 from helpers.stitched_pairs import mse, pair
 
 from sae_utils.analysis.stitching.insertion import insert, insert_competing
+from sae_utils.saes import ARCHITECTURES
 from sae_utils.saes.stitched import whole
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-9}

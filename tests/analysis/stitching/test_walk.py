@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from helpers.random_saes import ARCHITECTURES
 from helpers.stitched_pairs import pair, related
 
 from sae_utils.analysis.stitching.insertion import insert
@@ -22,7 +21,7 @@ from sae_utils.analysis.stitching.walk import (
     walk_steps,
     without_shrinkage,
 )
-from sae_utils.saes import evaluate
+from sae_utils.saes import ARCHITECTURES, evaluate
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

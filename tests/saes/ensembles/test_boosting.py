@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.random_saes import how_sparse
 from helpers.synthetic_activations import planted
 
 from sae_utils.data.activations import TensorSource
@@ -28,8 +29,7 @@ def training(n_steps=40, batch_size=64, **how):
 
 
 def firsts(source, seeds=(0, 1), architecture="topk", **how):
-    sparse = {"k": 3} if architecture == "topk" else {"sparsity": 0.05}
-    config = SAEConfig(24, 32, architecture, **sparse, **how)
+    config = SAEConfig(24, 32, architecture, **how_sparse(architecture, 3, 0.05), **how)
     stack = SAE.create(config, seeds, HOOK, source.normalisation[HOOK])
     train([stack], source, training(), progress=False)
     return [stack.dictionary(i) for i in range(len(seeds))]

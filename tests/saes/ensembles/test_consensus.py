@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.ensembles_made import ARCHITECTURES, activations, stack
+from helpers.ensembles_made import activations, stack
 from helpers.planted_stacks import planted as planted_stack
 from helpers.synthetic_activations import planted
 
@@ -14,7 +14,7 @@ from sae_utils.analysis.matching.groups import disjoint_sets, groups, random_gro
 from sae_utils.analysis.matching.overlap import overlap_of_pairs
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
-from sae_utils.saes import evaluate
+from sae_utils.saes import ARCHITECTURES, evaluate
 from sae_utils.saes.ensembles import merge
 from sae_utils.saes.training import TrainingConfig
 from sae_utils.saes.training.grid import Activations, Cell, train_cells
@@ -72,11 +72,7 @@ def test_disjoint_sets(n_seeds, size, number):
 def test_a_dictionary_merged_with_itself_is_itself(architecture):
     """Every group two copies of one latent: nothing changes but the order."""
     once = stack(architecture, 1)
-    twice = type(once)(once.config, [0, 1], once.hook_point, once.normalisation)
-    with torch.no_grad():
-        for name, parameter in twice.named_parameters():
-            parameter.copy_(once.get_parameter(name).expand_as(parameter))
-    twice.threshold.copy_(once.threshold.expand(2))
+    twice = once.copy(seeds=[0, 1], **{name: torch.cat([t, t]) for name, t in once.stacked().items()})
     merged, x = merge(twice, [[(0, i), (1, i)] for i in reversed(range(20))]), activations()
     torch.testing.assert_close(merged(x), once(x), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(merged.W_dec[0].flip(0), once.W_dec[0], rtol=0, atol=1e-6)

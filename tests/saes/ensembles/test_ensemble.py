@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from helpers.ensembles_made import ARCHITECTURES, activations, boosted, stack
+from helpers.ensembles_made import activations, boosted, stack
 
 from sae_utils.analysis.matching.matching import compare
 from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
-from sae_utils.saes import SparseCode, evaluate
+from sae_utils.saes import ARCHITECTURES, SparseCode, evaluate
 from sae_utils.saes.ensembles import Ensemble, load_ensemble, save_ensemble
 from sae_utils.saes.training import load_sae
 
@@ -73,6 +73,7 @@ def test_the_bias_is_counted_once_not_once_per_member():
     empty = SparseCode(torch.zeros(5, 1, 16), torch.zeros(5, 1, 16, dtype=torch.int64))
     assert_close(ensemble.decode(empty)[0, 0], (members.b_dec / members.scale + members.mean).mean(0))
     assert_close(ensemble(x)[:, 0], members(x).mean(1))
+    assert_close(Ensemble.bag(members, [1, 3])(x)[:, 0], members(x)[:, [1, 3]].mean(1))
     assert (ensemble(x)[:, 0] - released).abs().max() > 0.1
 
 
@@ -113,30 +114,23 @@ def test_checkpoint(tmp_path, architecture):
         load_sae(tmp_path / "e.safetensors")
 
 
-def test_bag_of_chosen_positions():
-    members, x = stack(n_seeds=4), activations()
-    assert_close(Ensemble.bag(members, [1, 3])(x)[:, 0], members(x)[:, [1, 3]].mean(1))
+OTHER_UNITS = Normalisation(torch.zeros(12), 1.0)
+REFUSED = [
+    ("at least one", lambda: Ensemble([])),
+    ("member 0 is a stack of 3", lambda: Ensemble([stack()])),
+    ("member 1 has hook point 'other'", lambda: Ensemble([stack(n_seeds=1), stack(n_seeds=1, hook="other")])),
+    ("member 1 has architecture 'relu'", lambda: Ensemble([stack(n_seeds=1), stack("relu", 1)])),
+    ("normalisation", lambda: Ensemble([stack(n_seeds=1), stack(n_seeds=1, normalisation=OTHER_UNITS)])),
+    ("must be 3 finite numbers", lambda: Ensemble.bag(stack(), weights=(1.0, 2.0))),
+    ("must be 3 finite numbers", lambda: Ensemble.bag(stack(), weights=(1.0, 2.0, float("nan")))),
+    ("must be 3 finite numbers", lambda: Ensemble.bag(stack(), weights=((1.0, 2.0, 3.0),))),
+]
 
 
-@pytest.mark.parametrize(
-    "make, message",
-    [
-        (lambda: [], "at least one"),
-        (lambda: [stack()], "member 0 is a stack of 3"),
-        (lambda: [stack(n_seeds=1), stack(n_seeds=1, hook="other")], "member 1 has hook point 'other'"),
-        (lambda: [stack(n_seeds=1), stack("relu", 1)], "member 1 has architecture 'relu'"),
-        (lambda: [stack(n_seeds=1), stack(n_seeds=1, normalisation=Normalisation(torch.zeros(12), 1.0))], "normalisat"),
-    ],
-)
-def test_members_that_do_not_go_together_are_refused(make, message):
+@pytest.mark.parametrize("message, make", REFUSED)
+def test_what_makes_no_ensemble_is_refused(message, make):
     with pytest.raises(InputError, match=message):
-        Ensemble(make())
-
-
-@pytest.mark.parametrize("weights", [(1.0, 2.0), (1.0, 2.0, float("nan")), ((1.0, 2.0, 3.0),)])
-def test_weights_of_another_length_or_not_finite_are_refused(weights):
-    with pytest.raises(InputError, match="must be 3 finite numbers"):
-        Ensemble.bag(stack(), weights=weights)
+        make()
 
 
 @pytest.mark.parametrize("make", [lambda: Ensemble.bag(stack(), [0, 1]), lambda: boosted(n_members=2)])
