@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from sklearn.linear_model import orthogonal_mp_gram
 from torch import Tensor
 
 from sae_utils.analysis.matching.matching import THRESHOLD, nearest
@@ -174,8 +175,6 @@ def matching_pursuit(rows: Float[Tensor, "n d"], atoms: Float[Tensor, "m d"], n_
 
     About the mean row, which every row may use, as a meta-SAE may its decoder bias.
     """
-    from sklearn.linear_model import orthogonal_mp_gram
-
     centred = unit_rows(rows).double()
     mean = centred.mean(0)
     centred = (centred - mean).numpy()

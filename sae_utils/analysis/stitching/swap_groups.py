@@ -79,8 +79,8 @@ def relate(
     graph = sparse.coo_matrix((np.ones(both.sum()), (i[both], n + j[both])), shape=(n + m, n + m))
     n_components, label = connected_components(graph, directed=False)
     order = np.argsort(label, kind="stable")
-    members = np.split(order, np.searchsorted(label[order], np.arange(1, n_components)))
-    groups = [SwapGroup(part[part < n], part[part >= n] - n) for part in members if part[0] < n <= part[-1]]
+    components = np.split(order, np.searchsorted(label[order], np.arange(1, n_components)))
+    groups = [SwapGroup(part[part < n], part[part >= n] - n) for part in components if part[0] < n <= part[-1]]
     grouped = np.zeros(n + m, dtype=bool)
     for group in groups:
         grouped[np.concatenate([group.small, n + group.large])] = True
@@ -93,10 +93,11 @@ def relate(
     )
 
 
-def _edges(small, large, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def _edges(small: Float[Tensor, "n d"], large: Float[Tensor, "m d"], threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Pairs with a cosine above the threshold, some rows of ``small`` at a time."""
     a, b = (normalize(rows.detach().to("cpu", torch.float64), dim=-1) for rows in (small, large))
-    found = [(a[start : start + BLOCK] @ b.T > threshold).nonzero() + torch.tensor([start, 0])
-             for start in range(0, len(a), BLOCK)]  # fmt: skip
+    found = []
+    for start in range(0, len(a), BLOCK):
+        found.append((a[start : start + BLOCK] @ b.T > threshold).nonzero() + torch.tensor([start, 0]))
     i, j = torch.cat(found).numpy().T
     return i, j

@@ -60,11 +60,11 @@ def test_shared_edges_are_counted_at_the_same_number(rows, small, active):
 def test_a_graph_shares_all_edges_with_itself_and_fewer_with_random_directions():
     """Random directions share more than chance: rows that are alike are near the same one of any directions."""
     parts = torch.eye(20)
-    members = torch.rand(200, 20, generator=torch.Generator().manual_seed(0)) < 0.1
-    members[:, 0] |= ~members.any(1)
-    rows = normalize(members.float() @ parts, dim=-1)
+    made_of = torch.rand(200, 20, generator=torch.Generator().manual_seed(0)) < 0.1
+    made_of[:, 0] |= ~made_of.any(1)
+    rows = normalize(made_of.float() @ parts, dim=-1)
     others = {"parts": parts, "random": random_directions(20, 20, seed=9).float()}
-    found = meta_graph.edge_shares(rows, members, others)
+    found = meta_graph.edge_shares(rows, made_of, others)
     assert found["parts"] == 1
     assert found["chance"] < found["random"] < 0.7
     assert np.isnan(meta_graph.edge_shares(rows, torch.zeros(200, 20, dtype=torch.bool), others)["parts"])

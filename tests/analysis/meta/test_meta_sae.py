@@ -93,7 +93,7 @@ def test_together_is_as_alone_and_the_store_gives_the_same(planted, tmp_path):
 
 def test_with_decoder_takes_the_nearest_directions_and_refits_the_encoder_alone(planted, meta):
     directions = random_directions(7, 24, seed=5).float()
-    new = meta_sae.with_decoder(meta, 3 * directions, "decoder", dictionary=1)
+    new = meta_sae.with_decoder(meta, 3 * directions, "decoder", index=1)
     cosine = torch.nn.functional.normalize(meta.W_dec[1], dim=-1) @ directions.T
     torch.testing.assert_close(new.W_dec[0], directions[cosine.argmax(1)])
     assert torch.equal(new.encoder[0], meta.encoder[1])

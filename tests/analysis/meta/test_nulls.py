@@ -49,13 +49,13 @@ def test_a_shuffled_row_is_made_of_values_of_its_dimension():
         assert (ratios - first / second).abs().min() < 1e-4
 
 
-def test_planted_rows_are_the_sums_of_their_members():
+def test_planted_rows_are_the_sums_of_their_parts():
     planted = planted_composites(n=90, d=12, n_parts=8, seed=3, most=3)
     assert torch.equal(planted.rows[:8], planted.parts)
     counts = planted.made_of.sum(1)
     assert (counts[:8] == 1).all() and set(counts[8:].tolist()) == {2, 3}
-    for row, members in zip(planted.rows, planted.made_of, strict=True):
-        basis = planted.parts[members]
+    for row, made_of in zip(planted.rows, planted.made_of, strict=True):
+        basis = planted.parts[made_of]
         weights = torch.linalg.lstsq(basis.T, row[:, None]).solution
         assert (basis.T @ weights - row[:, None]).norm() < 1e-5  # in their span
         assert (weights > 0).all() and weights.max() <= 2.001 * weights.min()
@@ -67,8 +67,8 @@ def test_a_meta_sae_finds_the_planted_parts_and_random_directions_do_not():
     planted = planted_composites(n=1000, d=64, n_parts=48, seed=0, most=3)
     meta = train_meta(planted.rows, n_meta=48, k=2, seeds=(0, 1), training=MetaTraining(800, 100))
     assert abs(meta_sae.new_stack(64, 48, 2).W_dec[0] @ planted.parts.T).max() < 0.9  # not given away
-    for dictionary in range(2):
-        found = recovery(meta, planted, threshold=0.9, dictionary=dictionary)
+    for index in range(2):
+        found = recovery(meta, planted, threshold=0.9, index=index)
         assert found.precision > 0.9 and found.recall > 0.9
         assert found.code_precision > 0.9 and found.code_recall > 0.7
     assert random_recovery(planted, 48, threshold=0.9, seed=0) == {"precision": 0, "recall": 0}
