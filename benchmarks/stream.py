@@ -27,8 +27,8 @@ from sae_utils.data.models.language_model import LanguageModel, load_language_mo
 from sae_utils.data.text import token_rows
 from sae_utils.paths import RESULTS
 from sae_utils.saes import SAE, SAEConfig
-from sae_utils.saes.ensembles import HeldSource
 from sae_utils.saes.training import TrainingConfig, train
+from sae_utils.saes.training.residuals import HeldSource
 
 ROWS_MIXED = (16, 64, 256, 1024)
 

@@ -26,8 +26,8 @@ from sae_utils.files import sha256_of_file, write_json, write_text
 from sae_utils.paths import NOTEBOOKS, RESULTS
 from sae_utils.report.claims import CLAIMS, claims_page, load_claims
 from sae_utils.results import pages_folder, read_results
-from sae_utils.run.dry_run import describe
 from sae_utils.run.jobs import Job, jobs_of
+from sae_utils.run.made_by import write_made_by
 from sae_utils.run.notebooks import default_parameters, error_text, select
 from sae_utils.run.parameters import check_device
 from sae_utils.run.presets import load_preset
@@ -177,7 +177,8 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, re
     parser.add_argument("--preset", default="laptop", help="presets/<PRESET>.yaml in the notebooks' folder")
     parser.add_argument("--only", default="", help="numbers or names, separated by commas: 00,01")
     parser.add_argument("--fresh", action="store_true", help="run what is done, too")
-    parser.add_argument("--dry-run", action="store_true", help="say what would run, and with which parameters")
+    parser.add_argument("--dry-run", action="store_true", help="say what would run, and what that would cost")
+    parser.add_argument("--throughput", default="", help="with --dry-run: a machine's speed, as a dry run prints it")
     options = parser.parse_args(arguments)
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -187,14 +188,19 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, re
         if options.only and missing:
             raise InputError(f"preset {preset.name!r} leaves out {missing[0]}; it has {', '.join(preset.overrides)}")
         jobs = jobs_of(chosen, preset, results)
+        if options.throughput and not options.dry_run:
+            raise InputError("--throughput is what --dry-run estimates with; give both")
         if options.dry_run:
-            print("\n".join(describe(jobs, options.fresh)))
+            from sae_utils.run.dry_run import describe  # torch, which a batch that has nothing to do does without
+
+            print("\n".join(describe(jobs, options.fresh, options.throughput)))
             return 0
         for device in {(default_parameters(job.notebook) | job.parameters)["device"] for job in jobs}:
             check_device(device)
         failed = run(jobs, options.fresh)
         if not options.only:  # a part of the notebooks would leave the other claims unanswered
             write_claims_page(notebooks / CLAIMS.name, jobs)
+            write_made_by(jobs)
         return 1 if failed else 0
     except InputError as error:
         print(error, file=sys.stderr)

@@ -13,9 +13,9 @@ from sae_utils.data.activations import ActivationSource, ActivationStream, open_
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.data.text import token_rows
 from sae_utils.saes import SAEConfig
-from sae_utils.saes.ensembles import hold
 from sae_utils.saes.training import TrainingConfig, Tuned, tune_sparsity
 from sae_utils.saes.training.grid import Activations, Cell
+from sae_utils.saes.training.residuals import hold
 from sae_utils.saes.training.sparsity import STAGES
 
 

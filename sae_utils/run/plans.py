@@ -13,8 +13,7 @@ from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.run.model_facts import ModelFacts
 from sae_utils.run.plan import Meta, Plan, Search, pilots
 from sae_utils.saes import SAEConfig
-from sae_utils.saes.ensembles.boosting import SEED_STRIDE
-from sae_utils.saes.ensembles.paper_c import boosted_cells, rival_cells, total_l0_cell
+from sae_utils.saes.ensembles.paper_c import SEED_STRIDE, boosted_cells, rival_cells, total_l0_cell
 from sae_utils.saes.training import FIRST_GUESSES, TrainingConfig
 from sae_utils.saes.training.grid import Activations, Cell
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sae_utils.errors import InputError
-from sae_utils.saes.ensembles.boosting import SEED_STRIDE
 from sae_utils.saes.ensembles.ensemble import Ensemble
 from sae_utils.saes.sae import SAE
 from sae_utils.saes.training.grid import Cell
+
+SEED_STRIDE = 10_000  # member j of the ensemble that begins with seed s has seed s + 10,000 j
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 from sae_utils.data.activations import ActivationSource
 from sae_utils.errors import InputError
 from sae_utils.memory import MemoryPlan, total_memory, training_plan
-from sae_utils.saes.ensembles.boosting import ResidualSource, hold
 from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.training.residuals import ResidualSource, hold
 from sae_utils.saes.training.store import train_or_load_history
 from sae_utils.saes.training.training import TrainingConfig
 

@@ -1,8 +1,8 @@
-"""Boosting: each dictionary is trained on what the frozen ones before it leave unexplained (paper C, section 3).
+"""Sources that training needs beside the data's own: activations held in memory, and residuals for boosting.
 
-A boosted member is an ordinary stack on an ordinary source, whose activations are the residuals: so everything in its
-loss, AuxK too, is about the residual. Several boosted ensembles are trained side by side (``training.grid``): the
-residual of each is a hook point of one source.
+Each boosted dictionary is trained on what the frozen ones before it leave unexplained (paper C, section 3). It is an
+ordinary stack on an ordinary source, whose activations are the residuals: so everything in its loss, AuxK too, is about
+the residual. Boosted ensembles are trained side by side (``grid``): each residual is a hook point of one source.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,8 @@ from sae_utils.errors import InputError
 from sae_utils.files import sha256_of
 from sae_utils.memory import BLOCK_ROWS
 from sae_utils.memory import HELD_GB as LARGEST_GB
-from sae_utils.saes.ensembles.ensemble import Ensemble
-from sae_utils.saes.sae import SAE
+from sae_utils.saes.base import Dictionary
 from sae_utils.saes.training.checkpoints import raw_bytes
-
-SEED_STRIDE = 10_000  # member j of the ensemble that begins with seed s has seed s + 10,000 j
 
 
 class HeldSource(ActivationSource):
@@ -64,7 +61,7 @@ class ResidualSource(ActivationSource):
     ``frozen`` maps the name of a new hook point to a dictionary, whose own ``hook_point`` is one of ``source``'s.
     """
 
-    def __init__(self, source: ActivationSource, frozen: Mapping[str, SAE | Ensemble]):
+    def __init__(self, source: ActivationSource, frozen: Mapping[str, Dictionary]):
         for sae in frozen.values():
             if sae.hook_point not in source.hook_points:
                 known = ", ".join(source.hook_points)

@@ -9,10 +9,8 @@ from helpers.synthetic_activations import planted
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SAEConfig, losses
-from sae_utils.saes.ensembles import HeldSource, ResidualSource, boosting
-from sae_utils.saes.ensembles.boosting import SEED_STRIDE
-from sae_utils.saes.ensembles.paper_c import boosted_cells, boosted_ensemble
-from sae_utils.saes.training import StackTrainer, TrainingConfig, grid, train
+from sae_utils.saes.ensembles.paper_c import SEED_STRIDE, boosted_cells, boosted_ensemble
+from sae_utils.saes.training import HeldSource, ResidualSource, StackTrainer, TrainingConfig, grid, residuals, train
 from sae_utils.saes.training.grid import Activations, Cell, train_cells
 
 HOOK = "hook"
@@ -124,7 +122,7 @@ def test_held_rows_have_the_tokens_asked_for(source):
     held = HeldSource(source, 100)
     assert held.n_tokens == 100
     assert torch.equal(all_of(held), all_of(source)[:100])
-    assert boosting.hold(source, 100, largest_gb=1e-9) is source
+    assert residuals.hold(source, 100, largest_gb=1e-9) is source
     with pytest.raises(InputError, match="n_tokens=5000 must be at most the 4096"):
         HeldSource(source, 5000)
 

@@ -1,0 +1,50 @@
+"""What the published figures were made by, so that a test can tell a stale one: ``figures/made_by.json``.
+
+It holds the hash of each published file, of the code of each notebook, and of the code that draws. Comments and layout
+of code do not count. What the numbers themselves depend on is in the keys of the batch's jobs: ``./run_all.sh`` runs a
+notebook again when any of it has changed.
+"""
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+
+from sae_utils.files import sha256_of, sha256_of_file, write_json
+from sae_utils.paths import FIGURES, PACKAGE
+from sae_utils.results import pages_folder
+from sae_utils.run.jobs import Job
+from sae_utils.run.notebooks import read_cells, source
+
+RECORD = "made_by.json"
+PAGES = ("claims.md", "explorer.html")
+
+
+def write_made_by(jobs: Sequence[Job]) -> Path | None:
+    """Writes the record where the jobs are those of the published preset and all of them are done."""
+    folder = pages_folder(jobs[0].folder.name, jobs[0].folder.parent)
+    if folder != FIGURES or not all(job.is_done() for job in jobs):
+        return None
+    files = {Path(figure).name for job in jobs for figure in job.done()["figures"]} | set(PAGES)
+    record = {
+        "preset": jobs[0].folder.name,
+        "files": {name: sha256_of_file(folder / name) for name in sorted(files)},
+        "notebooks": {job.name: code_of_notebook(job.notebook) for job in jobs},
+        "drawing": code_that_draws(),
+    }
+    return write_json(folder / RECORD, record)
+
+
+def code_of_notebook(path: Path) -> str:
+    """The hash of a notebook's code cells."""
+    return sha256_of(_code(source(cell)) for cell in read_cells(path) if cell["cell_type"] == "code")
+
+
+def code_that_draws() -> str:
+    """The hash of the modules of figures and of their style."""
+    folder = PACKAGE / "report" / "figures"
+    parts = [_code(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.py"))]
+    return sha256_of([*parts, (folder / "paper.mplstyle").read_bytes()])
+
+
+def _code(text: str) -> str:
+    return ast.dump(ast.parse(text))

@@ -1,0 +1,33 @@
+"""The published figures are those that were drawn, and the code that drew them is the code that is here."""
+
+import json
+
+import pytest
+
+from sae_utils.files import sha256_of_file
+from sae_utils.paths import FIGURES, NOTEBOOKS, PUBLISHED_PRESET
+from sae_utils.run import made_by
+
+RECORD = json.loads((FIGURES / made_by.RECORD).read_text(encoding="utf-8"))
+BY_HAND = {"explorer.png"}  # a screenshot of explorer.html for the README
+ADVICE = "./run_all.sh makes figures/ anew"
+
+
+def test_every_figure_is_the_one_that_was_drawn():
+    there = {path.name for path in FIGURES.iterdir()} - BY_HAND - {made_by.RECORD}
+    assert RECORD["preset"] == PUBLISHED_PRESET
+    assert {name: sha256_of_file(FIGURES / name) for name in there} == RECORD["files"], ADVICE
+
+
+@pytest.mark.parametrize("notebook", sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
+def test_the_notebook_s_code_has_not_changed_since(notebook):
+    assert made_by.code_of_notebook(NOTEBOOKS / f"{notebook}.ipynb") == RECORD["notebooks"][notebook], ADVICE
+
+
+def test_the_code_that_draws_has_not_changed_since():
+    assert made_by.code_that_draws() == RECORD["drawing"], ADVICE
+
+
+def test_comments_and_layout_do_not_count_and_values_do():
+    one, same, other = (made_by._code(text) for text in ("x = [1, 2]", "x = [\n    1,\n    2,\n]  # two", "x = [1, 3]"))
+    assert one == same != other
