@@ -1,7 +1,7 @@
 """Training of stacks of SAEs.
 
 ``training`` is the loop, ``optimisation`` the steps around the optimiser; ``checkpoints`` are files; ``store`` keeps
-what was trained; ``grid`` trains the cells of a plan; ``residuals`` are the sources that boosted dictionaries learn from;
+what was trained; ``grid`` trains the cells of a plan; ``residuals`` are what boosted dictionaries learn from;
 ``sparsity`` finds the coefficient for a wanted L0.
 """
 
