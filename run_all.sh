@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-./run_all.sh [--preset NAME] [--only 00,01] [--fresh] [--dry-run]
+./run_all.sh [--preset NAME] [--only 00,01] [--fresh] [--dry-run] [--throughput FILE]
     runs the notebooks in order, writes results/NAME/ and figures/; what is done and unchanged is skipped
 ./run_all.sh test
     lint, import contracts, tests, and every notebook compared with its stored outputs; readers and writers of SAE
@@ -13,7 +13,8 @@ usage() {
     --preset NAME   parameters from notebooks/presets/NAME.yaml (laptop)
     --only 00,01    these notebooks alone
     --fresh         run what is done, too
-    --dry-run       say what would run, and with which parameters
+    --dry-run       say what would run, with which parameters, what it trains and what that costs on this machine
+    --throughput FILE  with --dry-run: on the machine whose speed FILE has, as a dry run there printed it
     --help          this text
 
 The first run makes .venv from requirements.txt with Python 3.11. An active conda or virtual environment that has
@@ -42,8 +43,8 @@ while (($#)); do
     case $1 in
         --help | -h) usage; exit 0 ;;
         test) (($# == 1 && ${#batch[@]} == 0)) || refuse "test takes no options"; mode=test ;;
-        --preset | --only) (($# > 1)) || refuse "$1 needs a value"; batch+=("$1=$2"); shift ;;
-        --preset=* | --only=* | --fresh | --dry-run) batch+=("$1") ;;
+        --preset | --only | --throughput) (($# > 1)) || refuse "$1 needs a value"; batch+=("$1=$2"); shift ;;
+        --preset=* | --only=* | --throughput=* | --fresh | --dry-run) batch+=("$1") ;;
         *) refuse "unknown argument '$1'; ./run_all.sh --help lists what there is" ;;
     esac
     shift

@@ -162,8 +162,8 @@ def test_ci_asks_for_the_interop_tests(checkout):
 
 def test_arguments_reach_the_batch(checkout):
     checkout.run()
-    calls = checkout.run("--preset", "tiny", "--only=00,01", "--fresh", "--dry-run")[2]
-    assert calls == ["-m sae_utils.run.batch --preset=tiny --only=00,01 --fresh --dry-run"]
+    calls = checkout.run("--preset", "tiny", "--only=00,01", "--fresh", "--dry-run", "--throughput", "a.yaml")[2]
+    assert calls == ["-m sae_utils.run.batch --preset=tiny --only=00,01 --fresh --dry-run --throughput=a.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_bad_arguments_are_one_line_before_anything_is_made(checkout, arguments,
 def test_help(checkout):
     code, out, calls = checkout.run("--help")
     assert (code, calls) == (0, [])
-    assert all(word in out for word in ("--preset", "--only", "--fresh", "--dry-run", "test"))
+    assert all(word in out for word in ("--preset", "--only", "--fresh", "--dry-run", "--throughput", "test"))
 
 
 def test_no_python_is_one_line(checkout):

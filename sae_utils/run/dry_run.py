@@ -15,6 +15,7 @@ from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.plan import Plan
 from sae_utils.run.plans import plan_of
 from sae_utils.run.throughput import device_at_hand, measure
+from sae_utils.saes.training.grid import Cell
 
 WRAP = textwrap.TextWrapper(116, subsequent_indent=8 * " ", break_long_words=False, break_on_hyphens=False)
 
@@ -71,9 +72,7 @@ def measure_for(jobs: Sequence[Job], planned: dict[str, tuple[SimpleNamespace, P
     known = [(p, plan) for p, plan in planned.values() if plan]
     cells = []
     for _, plan in known:
-        cells += plan.cells
-        cells += plan.search.pilots() if plan.search else []
-        cells += plan.meta.cells if plan.meta else []
+        cells += [*plan.cells, *plan.pilots, *plan.meta_cells]
     models = {p.dtype: model_facts(p.model) for p, _ in known}
     return measure(cells, models, device_at_hand(known[0][0].device))
 
@@ -86,25 +85,27 @@ def expected(job: Job, seconds: float | None) -> str:
 
 
 def cell_lines(plan: Plan) -> list[str]:
-    """What is trained, a line for each kind: how many dictionaries of which width, on how much, after what."""
-    pilots = plan.search.pilots() if plan.search else []
-    meta = plan.meta.cells if plan.meta else ()
-    kinds: dict[tuple, Counter] = {}
-    for cell in (*plan.cells, *pilots, *meta):
-        after = ", ".join(dict.fromkeys(_kind(name) for name in cell.comes_after))
-        key = _kind(cell.name), cell.training.n_tokens, after, "n_latents" in cell.open
-        kinds.setdefault(key, Counter())[cell.config.n_latents] += len(cell.seeds)
+    """What is trained, a line for each kind of cell: how many dictionaries of which width, on how much, after what."""
+    kinds: dict[str, list[Cell]] = {}
+    for cell in (*plan.cells, *plan.pilots, *plan.meta_cells):
+        kinds.setdefault(_kind(cell.name), []).append(cell)
     lines = []
-    for (kind, n_tokens, after, is_open), widths in kinds.items():
-        sizes = ", ".join(f"{n} x {width}" for width, n in widths.items())
-        most = "at most " if is_open else ""
-        lines.append(f"{kind}: {most}{sizes} latents, {n_tokens:,} tokens{f', after {after}' if after else ''}")
+    for kind, cells in kinds.items():
+        widths = Counter()
+        for cell in cells:
+            widths[cell.config.n_latents] += len(cell.seeds)
+        sizes = ", ".join(f"{n} x {width:,}" for width, n in widths.items())
+        most = "at most " if any("n_latents" in cell.open for cell in cells) else ""
+        ends = dict.fromkeys(end(cell.training.n_tokens for cell in cells) for end in (min, max))
+        tokens = " to ".join(f"{n:,}" for n in ends)
+        after = dict.fromkeys(_kind(name) for cell in cells for name in cell.comes_after if _kind(name) != kind)
+        lines.append(f"{kind}: {most}{sizes} latents, {tokens} tokens{', after ' * bool(after)}{', '.join(after)}")
     return lines
 
 
 def _kind(name: str) -> str:
     """A cell's name without the numbers at its end."""
-    return re.sub(r"(,? k)?[ \d.]+$", "", name) or name
+    return re.sub(r" [\d.]+$", "", name)
 
 
 def totals(cost: Cost, at: Throughput) -> list[str]:
@@ -129,7 +130,7 @@ def notes(devices: set[str], measured: bool) -> list[str]:
     if measured and missing:
         lines.append(f"There is no {missing[0]} here: the hours are those of this machine's CPU, not of a GPU.")
     if measured:
-        lines.append("The speed was measured just now; --throughput FILE takes one, as it is printed, of another machine.")
+        lines.append("The speed was measured just now; --throughput FILE takes that of another machine.")
     return lines
 
 

@@ -1,5 +1,8 @@
 """Presets: base, notebooks, refusals in one line; every preset's dry run; the page of presets is what is printed."""
 
+import subprocess
+import sys
+
 import pytest
 from helpers.throw_away_notebooks import WRITE, make
 
@@ -25,6 +28,15 @@ def folder(tmp_path):
     real = (NOTEBOOKS / "01_seed_divergence.ipynb").read_text(encoding="utf-8")
     (notebooks / "01_seed_divergence.ipynb").write_text(real, encoding="utf-8")
     return notebooks
+
+
+@pytest.fixture
+def speed(tmp_path):
+    """A file with the throughput of a GPU at half of its vendor's rates."""
+    rates = dict.fromkeys(ARCHITECTURES, 33e12)
+    gpu = Throughput("H100", 80e9, 7e5, 1.5e-3, {"float32": 33e12, "bfloat16": 495e12}, rates)
+    (tmp_path / "speed.yaml").write_text(str(gpu))
+    return tmp_path / "speed.yaml"
 
 
 def write(folder, **presets):
@@ -81,29 +93,20 @@ def test_refusals_are_one_line(folder, text, said):
     assert "\n" not in str(refusal.value)
 
 
-def test_a_notebook_that_is_left_out_does_not_run_and_is_not_to_be_had(folder, tmp_path, capsys):
+def test_a_notebook_that_is_left_out_does_not_run_and_is_not_to_be_had(folder, tmp_path, speed, capsys):
     write(folder, one="notebooks: [00]\n")
-    assert main(["--preset", "one", "--dry-run"], folder, tmp_path / "r") == 0
+    assert main(["--preset", "one", "--dry-run", f"--throughput={speed}"], folder, tmp_path / "r") == 0
     assert "[1/1] 00_language_model" in capsys.readouterr().out
     assert main(["--preset", "one", "--dry-run", "--only", "01"], folder, tmp_path / "r") == 2
     assert "preset 'one' leaves out 01_seed_divergence; it has 00_language_model" in capsys.readouterr().err
 
 
-def test_a_device_that_is_not_there_is_refused_by_a_run_and_not_by_a_dry_run(folder, tmp_path, capsys):
+def test_a_device_that_is_not_there_is_refused_by_a_run_and_not_by_a_dry_run(folder, tmp_path, speed, capsys):
     write(folder, one="notebooks: [00]\ncommon: {device: 'cuda:99'}\n")
-    assert main(["--preset", "one", "--dry-run"], folder, tmp_path / "r") == 0
+    assert main(["--preset", "one", "--dry-run", f"--throughput={speed}"], folder, tmp_path / "r") == 0
     assert main(["--preset", "one"], folder, tmp_path / "r") == 2
     assert "device = 'cuda:99': this machine has" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
-
-
-@pytest.fixture
-def speed(tmp_path):
-    """A file with the throughput of a GPU at half of its vendor's rates."""
-    rates = dict.fromkeys(ARCHITECTURES, 33e12)
-    gpu = Throughput("H100", 80e9, 7e5, 1.5e-3, {"float32": 33e12, "bfloat16": 495e12}, rates)
-    (tmp_path / "speed.yaml").write_text(str(gpu))
-    return tmp_path / "speed.yaml"
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -120,6 +123,33 @@ def test_small_variants_end_within_an_hour_on_one_gpu(name, tmp_path, speed):
     cost = together(costs_of(jobs, {job.name: plan_of_job(job) for job in jobs}).values())
     assert 30 < sum(cost.seconds(Throughput.read(speed)).values()) < 3600
     assert cost.memory.total < 72e9
+
+
+def test_a_dry_run_measures_this_machine_and_says_that_it_is_no_gpu(folder, tmp_path, capsys):
+    sizes = "n_latents: 64, n_tokens: 1000, batch_size: 100, n_eval_tokens: 200"
+    write(folder, one=f"notebooks: [01]\ncommon: {{device: 'cuda:99', {sizes}}}\n")
+    assert main(["--preset", "one", "--dry-run"], folder, tmp_path / "r") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "seeds: 5 x 64 latents, 1,000 tokens" in printed and "speed {device: 'CPU" in printed
+    assert "There is no cuda:99 here: the hours are those of this machine's CPU" in printed
+
+
+def test_a_throughput_is_for_a_dry_run(folder, tmp_path, speed, capsys):
+    write(folder, one="notebooks: [00]\n")
+    assert main(["--preset", "one", f"--throughput={speed}"], folder, tmp_path / "r") == 2
+    assert "--throughput is what --dry-run estimates with; give both" in capsys.readouterr().err
+
+
+def test_a_dry_run_loads_no_model_and_asks_no_network(speed):
+    code = f"""
+import socket, sys
+def refuse(*_): raise OSError("no network")
+socket.socket.connect = refuse
+from sae_utils.run.batch import main
+assert main(["--preset", "b-gpt2", "--dry-run", "--throughput={speed}"]) == 0
+assert not {{"papermill", "transformer_lens", "transformers", "datasets", "matplotlib"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_the_page_of_presets_is_what_the_code_prints():

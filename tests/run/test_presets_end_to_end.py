@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections import Counter
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -16,16 +17,16 @@ from helpers.notebook_cells import run_cells
 from sae_utils.data.models import language_model
 from sae_utils.paths import NOTEBOOKS, PRESETS
 from sae_utils.report.figures import style as plots
+from sae_utils.run.model_facts import model_facts
 from sae_utils.run.notebooks import default_parameters
+from sae_utils.run.plans import plan_of
 from sae_utils.run.presets import load_preset
-from sae_utils.run.workload import work
+from sae_utils.saes.training import sparsity
 from sae_utils.saes.training import store as trained
 
 PATHS = {path.stem: path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
 PAPERS = [path.stem for path in sorted(PRESETS.glob("[a-c]-*.yaml")) if not path.stem.endswith("-small")]
 CASES = [(preset, notebook) for preset in PAPERS for notebook in load_preset(preset).overrides]
-# Trained as often as the data want it: pilots of a coefficient's search, and dictionaries as wide as what is found.
-UNKNOWN = ("pilot", "control", "consensus")
 # A kernel goes on after a warning; dictionaries this small give some fits too few different points.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -68,15 +69,23 @@ def loaded(*arguments):
 
 @pytest.fixture
 def dictionaries(monkeypatch):
-    """Counts what is trained, by (latents, architecture, tokens)."""
-    counts, train = Counter(), trained.train
+    """Counts what is trained, by (latents, architecture, tokens), without pilots: as many as the search wants."""
+    counts, train, pilots = Counter(), trained.train, sparsity.train_or_load
 
     def counting(stacks, source, config, *arguments, **more):
         for sae in stacks:
             counts[sae.config.n_latents, sae.config.architecture, config.n_tokens] += sae.n_dictionaries
         return train(stacks, source, config, *arguments, **more)
 
+    def uncounted(*arguments):
+        before = Counter(counts)
+        found = pilots(*arguments)
+        counts.clear()
+        counts.update(before)
+        return found
+
     monkeypatch.setattr(trained, "train", counting)
+    monkeypatch.setattr(sparsity, "train_or_load", uncounted)
     return counts
 
 
@@ -94,12 +103,26 @@ def test_preset_runs_end_to_end(preset, notebook, local, dictionaries, tmp_path)
     with contextlib.suppress(AssertionError) if notebook == "04_meta_saes" else contextlib.nullcontext():
         run_cells(PATHS[notebook], parameters)
     assert (tmp_path / preset / f"{notebook}.json").is_file()
-    expected = work(notebook, parameters, stand_ins.layers_of(family), stand_ins.CONTEXT, stand_ins.D_MODEL)
-    planned = Counter()
-    for _, stack in dict.fromkeys((one.reads, stack) for one in expected.passes for stack in one.stacks):
-        if not stack.label.startswith(UNKNOWN):
-            planned[stack.n_latents, stack.architecture, stack.n_tokens] += stack.n_dictionaries
-    assert planned <= dictionaries, f"a plan has what was not trained: {planned - dictionaries}"
+    plan = plan_of(notebook, SimpleNamespace(**parameters), model_facts(parameters["model"]))
+    known, waiting = Counter(), Counter()
+    for cell in {cell.run: cell for cell in plan.cells}.values():
+        kinds = waiting if "n_latents" in cell.open else known
+        kinds[cell.config.n_latents, cell.config.architecture, cell.training.n_tokens] += len(cell.seeds)
+    for meta in plan.meta_cells:
+        dictionaries.pop((meta.config.n_latents, meta.config.architecture, meta.training.n_tokens), None)
+    assert not known - dictionaries, "a plan has what was not trained"
+    # What waits for results has a width of its own; two that turn out equal are trained once.
+    rest = dictionaries - known
+    assert by_kind(rest) <= by_kind(waiting), "what is not in the plan was trained"
+    assert bool(rest) == bool(waiting)
+
+
+def by_kind(counts: Counter) -> Counter:
+    """The counts by (architecture, tokens)."""
+    kinds = Counter()
+    for (_, *kind), n in counts.items():
+        kinds[tuple(kind)] += n
+    return kinds
 
 
 def test_every_paper_preset_has_a_small_one():

@@ -1,0 +1,216 @@
+"""What a plan costs: operations and bytes, and seconds at a throughput that is measured on a machine, or given.
+
+Counted are the text, the language model's forward passes and the training of dictionaries and of meta-SAEs; evaluation
+and analysis are not.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import yaml
+
+from sae_utils.errors import InputError
+from sae_utils.memory import (
+    HELD_GB,
+    LARGEST_CACHE_GB,
+    MemoryPlan,
+    activation_bytes,
+    buffer_rows,
+    dictionary_bytes,
+    item_bytes,
+    optimiser_bytes,
+    rows_bytes,
+)
+from sae_utils.run.model_facts import ModelFacts
+from sae_utils.run.plan import Plan
+from sae_utils.saes.training.grid import Activations, Cell, passes
+
+# Floating-point operations of training by token and encoder weight: 2 for a product; one product where gradients are
+# sparse, else three (forward, two gradients) in encoder and decoder; Gated has a second decoder.
+PRODUCTS = {"topk": 2, "batch_topk": 2, "relu": 12, "jump_relu": 12, "gated": 16}
+UPDATE = 20  # operations of a step on each weight: clipping, projection, Adam, norms
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What a machine does in a second. Its YAML, as ``str`` gives it, can be given again."""
+
+    device: str
+    memory: float  # bytes in all
+    tokens: float  # of text, tokenised
+    step: float  # seconds of a training step, however small
+    forward: dict[str, float]  # operations of a language model, by dtype
+    training: dict[str, float]  # operations of training, by architecture
+
+    @classmethod
+    def read(cls, path: Path) -> "Throughput":
+        """From a YAML or JSON file. Raises InputError where it is not one of a throughput."""
+        try:
+            return cls(**yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        except (OSError, yaml.YAMLError, TypeError) as error:
+            names = ", ".join(one.name for one in fields(cls))
+            raise InputError(f"throughput {path}: it must be a YAML or JSON map of {names} ({error})") from None
+
+    def __str__(self) -> str:
+        return yaml.safe_dump(asdict(self), default_flow_style=True, width=10**6, sort_keys=False).strip()
+
+
+@dataclass(frozen=True)
+class Work:
+    """Operations that go at one rate. ``rate`` is an architecture or a dtype; of text, the operations are tokens."""
+
+    what: str  # text, language model, training or meta-SAEs
+    rate: str
+    operations: float
+    steps: int = 0
+
+    def seconds(self, at: Throughput) -> float:
+        """Raises InputError where the throughput has no such rate."""
+        if self.what == "text":
+            return self.operations / at.tokens
+        name = "forward" if self.what == "language model" else "training"
+        rates = getattr(at, name)
+        if self.rate not in rates:
+            raise InputError(f"the throughput has no rate {name}: {self.rate}; there are {', '.join(rates)}")
+        return self.operations / rates[self.rate] + self.steps * at.step
+
+
+@dataclass
+class Cost:
+    """Of one notebook, beside those before it: what they trained or wrote is there already."""
+
+    work: list[Work] = field(default_factory=list)
+    disk: Counter = field(default_factory=Counter)  # bytes by what they are for
+    memory: MemoryPlan = MemoryPlan()  # of the stack that needs most
+    n_dictionaries: int = 0
+    trained_tokens: int = 0  # activations that those see, together
+
+    def operations(self) -> dict[str, float]:
+        """By what they are for, without those of the text, which are no floating-point ones."""
+        total = Counter()
+        for work in self.work:
+            total[work.what] += work.operations
+        return {what: n for what, n in total.items() if what != "text"}
+
+    def tokens(self) -> float:
+        """Of text."""
+        return sum(work.operations for work in self.work if work.what == "text")
+
+    def seconds(self, at: Throughput) -> dict[str, float]:
+        """By what they are for."""
+        total = Counter()
+        for work in self.work:
+            total[work.what] += work.seconds(at)
+        return dict(total)
+
+
+def together(costs: Iterable[Cost]) -> Cost:
+    """Of several notebooks; checkpoints come one after the other."""
+    total = Cost()
+    for one in costs:
+        total.work += one.work
+        checkpoint = max(total.disk["checkpoint"], one.disk["checkpoint"])
+        total.disk += one.disk
+        total.disk["checkpoint"] = checkpoint
+        total.memory = max(total.memory, one.memory, key=lambda memory: memory.total)
+        total.n_dictionaries += one.n_dictionaries
+        total.trained_tokens += one.trained_tokens
+    return total
+
+
+def training_operations(cell: Cell, n_frozen: int = 0) -> float:
+    """Of training a cell, each batch passing ``n_frozen`` dictionaries of its form before."""
+    weights = len(cell.seeds) * cell.config.n_latents * cell.config.d_in
+    products = (PRODUCTS[cell.config.architecture] + 2 * n_frozen) * cell.training.batch_size
+    return cell.training.n_steps * weights * (products + 2 * UPDATE)
+
+
+class Costs:
+    """Costs notebook after notebook of one preset, on one language model."""
+
+    def __init__(self, facts: ModelFacts, dtype: str, device: str = "cuda"):
+        self.facts, self.dtype, self.device = facts, dtype, device.partition(":")[0]
+        self._there: set = set()  # texts, caches and trained cells
+
+    def of(self, plan: Plan) -> Cost:
+        """What the plan adds to those before it."""
+        cost, context = Cost(), plan.context
+        for split, n in (*plan.text, *((one.split, one.n_tokens) for one in plan.activations)):
+            if self._is_new((split, n, context)):
+                cost.work.append(Work("text", "tokens", n))
+                cost.disk["token rows"] += rows_bytes(n, self.facts.n_vocab)
+        for one in plan.activations:
+            if not one.held and self._is_cached(one) and self._is_new(one):
+                cost.disk["activations"] += activation_bytes(one.n_tokens, self._width(one))
+                cost.work.append(self._forward(one.n_tokens, context, one))
+        for group in passes([*plan.cells, *plan.pilots]):
+            self._add_pass(cost, group, context)
+        if plan.forward_tokens:
+            cost.work.append(self._forward(plan.forward_tokens, context))
+        for cell in plan.meta_cells:
+            cost.work.append(
+                Work("meta-SAEs", cell.config.architecture, training_operations(cell), cell.training.n_steps)
+            )
+        return cost
+
+    def _is_new(self, thing: object) -> bool:
+        """Whether this is the first time that it is asked for."""
+        new = thing not in self._there
+        self._there.add(thing)
+        return new
+
+    def _add_pass(self, cost: Cost, group: list[Cell], context: int) -> None:
+        new = [cell for cell in group if self._is_new(cell.run)]
+        if not new:
+            return
+        reads, n_frozen = new[0].reads, len(new[0].frozen)
+        in_memory = self._fits(reads.held, self._width(reads))
+        if not (in_memory or self._is_cached(reads)):
+            cost.work.append(self._forward(new[0].training.n_tokens, context, reads))
+        if n_frozen and self._fits(reads.held or reads.n_tokens, len(new) * self.facts.d_model):
+            n_frozen = 1  # the residual before is kept
+        checkpoint = 0
+        for cell in new:
+            operations = training_operations(cell, n_frozen)
+            cost.work.append(
+                Work("training", cell.config.architecture, operations, cell.training.n_steps * (1 + n_frozen))
+            )
+            size = len(cell.seeds), cell.config.d_in, cell.config.n_latents, cell.config.architecture
+            cost.disk["dictionaries"] += (1 + len(cell.snapshots)) * dictionary_bytes(*size)
+            checkpoint += dictionary_bytes(*size) + optimiser_bytes(*size)
+            frozen = MemoryPlan(dictionaries=len(cell.frozen) * dictionary_bytes(*size))
+            memory = self._beside(reads, in_memory, context) + cell.memory(self.device) + frozen
+            cost.memory = max(cost.memory, memory, key=lambda plan: plan.total)
+            cost.n_dictionaries += len(cell.seeds)
+            cost.trained_tokens += len(cell.seeds) * cell.training.n_tokens
+        cost.disk["checkpoint"] = max(cost.disk["checkpoint"], checkpoint)
+
+    def _beside(self, reads: Activations, in_memory: bool, context: int) -> MemoryPlan:
+        """The language model, and the shuffle buffers: two on CUDA, one filled while the other is read."""
+        n_rows = -(-reads.n_tokens // context)
+        buffered = context * min(n_rows, buffer_rows(n_rows, context))
+        buffer = activation_bytes(buffered, self._width(reads), self.dtype) * (2 if self.device == "cuda" else 1)
+        model = self.facts.n_parameters * item_bytes(self.dtype)
+        return MemoryPlan(model=model, buffer=0 if in_memory or self._is_cached(reads) else buffer)
+
+    def _fits(self, n_tokens: int, width: int) -> bool:
+        """Whether so many activations are held in memory (``boosting.hold``)."""
+        return 0 < 4e-9 * n_tokens * width <= HELD_GB
+
+    def _is_cached(self, one: Activations) -> bool:
+        return not one.streamed and activation_bytes(one.n_tokens, self._width(one)) <= 1e9 * LARGEST_CACHE_GB
+
+    def _width(self, one: Activations) -> int:
+        return len(one.hook_points) * self.facts.d_model
+
+    def _forward(self, n_tokens: float, context: int, read: Activations | None = None) -> Work:
+        """Up to the last layer that is read, or through the whole model and its logits."""
+        facts, layers = self.facts, self.facts.n_layers
+        if read:
+            layers = 1 + max(int(re.match(r"blocks\.(\d+)\.", name)[1]) for name in read.hook_points)
+        operations = layers * (2 * facts.block_parameters + 4 * context * (facts.d_attention or facts.d_model))
+        operations += 0 if read else 2 * facts.n_vocab * facts.d_model
+        return Work("language model", self.dtype, n_tokens * operations)

@@ -1,0 +1,167 @@
+"""Costs of plans: against numbers worked out here; a given throughput is used, a measured one can be given."""
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from sae_utils.errors import InputError
+from sae_utils.memory import dictionary_bytes
+from sae_utils.run.cost import Costs, Throughput, together, training_operations
+from sae_utils.run.dry_run import hours, totals
+from sae_utils.run.model_facts import KNOWN, ModelFacts, model_facts
+from sae_utils.run.plan import Plan
+from sae_utils.run.throughput import measure
+from sae_utils.saes import SAEConfig
+from sae_utils.saes.ensembles.paper_c import boosted_cells
+from sae_utils.saes.training import TrainingConfig
+from sae_utils.saes.training.grid import Activations, Cell
+
+FACTS = ModelFacts(n_layers=4, d_model=100, d_mlp=400, n_vocab=1000, context=64)
+HOOK = FACTS.hook_point("mlp_out", 1)
+LARGE, SMALL = Activations((HOOK,), 10**10), Activations((HOOK,), 10**6)
+CELL = Cell("two", SAEConfig(100, 1000, "topk", 10), HOOK, (0, 1), TrainingConfig(10**6, 1000), LARGE)
+SPEED = Throughput("a machine", 8e9, 1e6, 1e-3, {"float32": 1e12}, {"topk": 1e11, "relu": 1e12, "batch_topk": 1e11})
+# Of all weights, as the models' cards give them.
+PUBLISHED = {
+    "EleutherAI/pythia-160m": 162_322_944,
+    "EleutherAI/pythia-70m-deduped": 70_426_624,
+    "gpt2": 124_439_808,
+    "HuggingFaceTB/SmolLM-135M": 134_515_008,
+    "meta-llama/Llama-3.1-8B": 8_030_261_248,
+    "google/gemma-2-2b": 2_614_341_888,
+}
+
+
+def costs(*cells, activations=()):
+    found = Costs(FACTS, "float32")
+    return [found.of(Plan(50, activations, (cell,))) for cell in cells]
+
+
+@pytest.mark.parametrize("model", PUBLISHED)
+def test_weights_of_known_models(model):
+    assert KNOWN[model].n_parameters == pytest.approx(PUBLISHED[model], rel=2e-3)
+
+
+@pytest.mark.parametrize("model", ["gpt2", "HuggingFaceTB/SmolLM-135M", "google/gemma-2-2b", "EleutherAI/pythia-160m"])
+def test_facts_of_a_folder_are_those_of_transformers_configurations(model, tmp_path):
+    """The classes' defaults are the first models' own sizes, or are set here."""
+    import transformers as t
+
+    config = {
+        "gpt2": lambda: t.GPT2Config(),
+        "HuggingFaceTB/SmolLM-135M": lambda: t.LlamaConfig(
+            hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, vocab_size=49152,
+            intermediate_size=1536, max_position_embeddings=2048, tie_word_embeddings=True,
+        ),
+        "google/gemma-2-2b": lambda: t.Gemma2Config(),
+        "EleutherAI/pythia-160m": lambda: t.GPTNeoXConfig(
+            hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072, vocab_size=50304
+        ),
+    }[model]()  # fmt: skip
+    config.save_pretrained(tmp_path)
+    found, known = model_facts(str(tmp_path)), KNOWN[model]
+    for name in ("n_layers", "d_model", "n_vocab", "context", "block_parameters", "n_parameters"):
+        assert getattr(found, name) == getattr(known, name), name
+
+
+def test_facts_of_a_bundled_and_of_an_unknown_model():
+    assert (model_facts("pycode-2m").n_layers, model_facts("pycode-2m").d_model) == (6, 128)
+    assert model_facts("nobody/nothing") is None
+
+
+def test_hook_points_are_those_of_the_loaded_model():
+    assert HOOK == "blocks.1.hook_mlp_out"
+    with pytest.raises(InputError, match="layer=4 is not in the model; allowed: 0 to 3"):
+        FACTS.hook_point("mlp_out", 4)
+
+
+def test_cost_of_a_cell():
+    """2 dictionaries of 1,000 latents, 1,000 steps of 1,000 tokens; the language model up to its second layer."""
+    (cost,) = costs(CELL)
+    training = 1000 * (2 * 1000 * 2000 * 100 + 20 * 2 * 2000 * 100)
+    forward = 10**6 * 2 * (2 * (4 * 100**2 + 2 * 100 * 400) + 4 * 50 * 100)
+    assert cost.operations() == {"training": training, "language model": forward}
+    assert cost.seconds(SPEED) == pytest.approx({"training": training / 1e11 + 1.0, "language model": forward / 1e12})
+    assert cost.disk["dictionaries"] == dictionary_bytes(2, 100, 1000)
+    assert (cost.n_dictionaries, cost.trained_tokens) == (2, 2 * 10**6)
+
+
+@pytest.mark.parametrize(
+    ("change", "factor"),
+    [({"seeds": (0, 1, 2, 3)}, 2), ({"training": TrainingConfig(3 * 10**6, 1000)}, 3)],
+)
+def test_costs_scale_as_operations_do(change, factor):
+    one, more = (costs(cell)[0] for cell in (CELL, replace(CELL, **change)))
+    assert more.operations()["training"] == factor * one.operations()["training"]
+    without_steps = replace(SPEED, step=0.0)
+    assert more.seconds(without_steps)["training"] == pytest.approx(factor * one.seconds(without_steps)["training"])
+    twice = replace(without_steps, training={"topk": 2e11})
+    assert more.seconds(without_steps)["training"] == pytest.approx(2 * more.seconds(twice)["training"])
+
+
+def test_dense_codes_cost_more_operations():
+    relu = replace(CELL, config=SAEConfig(100, 1000, "relu", sparsity=1.0))
+    assert training_operations(relu) > 5 * training_operations(CELL)
+
+
+def test_what_was_trained_read_or_kept_before_counts_once():
+    cell = replace(CELL, reads=SMALL)
+    first, again = costs(cell, replace(cell, name="another name", needs=("something",)), activations=(SMALL,))
+    assert first.disk["activations"] == 2 * 10**6 * 100 and first.tokens() == 10**6
+    assert set(first.operations()) == {"language model", "training"}
+    assert not again.work and not again.disk.total()
+
+
+def test_a_pass_from_disk_or_memory_runs_no_language_model():
+    for reads in (SMALL, replace(LARGE, held=10**6)):
+        (cost,) = costs(replace(CELL, reads=reads))
+        assert set(cost.operations()) == {"training"}
+
+
+def test_frozen_members_cost_time_and_memory():
+    stages = boosted_cells(replace(CELL, seeds=(0,)), 0, 4, "boosted")
+    first, later = (costs(stage)[0] for stage in (stages[0], stages[2]))
+    assert later.operations()["training"] > 1.5 * first.operations()["training"]
+    assert later.memory.dictionaries == 2 * first.memory.dictionaries
+    held = [replace(stage, reads=replace(LARGE, held=10**6)) for stage in stages]
+    assert costs(held[0])[0].operations() == costs(held[2])[0].operations()
+
+
+def test_totals_say_what_does_not_fit():
+    huge = replace(CELL, config=SAEConfig(100, 10**7, "topk", 10))
+    assert "; more than a machine has, 8.00 GB" in totals(together(costs(huge)), SPEED)[5]
+    assert "more than" not in totals(together(costs(CELL)), SPEED)[5]
+
+
+def test_checkpoints_of_several_notebooks_come_one_after_the_other():
+    both = costs(CELL, replace(CELL, seeds=(5, 6, 7)))
+    assert together(both).disk["checkpoint"] == max(cost.disk["checkpoint"] for cost in both)
+    assert together(both).disk["dictionaries"] == sum(cost.disk["dictionaries"] for cost in both)
+
+
+def test_a_measured_throughput_can_be_given(tmp_path):
+    gated = replace(CELL, config=SAEConfig(100, 1000, "gated", sparsity=1.0))
+    measured = measure([CELL, gated], {"float32": FACTS}, "cpu")
+    assert set(measured.training) == {"topk", "gated"} and set(measured.forward) == {"float32"}
+    numbers = [measured.memory, measured.tokens, measured.step, *measured.forward.values(), *measured.training.values()]
+    assert all(number > 0 for number in numbers)
+    (tmp_path / "speed.yaml").write_text(str(measured))
+    assert asdict(Throughput.read(tmp_path / "speed.yaml")) == asdict(measured)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "{device: a}", "{", "{device: a, gpu: 2}"])
+def test_a_file_that_is_no_throughput_is_refused_in_one_line(tmp_path, text):
+    (tmp_path / "speed.yaml").write_text(text)
+    with pytest.raises(InputError, match="must be a YAML or JSON map of device, memory, tokens") as refusal:
+        Throughput.read(tmp_path / "speed.yaml")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_rate_that_is_missing_is_refused():
+    with pytest.raises(InputError, match="the throughput has no rate training: topk; there are relu"):
+        costs(CELL)[0].seconds(replace(SPEED, training={"relu": 1.0}))
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(30, "30 s"), (3540, "59 min"), (5400, "1.5 h"), (360_000, "100 h")])
+def test_hours_in_words(seconds, words):
+    assert hours(seconds) == words

@@ -1,0 +1,100 @@
+"""Plans are made without a model, for every preset; what waits for results comes after what it waits for."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from sae_utils.errors import InputError
+from sae_utils.paths import NOTEBOOKS, PRESETS
+from sae_utils.run.model_facts import ModelFacts, model_facts
+from sae_utils.run.notebooks import default_parameters
+from sae_utils.run.plans import plan_of, with_consensus
+from sae_utils.run.presets import load_preset
+from sae_utils.saes.training.grid import passes
+
+NAMES = [path.stem for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
+PLANNED = {
+    (preset, notebook): SimpleNamespace(**(default_parameters(NOTEBOOKS / f"{notebook}.ipynb") | own))
+    for preset in sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    for notebook, own in load_preset(preset).overrides.items()
+}
+
+
+def default_plan(number, **changes):
+    name = next(name for name in NAMES if name.startswith(number))
+    p = SimpleNamespace(**(default_parameters(NOTEBOOKS / f"{name}.ipynb") | changes))
+    return p, plan_of(name, p, model_facts(p.model))
+
+
+@pytest.mark.parametrize(("preset", "notebook"), PLANNED, ids=" ".join)
+def test_needs_are_of_the_plan_and_acyclic(preset, notebook):
+    p = PLANNED[preset, notebook]
+    plan = plan_of(notebook, p, model_facts(p.model))
+    names = [cell.name for cell in plan.cells]
+    assert len(set(names)) == len(names)
+    done = {pilot.name for pilot in plan.pilots}
+    waiting = list(plan.cells)
+    while waiting:
+        ready = [cell for cell in waiting if set(cell.comes_after) <= done]
+        assert ready, f"{[cell.name for cell in waiting]} wait for each other, or for nothing there is"
+        done |= {cell.name for cell in ready}
+        waiting = [cell for cell in waiting if cell.name not in done]
+    for cell in plan.cells:
+        assert cell.reads in plan.activations and cell.hook_point in cell.reads.hook_points
+        assert cell.config.d_in == model_facts(p.model).d_model
+        assert bool(cell.needs) == bool(cell.open)
+
+
+@pytest.mark.parametrize("number", ["01", "02", "03", "05", "06"])
+def test_what_is_ready_waits_for_nothing(number):
+    _, plan = default_plan(number)
+    names = {cell.name for cell in plan.ready}
+    for cell in plan.cells:
+        waits = bool(cell.open) or any(plan[name].name not in names for name, _ in cell.frozen)
+        assert (cell.name in names) == (not waits)
+
+
+def test_published_saes_leave_nothing_to_train():
+    for number in ("01", "03", "04"):
+        _, plan = default_plan(number, saes=["somewhere"])
+        assert not plan.cells and [one.split for one in plan.activations] == ["held_out"]
+
+
+def test_a_layer_that_the_model_does_not_have_is_refused():
+    with pytest.raises(InputError, match="layer=6 is not in the model"):
+        default_plan("01", layer=6)
+
+
+def test_notebooks_that_share_dictionaries_plan_the_same_runs():
+    first, eighth, ninth = (default_plan(number)[1]["seeds"].run for number in ("01", "08", "09"))
+    assert first == eighth == ninth
+    assert default_plan("06")[1]["boosting 0.1"].run == default_plan("07")[1]["boosting 0.1"].run
+
+
+def test_sweeps_take_two_passes_beside_the_pilots():
+    p, plan = default_plan("02")
+    assert len(passes(plan.cells)) == 2
+    assert {cell.run for cell in passes(plan.cells)[0]} >= {plan["centre"].run, plan[f"k {p.ks[0]}"].run}
+    assert plan[f"width {p.n_latents}"].run == plan["centre"].run == plan[f"layer {p.layer}"].run
+    assert plan["centre"].at(p.token_counts[0]) != plan["centre"].at(p.n_tokens) == "centre"
+
+
+def test_results_settle_what_is_open():
+    _, plan = default_plan("05")
+    tuned = plan.settled({"relu pilots": {"sparsity": 2.5}})
+    assert {tuned[name].config.sparsity for name in ("relu single", "relu expanded", "relu boosting 2.1")} == {2.5}
+    assert not tuned["relu boosting 2.1"].open and tuned["jump_relu single"].open
+    settled = with_consensus(plan, [30, 20])
+    assert settled["consensus, all refitted 0"].config.n_latents == 30
+    assert settled["fresh boosting of two 1.1"].config.n_latents == 10
+    assert not any(cell.open for cell in settled.cells if cell.needs == ("seeds",))
+
+
+def test_facts_say_where_a_hook_point_is_as_a_loaded_model_does():
+    from sae_utils.data.models.language_model import load_language_model
+
+    model, facts = load_language_model("pycode-2m"), model_facts("pycode-2m")
+    assert isinstance(facts, ModelFacts)
+    for name in ("n_layers", "d_model", "context"):
+        assert getattr(model, name) == getattr(facts, name)
+    assert model.hook_point("resid_pre", 2) == facts.hook_point("resid_pre", 2)
