@@ -20,7 +20,7 @@ def stream(corpus: str, source: dict) -> tuple["IterableDataset", dict]:
     import datasets
 
     name, _, configuration = corpus.partition(":")
-    if not source and (reason := hub.why_not("dataset", name)):  # later, it is a drop, and worth waiting for
+    if not source and (reason := hub.why_not("dataset", name)):  # once reading has begun, it is a lost connection: wait
         raise InputError(f"corpus={corpus!r} is not installed-python, not an existing file, and {reason}")
     revision, converted = source.get("revision"), source.get("converted", False)
     if not converted:
