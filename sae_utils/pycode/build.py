@@ -9,6 +9,7 @@ the same command goes on from the last checkpoint.
 """
 
 import argparse
+import copy
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from sae_utils.data.text import installed_python
 from sae_utils.errors import InputError
+from sae_utils.files import whole_file
 from sae_utils.paths import MODELS, RESULTS
 from sae_utils.pycode.pretraining import PretrainingConfig, pretrain, token_stream, train_tokenizer
 
@@ -70,9 +72,7 @@ def export(model: GPTNeoXForCausalLM, corpus: Path, log: Path, out: Path) -> Non
     """
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    half = GPTNeoXForCausalLM(model.config).half()
-    half.load_state_dict(model.state_dict())
-    half.save_pretrained(part)
+    copy.deepcopy(model).half().save_pretrained(part)
     PreTrainedTokenizerFast.from_pretrained(corpus / "tokenizer").save_pretrained(part)
     shutil.copy(corpus / "corpus.json", part)
     out.mkdir(parents=True, exist_ok=True)
@@ -80,8 +80,8 @@ def export(model: GPTNeoXForCausalLM, corpus: Path, log: Path, out: Path) -> Non
     for file in part.iterdir():
         os.replace(file, out / file.name)
     part.rmdir()
-    shutil.copy(log, out / f".{LOG}.part")
-    os.replace(out / f".{LOG}.part", out / LOG)
+    with whole_file(out / LOG) as log_part:
+        shutil.copy(log, log_part)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -6,7 +6,6 @@ The sample is whole held-out files, the first in the corpus's order (that of a h
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +16,16 @@ from safetensors.numpy import load_file
 
 from sae_utils.data.models import BUNDLED
 from sae_utils.data.models.language_model import load_language_model
-from sae_utils.data.text import INSTALLED, installed_files, installed_sha256, token_rows
+from sae_utils.data.text import INSTALLED, installed_sha256, manifest, token_rows
 from sae_utils.errors import InputError
-from sae_utils.pycode.evaluation import Sample, bits_per_byte
+from sae_utils.files import write_text
+from sae_utils.pycode.evaluation import bits_per_byte, held_out_sample
 
 NAME = "pycode-2m"
 N_TOKENS = 1_000_000  # of the sample: a third of the held-out files
 N_NGRAM_TOKENS = 28_000_000  # whole rows of nearly all 29.0M training tokens; notebook 00 at the laptop preset, too
 FORWARD_ROWS = 32
+TEMPLATE = Path(__file__).with_name("card.md")
 
 # As the wheels say. Some files that the packages bundle carry other licences, which the packages name.
 LICENCES = {
@@ -37,97 +38,16 @@ LICENCES = {
 }
 RIVALS = {"trigram": "trigram with back-off", "unigram": "unigram", "xz": "`xz -9e`"}
 
-CARD = """---
-license: mit
-library_name: transformers
-pipeline_tag: text-generation
-tags:
-- gpt_neox
-- code
-- python
-- interpretability
-- sparse-autoencoders
----
-
-# {name}
-
-A language model of Python source with {n_parameters:,} parameters, small enough for experiments on a laptop's CPU. The
-notebooks of this repository train sparse autoencoders on its activations. Those experiments are what it is for; it is
-not meant for writing code.
-
-## Architecture
-
-GPT-NeoX, the architecture of Pythia: {n_layers} layers, width {width}, {n_heads} heads, MLP width {mlp}, context
-{context}, {n_vocab:,} tokens (byte-level BPE, trained on the training files). Weights are float16;
-`model.safetensors` has {weight_bytes:,} bytes. `AutoModelForCausalLM` of transformers and TransformerLens's
-`TransformerBridge` load the folder.
-
-## Data
-
-The Python sources of six packages, as their wheels install them: {n_files:,} files, {n_bytes:,} bytes. The text itself
-is not in the repository: `pip install -r requirements.txt` brings it, byte for byte the same wherever the pins hold.
-`corpus.json` has one sha256 over all files and the list of the held-out ones.
-
-| package | version | licence of its source |
-|---|---|---|
-{packages}
-
-Files that a package bundles from elsewhere may carry another licence, which the package names.
-
-**Held out**: {n_held_out:,} whole files, 10 % of the bytes, chosen by a hash of their paths. Files that share half of
-their lines or more, directly or by a chain, stay on one side. Generated files (versions, build configurations) are left
-out. The tokenizer saw the training files alone.
-
-## Training
-
-{tokens_seen:,} tokens in rows of {context}; AdamW, linear warm-up and decay, products in bfloat16, on a CPU. Losses
-at the end, in nats per token: {train_loss:.3f} in training (running mean), {held_out_loss:.3f} held out (64 rows). All
-settings are the defaults of `PretrainingConfig` in `sae_utils/pycode/pretraining.py`. `training_log.jsonl` has
-the curve.
-
-To rebuild it from nothing (an hour and a half on one CPU core, resumable), in the folder of the repository:
-
-```
-python -m sae_utils.pycode.build
-```
-
-## How well it predicts
-
-Bits per byte of {n_sample_files} whole held-out files ({sample_bytes:,} bytes, {sample_tokens:,} tokens), the first in
-the order of a hash of their paths. All rivals get the same files.
-
-| | bits per byte |
-|---|---|
-{bits}
-
-{verdict}
-
-The language model predicts each token once, from half a context or more of the same file wherever the file has that
-much. The n-gram models are interpolated Kneser-Ney on the same tokens, counted on {ngram_tokens:,} training tokens.
-`xz -9e` compresses the files laid end to end, which suits it better than one by one.
-
-## Limits
-
-- One kind of text: scientific Python by few projects in one style. It knows little of other code, and no prose but that
-  of docstrings and comments.
-- Small and briefly trained, so what experiments find in it need not hold in larger models.
-- Near-duplicates are found by shared lines. Code that was renamed throughout may be on both sides of the split.
-- It reproduces short passages and names of its sources, authors' names among them. Nothing was done about what it may
-  say.
-
-These numbers were measured by `python -m sae_utils.pycode.card`.
-"""
-
 
 @dataclass(frozen=True)
 class Measured:
     """What the card says that is not in the model's folder."""
 
     bits: Mapping[str, float]  # bits per byte: model, and each of RIVALS
-    n_files: int  # of the sample
-    n_bytes: int
-    n_tokens: int
-    n_ngram_tokens: int
+    sample_files: int
+    sample_bytes: int
+    sample_tokens: int
+    ngram_tokens: int
 
     def __post_init__(self):
         if set(self.bits) != {"model", *RIVALS} or not all(np.isfinite(value) for value in self.bits.values()):
@@ -167,17 +87,13 @@ def read_folder(folder: Path) -> dict[str, object]:
 
 def card(folder: Mapping[str, object], measured: Measured) -> str:
     """The model card's text."""
-    names = {"model": str(folder["name"]), **RIVALS}
+    names = {"model": folder["name"], **RIVALS}
     ordered = sorted(measured.bits.items(), key=lambda item: item[1])
-    return CARD.format(
-        **folder,
-        bits="\n".join(f"| {names[key]} | {value:.3f} |" for key, value in ordered),
-        verdict=verdict(str(folder["name"]), measured.bits),
-        n_sample_files=measured.n_files,
-        sample_bytes=measured.n_bytes,
-        sample_tokens=measured.n_tokens,
-        ngram_tokens=measured.n_ngram_tokens,
-    )
+    made = {
+        "bits": "\n".join(f"| {names[key]} | {value:.3f} |" for key, value in ordered),
+        "verdict": verdict(str(folder["name"]), measured.bits),
+    }
+    return TEMPLATE.read_text(encoding="utf-8").format(**folder, **vars(measured) | made)
 
 
 def verdict(name: str, bits: Mapping[str, float]) -> str:
@@ -186,29 +102,15 @@ def verdict(name: str, bits: Mapping[str, float]) -> str:
     return f"{name} does not beat {' and '.join(ahead)}." if ahead else f"{name} beats all three."
 
 
-def whole_files(tokenizer, n_tokens: int) -> Sample:
-    """Whole held-out files, in the corpus's order, until there are ``n_tokens``.
-
-    Raises InputError where there are fewer, and where the installed text is not that of the manifest.
-    """
-    files = installed_files("held_out")
-    if installed_sha256() != json.loads((BUNDLED[NAME] / "corpus.json").read_text())["sha256"]:
-        raise InputError(f"the installed text is not that of {NAME}'s corpus.json: pip install -r requirements.txt")
-    texts, tokens, found = [], [], 0
-    for file in files:
-        ids = tokenizer(file.text, add_special_tokens=False, verbose=False)["input_ids"]
-        texts.append(file.text)
-        tokens.append(np.array(ids, dtype=np.int64))
-        found += len(ids)
-        if found >= n_tokens:
-            return Sample(tuple(texts), tuple(tokens))
-    raise InputError(f"the held-out files have {found:,} tokens; --n-tokens asked for {n_tokens:,}")
-
-
 def measure(n_tokens: int, n_ngram_tokens: int) -> Measured:
-    """Bits per byte on the sample; about three minutes on two cores with the defaults."""
+    """Bits per byte on the sample; about three minutes on two cores with the defaults.
+
+    Raises InputError where the installed text is not that of the manifest, or too little of it is held out.
+    """
+    if installed_sha256() != manifest()["sha256"]:
+        raise InputError(f"the installed text is not that of {NAME}'s corpus.json: pip install -r requirements.txt")
     model = load_language_model(NAME)
-    sample = whole_files(model.tokenizer, n_tokens)
+    sample = held_out_sample(INSTALLED, model.tokenizer, n_tokens, characters=None)
     rows = token_rows(INSTALLED, model.tokenizer, "train", n_ngram_tokens // model.context, model.context)
     bits = bits_per_byte(model, sample, rows.reshape(-1), model.context, FORWARD_ROWS)
     return Measured(bits, len(sample.texts), sample.n_bytes, sample.n_tokens, rows.size)
@@ -223,9 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     folder = read_folder(BUNDLED[NAME])
     measured = measure(args.n_tokens, args.n_ngram_tokens)
-    part = args.out.with_name(f".{args.out.name}.part")
-    part.write_text(card(folder, measured), encoding="utf-8")
-    os.replace(part, args.out)
+    write_text(args.out, card(folder, measured))
     print(", ".join(f"{name} {value:.3f}" for name, value in measured.bits.items()), "bits per byte")
     print(verdict(NAME, measured.bits))
     return int(measured.bits["model"] >= min(measured.bits[rival] for rival in RIVALS))

@@ -38,16 +38,15 @@ class Sample:
         return sum(len(text.encode("utf-8")) for text in self.texts)
 
 
-def held_out_sample(corpus: str, tokenizer, n_tokens: int) -> Sample:
-    """Beginnings of held-out files, in the corpus's order, until there are ``n_tokens``.
+def held_out_sample(corpus: str, tokenizer, n_tokens: int, characters: int | None = FILE_CHARACTERS) -> Sample:
+    """Held-out files, in the corpus's order, until there are ``n_tokens``; the first ``characters`` of each, or all.
 
     Raises InputError where the corpus has fewer.
     """
     texts, tokens, found = [], [], 0
     for text in documents(corpus, "held_out"):
-        beginning = text[:FILE_CHARACTERS]
-        ids = tokenizer(beginning, add_special_tokens=False, verbose=False)["input_ids"]
-        texts.append(beginning)
+        ids = tokenizer(text[:characters], add_special_tokens=False, verbose=False)["input_ids"]
+        texts.append(text[:characters])
         tokens.append(np.array(ids, dtype=np.int64))
         found += len(ids)
         if found >= n_tokens:

@@ -1,11 +1,9 @@
 """How the bundled language model is trained: tokenizer, batches, loss, schedule, checkpoints.
 
-``bundled_model`` has the command that makes it from nothing.
+``build`` has the command that makes it from nothing.
 """
 
-import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,17 +12,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from tqdm import tqdm
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from sae_utils.errors import InputError
-from sae_utils.files import read_safetensors
+from sae_utils.files import sha256_of
+from sae_utils.saes.training.checkpoints import read_tensors, write_tensors
 
 END_OF_TEXT = "<|endoftext|>"
+STATE = "state.safetensors"  # the last checkpoint
+ADAM = ("step", "exp_avg", "exp_avg_sq")  # what the optimiser keeps of each parameter
 
 
 @dataclass(frozen=True)
@@ -165,40 +164,32 @@ def _learning_rate(step: int, config: PretrainingConfig) -> float:
     return config.lr * min(1.0, up, down)
 
 
-def _identity(config: PretrainingConfig, stream: np.ndarray) -> str:
+def _identity(config: PretrainingConfig, stream: np.ndarray) -> dict:
     """What a checkpoint belongs to: the settings and the training text."""
-    about = {"config": asdict(config), "stream": hashlib.sha256(np.ascontiguousarray(stream)).hexdigest()}
-    return json.dumps(about)
+    return {"config": asdict(config), "stream": sha256_of([np.ascontiguousarray(stream)])}
 
 
-def _save(folder: Path, model, optimizer, identity: str) -> None:
-    """Write the state beside its place and rename it there: what has the name is whole."""
-    state = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
+def _save(folder: Path, model: GPTNeoXForCausalLM, optimizer: torch.optim.AdamW, identity: dict) -> None:
+    state = {}
     for name, p in model.named_parameters():
-        for moment in ("exp_avg", "exp_avg_sq"):
-            state[f"{moment}.{name}"] = optimizer.state[p][moment]
-        state[f"step.{name}"] = optimizer.state[p]["step"]
-    part = folder / "state.safetensors.part"
-    save_file(state, part, metadata={"identity": identity})
-    os.replace(part, folder / "state.safetensors")
+        state[f"model.{name}"] = p
+        for key in ADAM:
+            state[f"{key}.{name}"] = optimizer.state[p][key]
+    write_tensors(folder / STATE, "pretraining", state, identity)
 
 
-def _restore(folder: Path, model, optimizer, identity: str) -> int:
+def _restore(folder: Path, model: GPTNeoXForCausalLM, optimizer: torch.optim.AdamW, identity: dict) -> int:
     """Load the last checkpoint into ``model`` and ``optimizer``; its step, or 0 where there is none."""
-    path = folder / "state.safetensors"
+    path = folder / STATE
     if not path.exists():
         return 0
-    try:
-        state, about = read_safetensors(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"checkpoint {path} is cut short or not safetensors: {error}") from None
-    if about.get("identity") != identity:
+    state, about = read_tensors(path, "pretraining")
+    if about != identity:
         raise InputError(f"checkpoint {path} is of other settings or other text: give another --work, or delete it")
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(state[f"model.{name}"])
-            keys = ("step", "exp_avg", "exp_avg_sq")
-            optimizer.state[p] = {key: state[f"{key}.{name}"].to(p.device) for key in keys}
+            optimizer.state[p] = {key: state[f"{key}.{name}"].to(p.device) for key in ADAM}
     return int(state[f"step.{name}"].item())
 
 
@@ -215,7 +206,7 @@ def pretrain(streams: dict[str, np.ndarray], config: PretrainingConfig, work: Pa
     """Train on ``streams["train"]`` for ``config.n_tokens``; returns the model.
 
     Checkpoints in ``work`` every ``config.checkpoint_every`` steps and goes on from one found there. A line per
-    checkpoint goes to ``work/log.jsonl``. Raises InputError for a checkpoint that is torn or of another run.
+    checkpoint goes to ``work/log.jsonl``. Raises InputError for a checkpoint that is cut short or of another run.
     """
     model = build_model(config).to(device)
     optimizer = _optimizer(model, config)

@@ -17,7 +17,7 @@ from sae_utils.errors import InputError
 
 # Printable to Python, and yet not seen: ignorable by default in Unicode (DerivedCoreProperties.txt).
 IGNORABLE = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
-HIGHLIGHT = "230, 159, 0"  # plots.ORANGE
+HIGHLIGHT = "230, 159, 0"  # figures.style.ORANGE
 STRONGEST = 0.5  # opacity of the largest activation: text stays readable on it in light and in dark
 CELL = "text-align: left; vertical-align: top; padding: 4px 8px;"
 CODE = "white-space: pre-wrap; overflow-wrap: break-word; background: transparent; color: inherit; padding: 0px;"

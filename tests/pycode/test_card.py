@@ -1,7 +1,6 @@
 """The model card: fields from a folder, the verdict from the numbers, and no card for an unfinished model."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from safetensors.numpy import save_file
 from sae_utils.data.text.installed_python import PACKAGES
 from sae_utils.errors import InputError
 from sae_utils.pycode import card as model_card
-from sae_utils.pycode.card import LICENCES, Measured, card, read_folder, verdict, whole_files
+from sae_utils.pycode.card import LICENCES, Measured, card, measure, read_folder, verdict
 
 BITS = {"model": 1.25, "trigram": 1.75, "unigram": 3.5, "xz": 1.5}
 
@@ -32,7 +31,7 @@ def folder(tmp_path):
 
 
 def measured(**changes):
-    return Measured(BITS | changes, n_files=12, n_bytes=345_678, n_tokens=98_765, n_ngram_tokens=28_000_000)
+    return Measured(BITS | changes, 12, sample_bytes=345_678, sample_tokens=98_765, ngram_tokens=28_000_000)
 
 
 def test_the_card_says_what_the_folder_and_the_measurement_hold(folder):
@@ -76,33 +75,10 @@ def test_missing_or_infinite_numbers_are_refused(bits):
         Measured(bits, 1, 1, 1, 1)
 
 
-def words(text, **_):
-    return {"input_ids": list(range(len(text.split())))}
-
-
-@pytest.fixture
-def corpus(monkeypatch, folder):
-    files = [SimpleNamespace(path=f"{n}.py", text="word " * n) for n in (3, 4, 5)]
-    manifest = json.loads((folder / "corpus.json").read_text())
-    (folder / "corpus.json").write_text(json.dumps(manifest | {"sha256": "same"}))
-    monkeypatch.setattr(model_card, "BUNDLED", {"pycode-2m": folder})
-    monkeypatch.setattr(model_card, "installed_files", lambda split: files if split == "held_out" else None)
-    monkeypatch.setattr(model_card, "installed_sha256", lambda: "same")
-
-
-def test_the_sample_is_whole_files_in_order(corpus):
-    for wanted, lengths in ((3, [3]), (4, [3, 4]), (12, [3, 4, 5])):
-        sample = whole_files(words, wanted)
-        assert [len(tokens) for tokens in sample.tokens] == lengths
-        assert sample.n_bytes == sum(len("word ") * n for n in lengths)
-    with pytest.raises(InputError, match="have 12 tokens; --n-tokens asked for 13"):
-        whole_files(words, 13)
-
-
-def test_another_text_than_the_manifests_is_refused(corpus, monkeypatch):
+def test_another_text_than_the_manifests_is_refused(monkeypatch):
     monkeypatch.setattr(model_card, "installed_sha256", lambda: "other")
     with pytest.raises(InputError, match="not that of pycode-2m"):
-        whole_files(words, 3)
+        measure(3, 3)
 
 
 def test_main_writes_the_card_whole_and_its_exit_code_is_the_verdict(folder, monkeypatch, tmp_path, capsys):

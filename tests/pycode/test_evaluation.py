@@ -7,11 +7,11 @@ import pytest
 import torch
 from helpers.tiny_language_model import TEXTS, make_tiny
 
-from sae_utils.data.models import SITES
-from sae_utils.data.models import language_model as language_model_module
+from sae_utils.data.models import BUNDLED, SITES
 from sae_utils.data.models.language_model import load_language_model
+from sae_utils.data.text import documents
 from sae_utils.errors import InputError
-from sae_utils.pycode import evaluation as analysis
+from sae_utils.pycode import evaluation
 
 
 @pytest.fixture(scope="module")
@@ -35,27 +35,27 @@ def test_losses_do_not_depend_on_how_rows_are_batched(model, rows):
     tokens = torch.from_numpy(rows.astype(np.int64))
     expected = model.loss(tokens)
     for size in (1, 3, 7, 100):
-        by_position = analysis.loss_by_position(model, rows, size)
+        by_position = evaluation.loss_by_position(model, rows, size)
         np.testing.assert_allclose(by_position, expected.mean(0).numpy(), rtol=1e-4)
-        ablated = analysis.ablated_losses(model, rows, size)
+        ablated = evaluation.ablated_losses(model, rows, size)
         zeroed = [model.loss(tokens, {f"blocks.{i}.hook_mlp_out": torch.zeros_like}).mean().item() for i in range(3)]
         np.testing.assert_allclose(ablated, zeroed, rtol=1e-4)
 
 
 def test_norms_are_of_the_kept_positions(model, rows):
-    norms = analysis.activation_norms(model, rows, 3)
+    norms = evaluation.activation_norms(model, rows, 3)
     assert norms.shape == (len(SITES), 3, 3)
     x = model.activations(torch.from_numpy(rows.astype(np.int64)), ["blocks.1.hook_resid_pre"])[
         "blocks.1.hook_resid_pre"
     ]
     keep = [(i, j) for i in range(7) for j in range(1, 24) if rows[i, j] != model.tokenizer.eos_token_id]
-    expected = np.quantile([x[i, j].norm().item() for i, j in keep], analysis.QUANTILES)
+    expected = np.quantile([x[i, j].norm().item() for i, j in keep], evaluation.QUANTILES)
     np.testing.assert_allclose(norms[SITES.index("resid_pre"), 1], expected, rtol=1e-4)
 
 
 def test_completion_is_the_likeliest_token_each_time(model, rows):
     tokens = rows[0].astype(np.int64)
-    completion = analysis.complete(model, tokens, n_prompt=10, n_new=4)
+    completion = evaluation.complete(model, tokens, n_prompt=10, n_new=4)
     ids = tokens[:10].tolist()
     for piece, p in zip(completion.model_tokens, completion.model_p, strict=True):
         probabilities = model.logits(torch.tensor([ids]))[0, -1].softmax(-1)
@@ -65,30 +65,31 @@ def test_completion_is_the_likeliest_token_each_time(model, rows):
     np.testing.assert_allclose(completion.file_p, true_p.numpy(), rtol=1e-4)
     assert str(completion).splitlines()[-1].endswith(f"{completion.file_p[-1]:.2f}")
     with pytest.raises(InputError, match="needs more than 24 tokens"):
-        analysis.complete(model, tokens, n_prompt=20, n_new=5)
+        evaluation.complete(model, tokens, n_prompt=20, n_new=5)
 
 
-def test_sample_has_whole_beginnings_of_held_out_files(model, corpus, monkeypatch):
-    monkeypatch.setattr(analysis, "FILE_CHARACTERS", 20)
-    sample = analysis.held_out_sample(corpus, model.tokenizer, 100)
+@pytest.mark.parametrize("characters", [20, None])
+def test_sample_has_whole_beginnings_of_held_out_files_or_all_of_them(model, corpus, characters):
+    sample = evaluation.held_out_sample(corpus, model.tokenizer, 100, characters)
     assert sample.n_tokens >= 100 and sample.n_tokens - len(sample.tokens[-1]) < 100
-    assert sample.n_bytes == sum(map(len, sample.texts)) and all(len(text) == 20 for text in sample.texts)
+    whole = list(documents(corpus, "held_out"))[: len(sample.texts)]
+    assert list(sample.texts) == [text[:characters] for text in whole] and sample.n_bytes == sum(map(len, sample.texts))
     assert [model.tokenizer.decode(ids.tolist()) for ids in sample.tokens] == list(sample.texts)
     with pytest.raises(InputError, match=r"held-out tokens; asked for 1,000,000"):
-        analysis.held_out_sample(corpus, model.tokenizer, 1_000_000)
+        evaluation.held_out_sample(corpus, model.tokenizer, 1_000_000)
 
 
 def test_an_untrained_model_needs_more_bits_than_a_trigram(model, corpus):
-    sample = analysis.held_out_sample(corpus, model.tokenizer, 300)
+    sample = evaluation.held_out_sample(corpus, model.tokenizer, 300)
     training = np.concatenate([[*model.tokenizer(text)["input_ids"], 0] for text in TEXTS])
-    bits = analysis.bits_per_byte(model, sample, training, context=32, batch_size=8)
+    bits = evaluation.bits_per_byte(model, sample, training, context=32, batch_size=8)
     assert list(bits) == ["model", "trigram", "unigram", "xz"]
     assert bits["trigram"] < bits["unigram"] < bits["model"]
 
 
 def test_training_log_is_read_where_there_is_one(tmp_path, monkeypatch):
-    monkeypatch.setitem(language_model_module.BUNDLED, "logged", tmp_path)
-    assert all(len(values) == 0 for values in analysis.training_log("logged").values())
+    monkeypatch.setitem(BUNDLED, "logged", tmp_path)
+    assert all(len(values) == 0 for values in evaluation.training_log("logged").values())
     (tmp_path / "training_log.jsonl").write_text('{"tokens": 5, "train": 2.5, "held_out": 3}\n' * 2)
-    assert analysis.training_log("logged")["held_out"].tolist() == [3, 3]
-    assert all(len(values) == 0 for values in analysis.training_log("EleutherAI/pythia-160m").values())
+    assert evaluation.training_log("logged")["held_out"].tolist() == [3, 3]
+    assert all(len(values) == 0 for values in evaluation.training_log("EleutherAI/pythia-160m").values())

@@ -1,9 +1,8 @@
 """The papers' claims as ``notebooks/claims.yaml`` has them, one entry each.
 
 ``number`` is the paper's, null where only the direction is known or the paper does not make the comparison; ``known``
-says how we know it: R read in the source, R2 read in someone else's text, C computed from their data, I inferred, M
-from memory. A ``rule`` holds bounds, ``above`` and ``below``: numbers, or the
-word ``random`` for the largest value that random directions reached.
+says how we know it, a tag of ``KNOWN``. A ``rule`` holds bounds, ``above`` and ``below``: numbers, or the word
+``random`` for the largest value that random directions reached.
 """
 
 from collections.abc import Mapping
@@ -16,14 +15,26 @@ from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS
 
 CLAIMS = NOTEBOOKS / "claims.yaml"
-KNOWN = ("R", "R2", "C", "I", "M")
-PAPERS = ("A", "B", "C")
+PAPERS = {
+    "A": "Paulo & Belrose 2025, *Sparse Autoencoders Trained on the Same Data Learn Different Features*"
+    " ([2501.16615](https://arxiv.org/abs/2501.16615))",
+    "B": "Leask et al. 2025, *Sparse Autoencoders Do Not Find Canonical Units of Analysis*"
+    " ([2502.04878](https://arxiv.org/abs/2502.04878))",
+    "C": "Gadgil et al. 2025, *Ensembling Sparse Autoencoders* ([2505.16077](https://arxiv.org/abs/2505.16077))",
+}
+KNOWN = {
+    "R": "read in the paper's own text, code or figures",
+    "R2": "read in someone else's text",
+    "C": "computed from the authors' files",
+    "I": "inferred",
+    "M": "from memory",
+}
 RANDOM = "random"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of a paper; raises InputError for a field that cannot be."""
+    """One claim of a paper; raises InputError for a field whose value is not allowed."""
 
     id: str
     paper: str

@@ -3,39 +3,25 @@
 The batch writes it at its end; so that a batch loads nothing heavy, this module does not either.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from sae_utils.report.claims.entries import Claim, in_words, number_here, papers_number
+from sae_utils.report.claims.entries import KNOWN, PAPERS, Claim, in_words, number_here, papers_number
 
-PAPERS = {
-    "A": "Paulo & Belrose 2025, *Sparse Autoencoders Trained on the Same Data Learn Different Features*"
-    " ([2501.16615](https://arxiv.org/abs/2501.16615))",
-    "B": "Leask et al. 2025, *Sparse Autoencoders Do Not Find Canonical Units of Analysis*"
-    " ([2502.04878](https://arxiv.org/abs/2502.04878))",
-    "C": "Gadgil et al. 2025, *Ensembling Sparse Autoencoders* ([2505.16077](https://arxiv.org/abs/2505.16077))",
-}
-KNOWN = {
-    "R": "read in the paper's own text, code or figures",
-    "R2": "read in someone else's text",
-    "C": "computed from the authors' files",
-    "I": "inferred",
-    "M": "from memory",
-}
 NOT_RUN = "not run"
 HEAD = "| claim | paper says | paper's number | here | rule | verdict | notebook |\n|---|---|---|---|---|---|---|"
 
 
 def claims_page(claims: Iterable[Claim], answers: Mapping[str, Iterable[Mapping]], preset: str) -> str:
-    """The page. ``answers``: by notebook, the verdicts of its results file (``claims.Verdict`` as a mapping).
+    """The page. ``answers``: by notebook, the verdicts of its results file (``verdicts.Verdict`` as a mapping).
 
     A claim that several notebooks answer has a row for each; one that none does is listed as not run.
     """
-    found: dict[str, list[tuple[str, Mapping]]] = {}
+    found = defaultdict(list)
     for notebook, verdicts in answers.items():
         for verdict in verdicts:
-            if "id" not in verdict:  # notebook 00 tests what no paper claims
-                continue
-            found.setdefault(verdict["id"], []).append((notebook, verdict))
+            if "id" in verdict:  # notebook 00 tests what no paper claims
+                found[verdict["id"]].append((notebook, verdict))
     claims = list(claims)
     parts = [
         "# What the papers claim, and what was found here",
@@ -48,7 +34,7 @@ def claims_page(claims: Iterable[Claim], answers: Mapping[str, Iterable[Mapping]
         "How the paper's number is known: " + ", ".join(f"{tag} {words}" for tag, words in KNOWN.items()) + ".",
     ]
     for paper, title in PAPERS.items():
-        rows = [row for claim in claims if claim.paper == paper for row in _rows(claim, found.get(claim.id, []))]
+        rows = [row for claim in claims if claim.paper == paper for row in _rows(claim, found[claim.id])]
         if rows:
             parts += [f"## Paper {paper}: {title}", "\n".join([HEAD, *rows])]
     return "\n\n".join(parts) + "\n"
@@ -56,23 +42,11 @@ def claims_page(claims: Iterable[Claim], answers: Mapping[str, Iterable[Mapping]
 
 def _rows(claim: Claim, answers: list[tuple[str, Mapping]]) -> list[str]:
     """The claim's lines of the table."""
-    text, number = f"{claim.text} ({claim.section})", papers_number(claim.number, claim.known)
-    if not answers:
-        return [_row(claim.id, text, number, "", in_words(claim.rule), NOT_RUN, "")]
-    return [
-        _row(
-            claim.id,
-            text,
-            number,
-            number_here(verdict),
-            verdict["needed"],
-            verdict["verdict"],
-            notebook,
-        )
-        for notebook, verdict in answers
-    ]
-
-
-def _row(*cells: str) -> str:
-    # A bar would end the cell.
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    waiting = {"estimate": None, "needed": in_words(claim.rule), "verdict": NOT_RUN}
+    about = claim.id, f"{claim.text} ({claim.section})", papers_number(claim.number, claim.known)
+    rows = []
+    for notebook, found in answers or [("", waiting)]:
+        cells = *about, number_here(found), found["needed"], found["verdict"], notebook
+        # A bar would end the cell.
+        rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+    return rows

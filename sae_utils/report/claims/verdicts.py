@@ -1,6 +1,6 @@
 """What this run says of the papers' claims: a verdict computed from an interval by the claim's own rule.
 
-A claim holds if the whole interval lies within every bound of its rule (``claim_entries``).
+A claim holds if the whole interval lies within every bound of its rule (``entries``).
 """
 
 from collections.abc import Collection, Iterable, Mapping

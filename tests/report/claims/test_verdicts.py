@@ -2,27 +2,13 @@ from dataclasses import asdict
 
 import pytest
 import yaml
+from helpers.claims_made import ENTRY, claim, interval
 
 from sae_utils.analysis.matching.criteria import CONTRASTS, CRITERIA
-from sae_utils.analysis.statistics import JACKKNIFE, Interval
+from sae_utils.analysis.statistics import Interval
 from sae_utils.errors import InputError
-from sae_utils.report.claims.entries import Claim, load_claims
+from sae_utils.report.claims import load_claims
 from sae_utils.report.claims.verdicts import FAILS, HOLDS, NOT_JUDGED, UNDECIDED, judge, verdict, verdict_table
-
-ENTRY = {
-    "id": "A-9",
-    "paper": "A",
-    "section": "Figure 1",
-    "text": "Some are shared.",
-    "number": 0.4,
-    "known": "R",
-    "metric": "shared_strict",
-    "rule": {"above": "random", "below": 0.9},
-}
-
-
-def interval(low, high):
-    return Interval((low + high) / 2, low, high, JACKKNIFE)
 
 
 @pytest.mark.parametrize(
@@ -42,27 +28,27 @@ def interval(low, high):
     ],
 )
 def test_verdict_follows_from_interval_and_rule(rule, ends, expected):
-    found = verdict(Claim(**ENTRY | {"rule": rule}), interval(*ends), null=0.1)
+    found = verdict(claim(rule=rule), interval(*ends), null=0.1)
     assert found.verdict == expected
     assert (found.low, found.high) == ends
 
 
 def test_verdict_says_what_was_needed():
-    assert verdict(Claim(**ENTRY), interval(0.2, 0.3), null=0.1).needed == ("above 0.100 (the null) and below 0.900")
+    assert verdict(claim(), interval(0.2, 0.3), null=0.1).needed == "above 0.100 (the null) and below 0.900"
     with pytest.raises(InputError, match="needs the value of random directions"):
-        verdict(Claim(**ENTRY), interval(0.2, 0.3))
+        verdict(claim(), interval(0.2, 0.3))
 
 
 def test_what_has_no_value_is_not_judged():
-    found = verdict(Claim(**ENTRY), interval(float("nan"), float("nan")), null=0.1)
+    found = verdict(claim(), interval(float("nan"), float("nan")), null=0.1)
     assert found.verdict == NOT_JUDGED and found.estimate is found.low is found.high is None
 
 
 def test_claims_of_the_repository_load_and_name_statistics_that_exist():
     claims = load_claims()
     assert {"A-1", "A-2", "A-3"} <= set(claims)
-    for name, claim in claims.items():
-        assert name.startswith(claim.paper) and claim.text.endswith(".")
+    for name, entry in claims.items():
+        assert name.startswith(entry.paper) and entry.text.endswith(".")
     by_criteria = {claims[name].metric for name in ("A-1", "A-2", "A-3", "A-7", "A-8", "B-0")}
     assert by_criteria <= {*CRITERIA, *CONTRASTS}
 
@@ -78,40 +64,29 @@ def test_claims_of_the_repository_load_and_name_statistics_that_exist():
         ({"rule": {}}, "must have above, below or both"),
         ({"rule": {"near": 0.4}}, "must have above, below or both"),
         ({"rule": {"above": "chance"}}, "above='chance' must be a number or 'random'"),
+        ({"text": "Another."}, "is there twice"),
     ],
 )
 def test_bad_claims_are_refused_in_one_line(tmp_path, change, message):
     entry = {key: value for key, value in (ENTRY | change).items() if value is not None}
     path = tmp_path / "claims.yaml"
-    path.write_text(yaml.safe_dump([entry]))
+    path.write_text(yaml.safe_dump([entry, ENTRY]))
     with pytest.raises(InputError, match=message) as error:
         load_claims(path)
     assert str(error.value).startswith("claim A-9") and "\n" not in str(error.value)
 
 
-def test_one_id_for_two_claims_is_refused(tmp_path):
-    path = tmp_path / "claims.yaml"
-    path.write_text(yaml.safe_dump([ENTRY, ENTRY | {"text": "Another."}]))
-    with pytest.raises(InputError, match="A-9 is there twice"):
-        load_claims(path)
-
-
 def test_table_is_the_same_from_verdicts_and_from_a_results_file():
-    found = verdict(Claim(**ENTRY), interval(0.2, 0.3), null=0.0)
+    found = verdict(claim(), interval(0.2, 0.3), null=0.0)
     table = verdict_table([found])
     assert table.equals(verdict_table([asdict(found)]))
-    assert table.loc["A-9"].tolist() == [
-        "0.4 [R]",
-        "0.250 (0.200 to 0.300)",
-        "above 0.000 (the null) and below 0.900",
-        HOLDS,
-    ]
+    needed = "above 0.000 (the null) and below 0.900"
+    assert table.loc["A-9"].tolist() == ["0.4 [R]", "0.250 (0.200 to 0.300)", needed, HOLDS]
 
 
 def test_a_claim_without_a_number_says_so():
-    claim = Claim(**{**ENTRY, "number": None})
-    table = verdict_table([verdict(claim, Interval(0.5, 0.4, 0.6, "by hand"), 0.0)])
-    assert table.loc[claim.id, "paper"] == f"no number [{claim.known}]"
+    table = verdict_table([verdict(claim(number=None), interval(0.4, 0.6), 0.0)])
+    assert table.loc["A-9", "paper"] == "no number [R]"
 
 
 def test_judge_takes_each_claims_metric():
