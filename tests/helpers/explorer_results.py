@@ -1,4 +1,4 @@
-"""Results to explore, made up: hostile tokens, a planted one, dead latents; and a browser to open the page with."""
+"""Results to explore, made up: hostile tokens, a planted one, a dead latent."""
 
 import numpy as np
 

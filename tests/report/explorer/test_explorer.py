@@ -1,4 +1,4 @@
-"""The explorer's file: what results it takes and refuses, where it goes. In a browser: test_explorer_browser.py."""
+"""The explorer's file: what results it takes and refuses, where it goes. In a browser: test_shown.py and test_used.py."""
 
 import base64
 import gzip
@@ -113,14 +113,9 @@ def test_missing_facts_are_refused():
             page(facts=FACTS | {name: None})
 
 
-def test_it_goes_to_figures_for_the_laptop_preset_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("sae_utils.results.FIGURES", tmp_path / "figures")
-    monkeypatch.setattr("sae_utils.results.RESULTS", tmp_path / "results")
-    made = page()
-    assert made.save("laptop") == tmp_path / "figures" / "explorer.html"
-    assert made.save("tiny") == tmp_path / "results" / "tiny" / "explorer.html"
-    assert made.save("laptop", tmp_path / "own") == tmp_path / "own" / "laptop" / "explorer.html"
-    assert (tmp_path / "figures" / "explorer.html").read_text() == made.html
+def test_it_is_saved_beside_the_results(tmp_path):
+    path = page().save("tiny", tmp_path)
+    assert path == tmp_path / "tiny" / "explorer.html" and path.read_text() == page().html
 
 
 def test_a_notebook_shows_it_in_a_frame_of_its_own():
