@@ -77,9 +77,9 @@ class Stitched(Dictionary):
                             for part in self.parts])  # fmt: skip
         return self._rows("b_enc") + (shifts * self.encoder[0]).sum(-1)
 
-    def copy(self, parts: Sequence[Part] | None = None, b_dec: Float[Tensor, " d_in"] | None = None) -> "Stitched":
-        """The same dictionary but for what is given; the parts' SAEs are shared, not copied."""
-        return Stitched(self.parts if parts is None else parts, self.b_dec[0] if b_dec is None else b_dec)
+    def copy(self, **changes) -> "Stitched":
+        """The same dictionary but for new ``parts`` or ``b_dec``; the parts' SAEs are shared, not copied."""
+        return Stitched(**{"parts": self.parts, "b_dec": self.b_dec[0]} | changes)
 
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "batch d_in"]) -> SparseCode:

@@ -39,7 +39,7 @@ def frankensteins(
         if alive is not None:
             novel &= alive[i]
         part = Part(sae, torch.from_numpy(novel).to(sae.W_dec.device))
-        stages.append(Stitched([*stages[-1].parts, part], family[0].b_dec[0]))
+        stages.append(stages[-1].copy(parts=[*stages[-1].parts, part]))
     return stages
 
 

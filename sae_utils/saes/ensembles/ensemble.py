@@ -90,22 +90,14 @@ class Ensemble(Dictionary, nn.Module):
         """Sparse code [batch, 1, slots] of raw activations over the latents of all members."""
         return self.joined([code for code, _ in self.parts(x)])
 
-    def copy(
-        self,
-        members: Sequence[SAE] | None = None,
-        weights: Sequence[float] | None = None,
-        sequential: bool | None = None,
-    ) -> "Ensemble":
-        """The same ensemble but for what is given; members that are not given are shared, not copied."""
-        return Ensemble(
-            list(self.members) if members is None else members,
-            self.weights.tolist() if weights is None else weights,
-            self.sequential if sequential is None else sequential,
-        )
+    def copy(self, **changes) -> "Ensemble":
+        """The same ensemble but for new ``members``, ``weights`` or ``sequential``; members that stay are shared."""
+        own = {"members": list(self.members), "weights": self.weights.tolist(), "sequential": self.sequential}
+        return Ensemble(**own | changes)
 
     def fold_normalisation(self) -> "Ensemble":
         """The same function of raw activations with mean 0 and scale 1."""
-        return self.copy([member.fold_normalisation() for member in self.members])
+        return self.copy(members=[member.fold_normalisation() for member in self.members])
 
     def _weighted_bias(self) -> Float[Tensor, "1 d_in"]:
         """The weighted sum of what the members give for an empty code, less ``mean``, in normalised units."""
