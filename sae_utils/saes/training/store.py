@@ -122,7 +122,7 @@ def stack_key(sae: SAE, source: ActivationSource, config: TrainingConfig) -> str
         "frozen": frozen(sae),
         "device": sae.W_dec.device.type,
         "training": asdict(config),
-        "source": source.content,
+        "source": source.content_at(sae.hook_point),
         "code": code_digest(),
     }
     weights = [part for name, t in sorted(sae.state_dict().items()) for part in (name, raw_bytes(t))]

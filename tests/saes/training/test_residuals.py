@@ -129,7 +129,7 @@ def test_held_rows_have_the_tokens_asked_for(source):
 
 def test_wrong_first_members_are_refused(source, tmp_path):
     a = firsts(source)[0]
-    with pytest.raises(InputError, match=r"seeds \[0, 0\] of the first members must differ"):
+    with pytest.raises(InputError, match=r"seeds \[0, 0\] of the first members of boosted ensembles must differ"):
         boost([a, a.copy()], 2, source, tmp_path)
     a.hook_point = "elsewhere"
     with pytest.raises(InputError, match="'elsewhere' is not among the activations: hook, other"):
