@@ -122,8 +122,11 @@ def train_cells(
     limit = None if total is None else PASS_MEMORY * total
     for group in passes(missing, str(device).partition(":")[0], limit):
         runs = list(_by_run(group).values())
-        source, hook_points = residuals.source(sources[group[0].reads], group)
-        new = [_new(same[0], source, hook_points[same[0].name], begun or {}).to(device) for same in runs]
+        reads = group[0].reads
+        source, hook_points = residuals.source(sources[reads], group)
+        # What is held is in the units of the whole source; a residual has units of its own.
+        units = source if group[0].frozen else sources.get(replace(reads, held=0), source)
+        new = [_new(same[0], units, hook_points[same[0].name], begun or {}).to(device) for same in runs]
         tokens = [[n for cell in same for n in cell.snapshots] for same in runs]
         histories = train_or_load_history(new, source, group[0].training, folder, tokens, progress)
         for same, history in zip(runs, histories, strict=True):
@@ -149,14 +152,14 @@ def _check(cells: Sequence[Cell], known: set[str], begun: Mapping[str, SAE]) -> 
             raise InputError(f"cell {cell.name!r}: only a decoder with rows of length one can be fixed")
 
 
-def _new(cell: Cell, source: ActivationSource, hook_point: str, begun: Mapping[str, SAE]) -> SAE:
-    """The untrained stack of a cell, with what is fixed in it frozen."""
+def _new(cell: Cell, units: ActivationSource, hook_point: str, begun: Mapping[str, SAE]) -> SAE:
+    """The untrained stack of a cell, normalised as ``units`` says, with what is fixed in it frozen."""
     if cell.given:
         sae = begun[cell.name].copy()
         if (sae.config, sae.seeds) != (cell.config, cell.seeds):
             raise InputError(f"cell {cell.name!r} is {cell.config} of seeds {cell.seeds}, its weights are {sae.config}")
     else:
-        sae = SAE.create(cell.config, cell.seeds, hook_point, source.normalisation[hook_point])
+        sae = SAE.create(cell.config, cell.seeds, hook_point, units.normalisation[hook_point])
     for name in cell.fixed:
         sae.get_parameter(name).requires_grad_(False)
     return sae
