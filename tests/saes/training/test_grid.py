@@ -10,7 +10,7 @@ from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.ensembles.paper_c import boosted_cells
-from sae_utils.saes.training import TrainingConfig, train
+from sae_utils.saes.training import HeldSource, TrainingConfig, train
 from sae_utils.saes.training import store as trained
 from sae_utils.saes.training.grid import Activations, Cell, passes, train_cells
 
@@ -121,3 +121,11 @@ def test_given_weights_must_be_of_the_cell_s_form(sources, tmp_path):
     begun = {"centre": SAE.create(SAEConfig(8, 4, "topk", 3), (0, 1), "h")}
     with pytest.raises(InputError, match="its weights are SAEConfig.*n_latents=4"):
         train_cells([replace(CENTRE, given=True)], sources, tmp_path, begun=begun)
+
+
+def test_what_is_held_is_in_the_units_of_the_whole_source(sources, tmp_path):
+    held = replace(HERE, held=700)
+    sources[held] = HeldSource(sources[HERE], 700)
+    assert sources[held].normalisation["h"].scale != sources[HERE].normalisation["h"].scale
+    found = train_cells([replace(CENTRE, reads=held)], sources, tmp_path, progress=False)["centre"]
+    assert found.normalisation.scale == pytest.approx(sources[HERE].normalisation["h"].scale, rel=1e-7)
