@@ -1,4 +1,4 @@
-"""The explorer's file: what results it takes and refuses, where it goes. In a browser: test_shown.py and test_used.py."""
+"""The explorer's file: what results it takes and refuses, where it goes. In a browser: test_shown, test_used."""
 
 import base64
 import gzip
