@@ -32,7 +32,7 @@ class Criterion:
 
 
 def of_pairs(name: str, pairs: Pairs, seeds: Sequence[int]) -> Values:
-    """One of ``seeds.STATISTICS``: the mean over latents, for each ordered pair."""
+    """One of ``overlap.STATISTICS``: the mean over latents, for each ordered pair."""
     return {(i, j): float(latent_values(pairs[i, j], name).mean()) for i in seeds for j in seeds if i != j}
 
 
