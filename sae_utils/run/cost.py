@@ -51,8 +51,8 @@ class Throughput:
         try:
             return cls(**yaml.safe_load(Path(path).read_text(encoding="utf-8")))
         except (OSError, yaml.YAMLError, TypeError) as error:
-            names = ", ".join(one.name for one in fields(cls))
-            raise InputError(f"throughput {path}: it must be a YAML or JSON map of {names} ({error})") from None
+            names, why = ", ".join(one.name for one in fields(cls)), " ".join(str(error).split())
+            raise InputError(f"throughput {path}: it must be a YAML or JSON map of {names} ({why})") from None
 
     def __str__(self) -> str:
         return yaml.safe_dump(asdict(self), default_flow_style=True, width=10**6, sort_keys=False).strip()
