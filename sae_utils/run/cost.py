@@ -29,7 +29,8 @@ from sae_utils.run.plan import Plan
 from sae_utils.saes.training.grid import Activations, Cell, passes
 
 # Floating-point operations of training by token and encoder weight: 2 for a product; one product where gradients are
-# sparse, else three (forward, two gradients) in encoder and decoder; Gated has a second decoder.
+# sparse, else three (forward, two gradients) in encoder and decoder; Gated decodes once more with a frozen decoder:
+# two products more (forward, gradient of the code).
 PRODUCTS = {"topk": 2, "batch_topk": 2, "relu": 12, "jump_relu": 12, "gated": 16}
 UPDATE = 20  # operations of a step on each weight: clipping, projection, Adam, norms
 
@@ -80,7 +81,7 @@ class Work:
 
 @dataclass
 class Cost:
-    """Of one notebook, beside those before it: what they trained or wrote is there already."""
+    """What one notebook costs; what earlier notebooks of the preset trained or wrote costs nothing again."""
 
     work: list[Work] = field(default_factory=list)
     disk: Counter = field(default_factory=Counter)  # bytes by what they are for
@@ -122,7 +123,7 @@ def together(costs: Iterable[Cost]) -> Cost:
 
 
 def training_operations(cell: Cell, n_frozen: int = 0) -> float:
-    """Of training a cell, each batch passing ``n_frozen`` dictionaries of its form before."""
+    """Operations to train a cell, each batch of which first passes ``n_frozen`` frozen dictionaries of its size."""
     weights = len(cell.seeds) * cell.config.n_latents * cell.config.d_in
     products = (PRODUCTS[cell.config.architecture] + 2 * n_frozen) * cell.training.batch_size
     return cell.training.n_steps * weights * (products + 2 * UPDATE)
@@ -139,11 +140,11 @@ class Costs:
         """What the plan adds to those before it."""
         cost, context = Cost(), plan.context
         for split, n in (*plan.text, *((one.split, one.n_tokens) for one in plan.activations)):
-            if self._is_new((split, n, context)):
+            if self._claim((split, n, context)):
                 cost.work.append(Work("text", "tokens", n))
                 cost.disk["token rows"] += rows_bytes(n, self.facts.n_vocab)
         for one in plan.activations:
-            if not one.held and self._is_cached(one) and self._is_new(one):
+            if not one.held and self._is_cached(one) and self._claim(one):
                 cost.disk["activations"] += activation_bytes(one.n_tokens, self._width(one))
                 cost.work.append(self._forward(one.n_tokens, context, one))
         for group in passes([*plan.cells, *plan.pilots]):
@@ -156,14 +157,14 @@ class Costs:
             )
         return cost
 
-    def _is_new(self, thing: object) -> bool:
-        """Whether this is the first time that it is asked for."""
+    def _claim(self, thing: object) -> bool:
+        """Take a thing into account, once: whether it was not there before."""
         new = thing not in self._there
         self._there.add(thing)
         return new
 
     def _add_pass(self, cost: Cost, group: list[Cell], context: int) -> None:
-        new = [cell for cell in group if self._is_new(cell.run)]
+        new = [cell for cell in group if self._claim(cell.run)]
         if not new:
             return
         reads, n_frozen = new[0].reads, len(new[0].frozen)
@@ -197,7 +198,7 @@ class Costs:
         return MemoryPlan(model=model, buffer=0 if in_memory or self._is_cached(reads) else buffer)
 
     def _fits(self, n_tokens: int, width: int) -> bool:
-        """Whether so many activations are held in memory (``boosting.hold``)."""
+        """Whether so many activations are held in memory (``residuals.hold``)."""
         return 0 < 4e-9 * n_tokens * width <= HELD_GB
 
     def _is_cached(self, one: Activations) -> bool:

@@ -55,7 +55,7 @@ def plan_of_job(job: Job) -> tuple[SimpleNamespace, Plan | None]:
 
 
 def costs_of(jobs: Sequence[Job], planned: dict[str, tuple[SimpleNamespace, Plan | None]]) -> dict[str, Cost]:
-    """By notebook, each beside those before it."""
+    """The cost of each notebook, less what earlier ones have done."""
     models: dict[tuple, Costs] = {}
     found = {}
     for job in jobs:
@@ -96,10 +96,11 @@ def cell_lines(plan: Plan) -> list[str]:
             widths[cell.config.n_latents] += len(cell.seeds)
         sizes = ", ".join(f"{n} x {width:,}" for width, n in widths.items())
         most = "at most " if any("n_latents" in cell.open for cell in cells) else ""
-        ends = dict.fromkeys(end(cell.training.n_tokens for cell in cells) for end in (min, max))
-        tokens = " to ".join(f"{n:,}" for n in ends)
+        lengths = [cell.training.n_tokens for cell in cells]
+        tokens = f"{min(lengths):,}" if min(lengths) == max(lengths) else f"{min(lengths):,} to {max(lengths):,}"
+        line = f"{kind}: {most}{sizes} latents, {tokens} tokens"
         after = dict.fromkeys(_kind(name) for cell in cells for name in cell.comes_after if _kind(name) != kind)
-        lines.append(f"{kind}: {most}{sizes} latents, {tokens} tokens{', after ' * bool(after)}{', '.join(after)}")
+        lines.append(f"{line}, after {', '.join(after)}" if after else line)
     return lines
 
 
@@ -124,7 +125,7 @@ def totals(cost: Cost, at: Throughput) -> list[str]:
 
 
 def notes(devices: set[str], measured: bool) -> list[str]:
-    """What the numbers are of."""
+    """What is counted, and on which machine it was measured."""
     lines = ["Counted are text, language model and training; evaluation and analysis come on top."]
     missing = sorted(device for device in devices if device_at_hand(device) != device)
     if measured and missing:

@@ -35,8 +35,9 @@ def write_made_by(jobs: Sequence[Job]) -> Path | None:
 
 
 def code_of_notebook(path: Path) -> str:
-    """The hash of a notebook's code cells."""
-    return sha256_of(_code(source(cell)) for cell in read_cells(path) if cell["cell_type"] == "code")
+    """The hash of a notebook's code, however it is cut into cells."""
+    cells = [source(cell) for cell in read_cells(path) if cell["cell_type"] == "code"]
+    return sha256_of([_code("\n".join(cells))])
 
 
 def code_that_draws() -> str:

@@ -41,7 +41,7 @@ class Search:
     def pilots(self) -> list[Cell]:
         """The pilots that there usually are: two of each length, though a search may take more or fewer."""
         return [
-            Cell(pilots(config), replace(config, sparsity=factor * config.sparsity), self.hook_point, (0,),
+            Cell(search_name(config), replace(config, sparsity=factor * config.sparsity), self.hook_point, (0,),
                  replace(self.training, n_tokens=max(round(stage.share * self.training.n_tokens),
                                                      self.training.batch_size)), self.reads)
             for config in self.configs
@@ -50,8 +50,8 @@ class Search:
         ]  # fmt: skip
 
 
-def pilots(config: SAEConfig) -> str:
-    """What a search for the coefficient of this architecture is called."""
+def search_name(config: SAEConfig) -> str:
+    """The name by which cells wait for the search of this architecture's coefficient."""
     return f"{config.architecture} pilots"
 
 
@@ -68,13 +68,13 @@ class Meta:
 class Plan:
     """All that one notebook reads and trains. ``forward_tokens`` pass through the whole language model beside that."""
 
-    context: int
     activations: tuple[Activations, ...] = ()
     cells: tuple[Cell, ...] = ()
     search: Search | None = None
     meta: Meta | None = None
     text: tuple[tuple[str, int], ...] = ()  # (split, tokens) beside those of the activations
     forward_tokens: int = 0
+    context: int = 0  # tokens in a row, which ``plan_of`` fills in
 
     def __getitem__(self, name: str) -> Cell:
         return next(cell for cell in self.cells if cell.name == name)
@@ -97,7 +97,7 @@ class Plan:
 
     @property
     def pilots(self) -> list[Cell]:
-        """Those of the search."""
+        """The pilot cells of the search; none where there is no search."""
         return self.search.pilots() if self.search else []
 
     @property
@@ -116,7 +116,7 @@ class Plan:
 
     def tuned(self, found: Sequence[Tuned]) -> "Plan":
         """The plan with the coefficients that its search found."""
-        return self.settled({pilots(one.config): {"sparsity": one.config.sparsity} for one in found})
+        return self.settled({search_name(one.config): {"sparsity": one.config.sparsity} for one in found})
 
 
 def open_plan(

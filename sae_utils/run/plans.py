@@ -11,7 +11,7 @@ from sae_utils.analysis.meta.meta_sae import MetaTraining
 from sae_utils.analysis.meta.study import Sizes, study_counts
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.run.model_facts import ModelFacts
-from sae_utils.run.plan import Meta, Plan, Search, pilots
+from sae_utils.run.plan import Meta, Plan, Search, search_name
 from sae_utils.saes import SAEConfig
 from sae_utils.saes.ensembles.paper_c import SEED_STRIDE, boosted_cells, rival_cells, total_l0_cell
 from sae_utils.saes.training import FIRST_GUESSES, TrainingConfig
@@ -21,7 +21,7 @@ Model = LanguageModel | ModelFacts
 
 
 def plan_of(notebook: str, p, model: Model) -> Plan:
-    """The plan of a notebook with the parameters ``p``. With published SAEs, ``saes``, nothing is trained."""
+    """The plan of a notebook with the parameters ``p``. With ``saes`` no dictionary is trained, meta-SAEs are."""
     context = p.context or model.context
     plan = replace(_PLANS[notebook](p, model), context=context)
     if getattr(p, "saes", None):
@@ -54,13 +54,13 @@ def _language_model(p, model: Model) -> Plan:
     """Notebook 00: every held-out row once without the MLP of each layer, and three times as it is."""
     n_rows = p.n_eval_rows * (p.context or model.context)
     text = ("held_out", n_rows), ("train", p.n_ngram_tokens)
-    return Plan(0, text=text, forward_tokens=(model.n_layers + 3) * n_rows)
+    return Plan(text=text, forward_tokens=(model.n_layers + 3) * n_rows)
 
 
 def _seed_divergence(p, model: Model) -> Plan:
     """Notebooks 01 and 08."""
     source = _source(p, model, p.n_tokens)
-    return Plan(0, (source, _held_out(p, model)), (_seeds(p, model, source),))
+    return Plan((source, _held_out(p, model)), (_seeds(p, model, source),))
 
 
 def _explorer(p, model: Model) -> Plan:
@@ -101,7 +101,7 @@ def _sweeps(p, model: Model) -> Plan:
         cells.append(cell)
     search = Search(tuple(guesses), p.k, centre.hook_point, centre.training, source, held_out, 20_000)
     activations = (source, streamed, held_out) if others else (source, held_out)
-    return Plan(0, activations, tuple(cells), search)
+    return Plan(activations, tuple(cells), search)
 
 
 def _guess(model: Model, n_latents: int, architecture: str) -> SAEConfig:
@@ -110,7 +110,7 @@ def _guess(model: Model, n_latents: int, architecture: str) -> SAEConfig:
 
 def _tuned(cell: Cell, guess: SAEConfig) -> Cell:
     """The cell with a configuration whose coefficient a search settles."""
-    return replace(cell, config=guess, needs=(pilots(guess),), open=("sparsity",))
+    return replace(cell, config=guess, needs=(search_name(guess),), open=("sparsity",))
 
 
 def _family(p, model: Model, source: Activations) -> list[Cell]:
@@ -142,7 +142,7 @@ def _stitching(p, model: Model) -> Plan:
     config = SAEConfig(model.d_model, p.n_latents, "topk", p.k)
     seeds = _cell("seeds", p, model, source, config, p.n_cross_seeds)
     seeds = replace(seeds, training=replace(seeds.training, n_tokens=source.n_tokens))
-    return Plan(0, (source, _held_out(p, model)), (*topk, *others, *controls, seeds))
+    return Plan((source, _held_out(p, model)), (*topk, *others, *controls, seeds))
 
 
 def _meta_saes(p, model: Model) -> Plan:
@@ -154,7 +154,7 @@ def _meta_saes(p, model: Model) -> Plan:
     # Refits with the rows of each smaller width, of two nulls and its own; and one on the rows of all widths.
     counts[p.n_meta, p.meta_k] += (len(p.widths) + 2 + 1) * p.n_seeds
     meta = _meta(model, training, sizes, counts)
-    return Plan(0, (source, _held_out(p, model)), tuple(_family(p, model, source)), meta=meta)
+    return Plan((source, _held_out(p, model)), tuple(_family(p, model, source)), meta=meta)
 
 
 def _meta(model: Model, training: MetaTraining, sizes: Sizes, counts: dict[tuple[int, int], int]) -> Meta:
@@ -168,17 +168,17 @@ def _meta(model: Model, training: MetaTraining, sizes: Sizes, counts: dict[tuple
     return Meta(training, sizes, tuple(cells))
 
 
-def _members(p, model: Model, source: Activations, architecture: str, n_latents: int) -> Cell:
-    """Single SAEs, as many as all ensembles have members."""
+def _singles(p, model: Model, source: Activations, architecture: str, n_latents: int) -> Cell:
+    """The single SAEs that all ensembles are made of: n_members * n_ensembles of them."""
     reads = replace(source, held=p.member_tokens)
     config = SAEConfig(model.d_model, n_latents, architecture, p.k)
     return _cell("single", p, model, reads, config, p.n_members * p.n_ensembles, members=True)
 
 
 def _ensembles(p, model: Model) -> Plan:
-    """Notebook 05: rivals of three architectures, controls, the seeds of notebook 01 and their consensus."""
+    """Notebook 05: paper C's dictionaries in three architectures, controls, notebook 01's, and consensus of those."""
     source, held_out = _source(p, model, p.n_tokens), _held_out(p, model)
-    single = _members(p, model, source, "topk", p.member_latents)
+    single = _singles(p, model, source, "topk", p.member_latents)
     shape = p.n_members, p.n_ensembles
     cells = rival_cells(single, *shape)
     guesses = [_guess(model, p.other_latents, name) for name in ("relu", "jump_relu")]
@@ -196,7 +196,7 @@ def _ensembles(p, model: Model) -> Plan:
     for h in range(2):
         cells += _consensus(single, seeds, h)
     search = Search(tuple(guesses), p.k, single.hook_point, single.training, single.reads, held_out, 5000)
-    return Plan(0, (source, single.reads, held_out), tuple(cells), search)
+    return Plan((source, single.reads, held_out), tuple(cells), search)
 
 
 def sizes_of_bags(n_members: int) -> list[int]:
@@ -233,9 +233,9 @@ def with_consensus(plan: Plan, n_groups: Sequence[int]) -> Plan:
 
 
 def _concepts(p, model: Model) -> Plan:
-    """Notebook 06: rivals of one architecture, the seeds of notebook 01 and the consensus of each half of them."""
+    """Notebook 06: paper C's dictionaries in one architecture, notebook 01's, and the consensus of each half."""
     source = _source(p, model, p.n_tokens)
-    single = _members(p, model, source, p.architecture, p.member_latents)
+    single = _singles(p, model, source, p.architecture, p.member_latents)
     seeds = _seeds(p, model, source)
     cells = _rivals_and_total_l0(single, p)
     cells += [
@@ -243,14 +243,14 @@ def _concepts(p, model: Model) -> Plan:
                 fixed=("W_dec",), needs=("seeds",), open=("n_latents",))
         for h in range(2)
     ]  # fmt: skip
-    return Plan(0, (source, single.reads), (*cells, seeds))
+    return Plan((source, single.reads), (*cells, seeds))
 
 
 def _correlations(p, model: Model) -> Plan:
-    """Notebook 07: rivals of one architecture."""
+    """Notebook 07: paper C's dictionaries in one architecture."""
     source = _source(p, model, max(p.n_source_tokens, p.member_tokens))
-    single = _members(p, model, source, p.architecture, p.member_latents)
-    return Plan(0, (source, single.reads), tuple(_rivals_and_total_l0(single, p)))
+    single = _singles(p, model, source, p.architecture, p.member_latents)
+    return Plan((source, single.reads), tuple(_rivals_and_total_l0(single, p)))
 
 
 def _rivals_and_total_l0(single: Cell, p) -> list[Cell]:

@@ -1,7 +1,7 @@
 """The parameters of each notebook: a model each, with the values of the notebook's parameters cell as defaults.
 
 A new notebook adds a model here and an entry in ``NOTEBOOKS``, and ``parameters.parameters_cell`` renders its cell. The
-same name means the same thing in every notebook.
+same name means the same in every notebook, unless its comment says otherwise.
 """
 
 from typing import Annotated, Literal, Self
@@ -280,7 +280,7 @@ class SpuriousCorrelationParameters(ConceptParameters):
 
 
 class SharedAndOrphanParameters(SeedParameters):
-    """Parameters of ``08_shared_and_orphan``, which leaves out two dictionaries (``sharedness.MIN_SEEDS``)."""
+    """Parameters of ``08_shared_and_orphan``, which leaves out two dictionaries (``shared_or_orphan.MIN_SEEDS``)."""
 
     n_seeds: int = value(5, "dictionaries, which differ only in their seed; at least 4", ge=4)
     n_eval_tokens: EvalTokens = value(40_000, "held-out tokens; rules are chosen on one half and scored on the other")

@@ -19,7 +19,7 @@ from sae_utils.saes import SAE
 from sae_utils.saes.training import StackTrainer
 from sae_utils.saes.training.grid import Cell
 
-SECONDS = 0.3  # that each thing is repeated for
+SECONDS = 0.3  # for which each timing is repeated
 MOST = {"cpu": 2e9, "cuda": 1e12}  # operations of a timed call
 CONTEXT, WIDEST = 256, 1024  # of the timed transformer block
 
@@ -53,7 +53,7 @@ def measure(cells: Sequence[Cell], models: Mapping[str, ModelFacts], device: str
 
 
 def _small(cell: Cell, most_operations: float) -> Cell:
-    """The cell with fewer latents and a smaller batch, until a step has at most so many operations."""
+    """The cell with fewer dictionaries, then latents, then tokens in a batch: a step of at most so many operations."""
     config, training = cell.config, replace(cell.training, n_tokens=cell.training.batch_size)
     seeds = cell.seeds
     while training_operations(replace(cell, config=config, training=training, seeds=seeds)) > most_operations:

@@ -26,7 +26,7 @@ class SparseCode:
 
 
 class Dictionary(ABC):
-    """S dictionaries that read the same activations of one hook point; S is 1 for all but stacks of SAEs.
+    """One or more dictionaries that read one hook point, stacked; S is their number, 1 for all but an ``SAE``.
 
     A code z, in normalised units x_n = (x - mean) * scale, decodes to ``x_hat = (z W_dec + b_dec) / scale + mean``. A
     subclass says how a code is made. ``config`` has at least ``d_in`` and ``n_latents``.

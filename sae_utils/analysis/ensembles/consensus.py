@@ -28,17 +28,17 @@ def halves(n_seeds: int) -> list[range]:
     return [range(half), range(half, 2 * half)]
 
 
-def consensus_of(stack: SAE, alive: Bool[Tensor, "S n_latents"], seeds: Sequence[int], at_least: int) -> SAE:
-    """The latents that ``at_least`` of the dictionaries ``seeds`` share (strict, paper A), merged; not refitted.
+def consensus_of(stack: SAE, alive: Bool[Tensor, "S n_latents"], positions: Sequence[int], at_least: int) -> SAE:
+    """The latents that ``at_least`` of the dictionaries at ``positions`` share (strict, paper A), merged; not refitted.
 
-    ``seeds`` are positions in the stack. Raises InputError where fewer latents are shared than are active on a token.
+    Raises InputError where fewer latents are shared than are active on a token.
     """
-    encoders, decoders = stack.W_enc.mT, stack.W_dec
+    encoders, decoders = stack.encoder, stack.W_dec
     pairs = {
         (i, j): compare(encoders[i], decoders[i], encoders[j], decoders[j], alive[i], alive[j])
-        for i, j in combinations(sorted(seeds), 2)
+        for i, j in combinations(sorted(positions), 2)
     }
-    return merge(stack, groups(pairs, alive.cpu().numpy(), seeds, at_least), seed=min(seeds))
+    return merge(stack, groups(pairs, alive.cpu().numpy(), positions, at_least), seed=min(positions))
 
 
 def agreement(

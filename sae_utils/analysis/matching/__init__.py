@@ -2,7 +2,7 @@
 
 ``matching``    pairs of latents of two dictionaries, one to one or nearest; a latent that both share
 ``overlap``     every pair of a stack compared, and summarised with intervals
-``criteria``    every published answer to "how much do they share?", side by side
+``criteria``    published answers to "how much do they share?", and cycles, side by side
 ``membership``  in how many dictionaries a latent is found
 ``groups``      latents of several dictionaries that are versions of one
 ``sweeps``      how the overlap moves with width, k, tokens, layer, site and architecture

@@ -1,4 +1,4 @@
-"""Every published answer to "how much do these dictionaries share?", on the same stack of dictionaries.
+"""Published answers to "how much do these dictionaries share?", and cycles, which are ours, on the same stack.
 
 Paper A counts latents whose matched partners are close, paper B those with any close decoder row, Song et al. and
 paper C average cosines. Two more need no threshold and no cosine: whether the encoder and the decoder matching agree,
@@ -24,7 +24,7 @@ Values = Mapping[tuple[int, ...], float]  # a criterion's value by the dictionar
 
 @dataclass(frozen=True)
 class Criterion:
-    """One published criterion: its value for each pair, triple or single dictionary among some of a stack."""
+    """One criterion: its value for each pair, triple or single dictionary among some of a stack."""
 
     values: Callable[[Pairs, Sequence[int]], Values]
     bounds: tuple[float, float] = (0.0, 1.0)

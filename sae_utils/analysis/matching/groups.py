@@ -15,41 +15,41 @@ Group = list[tuple[int, int]]  # (position in the stack, latent)
 
 
 def groups(
-    pairs: Pairs, alive: Bool[np.ndarray, "S n"], members: Sequence[int], at_least: int, criterion: str = "strict"
+    pairs: Pairs, alive: Bool[np.ndarray, "S n"], positions: Sequence[int], at_least: int, criterion: str = "strict"
 ) -> list[Group]:
-    """Groups of shared latents of ``members`` that hold latents of ``at_least`` different ones, largest first.
+    """Groups of latents that at least ``at_least`` of the dictionaries at ``positions`` share, largest first.
 
     Two latents are linked if they are partners in the decoder matching of their dictionaries and shared by
     ``criterion``. A group is a connected component, so it may hold two latents of one dictionary, through a third.
     ``pairs`` has every i < j. With ``at_least`` 1, alive latents that have no partner are groups too. Raises InputError
     for an ``at_least`` that no group can have.
     """
-    members, n = sorted(members), alive.shape[1]
-    if not 1 <= at_least <= len(members):
-        raise InputError(f"at_least={at_least} must be 1 to the {len(members)} dictionaries")
+    positions, n = sorted(positions), alive.shape[1]
+    if not 1 <= at_least <= len(positions):
+        raise InputError(f"at_least={at_least} must be 1 to the {len(positions)} dictionaries")
     links = [np.zeros((2, 0), dtype=int)]
-    for a, b in combinations(range(len(members)), 2):
-        overlap = pairs[members[a], members[b]]
+    for a, b in combinations(range(len(positions)), 2):
+        overlap = pairs[positions[a], positions[b]]
         latents = np.flatnonzero(overlap.shared(criterion))
         links.append(np.stack([a * n + latents, b * n + overlap.decoder.partner[latents]]))
     rows, columns = np.concatenate(links, axis=1)
-    size = len(members) * n
+    size = len(positions) * n
     component = connected_components(coo_matrix((np.ones(len(rows)), (rows, columns)), (size, size)), directed=False)[1]
     found: dict[int, Group] = {}
-    for flat in np.flatnonzero(alive[members].ravel()):
-        found.setdefault(int(component[flat]), []).append((members[flat // n], int(flat % n)))
+    for flat in np.flatnonzero(alive[positions].ravel()):
+        found.setdefault(int(component[flat]), []).append((positions[flat // n], int(flat % n)))
     kept = [group for group in found.values() if len({s for s, _ in group}) >= at_least]
     return sorted(kept, key=lambda group: (-len({s for s, _ in group}), group))
 
 
 def random_groups(
-    alive: Bool[np.ndarray, "S n"], members: Sequence[int], n_groups: int, rng: np.random.Generator
+    alive: Bool[np.ndarray, "S n"], positions: Sequence[int], n_groups: int, rng: np.random.Generator
 ) -> list[Group]:
-    """The null of ``groups``: as many alive latents of ``members`` chosen at random, each a group of its own.
+    """The null of ``groups``: as many alive latents chosen at random from ``positions``, each a group of its own.
 
     Raises InputError where there are fewer.
     """
-    pool = [(int(s), int(i)) for s in sorted(members) for i in np.flatnonzero(alive[s])]
+    pool = [(int(s), int(i)) for s in sorted(positions) for i in np.flatnonzero(alive[s])]
     if n_groups > len(pool):
         raise InputError(f"n_groups={n_groups} must be at most the {len(pool)} alive latents")
     return [[pool[i]] for i in rng.choice(len(pool), n_groups, replace=False)]

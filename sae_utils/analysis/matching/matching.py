@@ -3,7 +3,7 @@
 Paulo & Belrose (arXiv 2501.16615) match the decoders and, separately, the encoders of two dictionaries one to
 one, so that the total cosine is largest, and call a latent shared if both matchings find it a close partner.
 Cosines are signed and computed in float64 on the CPU. Rows are latents, in any scale: pass ``W_dec[s]`` and
-``W_enc[s].T``. Indices are those of the full dictionaries, also where dead latents were left out.
+``encoder[s]``. Indices are those of the full dictionaries, also where dead latents were left out.
 """
 
 from collections.abc import Callable, Sequence

@@ -84,9 +84,8 @@ def u_shape(m: Membership) -> float:
 def histogram_intervals(m: Membership) -> list[Interval]:
     """``histogram`` with the jackknife over seeds.
 
-    Leaving out a seed leaves a bin fewer: a bin is compared with the one as far from the nearer end. The jackknife
-    reads only how these differ among the seeds left out, not how far they are from the whole's. Two seeds have the
-    bootstrap over latents.
+    With one seed left out there is one bin fewer, so bins are aligned from the nearer end. The jackknife uses only the
+    spread of these values, so the shift does not matter. Two seeds have the bootstrap over latents.
     """
     if m.n_seeds == 2:
         return [_over_latents(m, count) for count in (1, 2)]

@@ -50,7 +50,7 @@ def overlap_of_pairs(
     alive: Bool[Tensor, "S n"] | None = None,
     threshold: float = THRESHOLD,
 ) -> dict[tuple[int, int], SeedOverlap]:
-    """Compare every pair (i, j), i < j, of a stack; rows are latents: ``sae.W_enc.mT`` and ``sae.W_dec``."""
+    """Compare every pair (i, j), i < j, of a stack; rows are latents: ``sae.encoder`` and ``sae.W_dec``."""
     alive = [None] * len(decoders) if alive is None else alive
     return {
         (i, j): compare(encoders[i], decoders[i], encoders[j], decoders[j], alive[i], alive[j], threshold)

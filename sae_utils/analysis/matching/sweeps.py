@@ -55,7 +55,7 @@ class SweepPoint:
 def sweep_point(sae: SAE, evaluation: Evaluation, covariance: Float[Tensor, "d d"], seed: int = 0) -> SweepPoint:
     """Compare every pair of a stack, dead latents left out; ``covariance`` is that of the activations, for the null."""
     alive = evaluation.alive.cpu()
-    pairs = from_both_sides(sae.W_enc.mT, sae.W_dec, alive)
+    pairs = from_both_sides(sae.encoder, sae.W_dec, alive)
     rows = sae.W_dec.detach().cpu()[alive]
     return SweepPoint(
         {name: {pair: float(latent_values(o, name).mean()) for pair, o in pairs.items()} for name in MEASURES},

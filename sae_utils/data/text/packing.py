@@ -1,7 +1,8 @@
 """Documents -> packed rows of token ids, in a file that grows and survives whatever ends the process.
 
 ``rows-<key>.bin`` holds the rows one after another. ``rows-<key>.json`` beside it says how many of them are whole and
-where the next document is; it is replaced after the rows are on the disk, and rows beyond it are cut off.
+where the next document is; it is replaced after the rows are on the disk. Rows that it does not count yet are cut off
+when packing goes on.
 """
 
 import contextlib
@@ -164,15 +165,15 @@ class RowFile:
     def locked(self) -> Iterator[FileIO]:
         """The file to append to, once no other process writes."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab", buffering=0) as end:
+        with open(self.path, "ab", buffering=0) as file:
             try:
-                fcntl.flock(end, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 logger.warning("another process is packing %s: waiting for it", self.path)
-                fcntl.flock(end, fcntl.LOCK_EX)
-            yield end
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
 
-    def extend(self, end: FileIO, blocks: Blocks, n_rows: int, what: str) -> State:
+    def extend(self, file: FileIO, blocks: Blocks, n_rows: int, what: str) -> State:
         """Packs until there are ``n_rows`` or no more documents; gives the state that it ends in."""
         state = self.state()  # another process may have been at it while this one waited
         free, needed = shutil.disk_usage(self.path.parent).free, (n_rows - state.rows) * self.row_bytes
@@ -180,7 +181,7 @@ class RowFile:
             raise InputError(
                 f"{what}: {needed / 1e9:.1f} GB of rows do not fit into {self.path.parent}, which has {free / 1e9:.1f}"
             )
-        end.truncate(state.rows * self.row_bytes)
+        file.truncate(state.rows * self.row_bytes)
         shown = tqdm(desc="tokenising", unit="row", total=n_rows, initial=state.rows, delay=10, leave=False)
         with shown, contextlib.closing(self.packer.pack(blocks, state)) as packed:
             while state.rows < n_rows and not state.ended:
@@ -188,17 +189,17 @@ class RowFile:
                     rows, state = next(packed)
                 except Dropped as error:
                     raise Dropped(f"{error}; {self.kept()}") from error
-                self.append(end, rows, state)
+                self.append(file, rows, state)
                 shown.update(len(rows))
         return state
 
-    def append(self, end: FileIO, rows: Int[np.ndarray, "n context"], state: State) -> None:
+    def append(self, file: FileIO, rows: Int[np.ndarray, "n context"], state: State) -> None:
         """Adds rows and then replaces the state, both on the disk on return. Raises InputError where that fails."""
         try:
             left = memoryview(rows.tobytes())
             while left:  # where the disk is nearly full, it takes a part
-                left = left[end.write(left) :]
-            os.fsync(end.fileno())
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
             write_json(self.path.with_suffix(".json"), asdict(state))
         except OSError as error:
             raise InputError(f"{self.path} cannot be written ({error.strerror}); {self.kept()}") from error

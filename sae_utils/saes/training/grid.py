@@ -1,7 +1,7 @@
 """Cells: the dictionaries that an experiment trains, as data; and the one function that trains them.
 
-A cell holds all that training depends on save the activations themselves, so that a plan of cells can be printed and
-costed without loading a language model.
+A cell holds all that training depends on save the activations, and the first weights of one that is ``given``. So a
+plan of cells can be printed and costed without loading a language model.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -187,7 +187,7 @@ class _Residuals:
         return self._trained[name].seeds[position]
 
     def _hook_point(self, chain: Chain) -> str:
-        """Where the chain's residual is: the model's own hook point where nothing is subtracted yet."""
+        """The name of the hook point of what this chain, of one dictionary or more, leaves."""
         return f"{self._trained[chain[0][0]].hook_point} less {len(chain)} of seed {self._first_seed(chain)}"
 
     def _after(self, base: ActivationSource, chains: list[Chain]) -> ActivationSource:
