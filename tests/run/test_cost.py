@@ -34,7 +34,7 @@ PUBLISHED = {
 
 def costs(*cells, activations=()):
     found = Costs(FACTS, "float32")
-    return [found.of(Plan(50, activations, (cell,))) for cell in cells]
+    return [found.of(Plan(activations, (cell,), context=50)) for cell in cells]
 
 
 @pytest.mark.parametrize("model", PUBLISHED)
