@@ -58,8 +58,8 @@ class Cell:
 
     @property
     def run(self) -> "Cell":
-        """What is equal for cells that one training serves."""
-        return replace(self, name=self.name if self.given else "", snapshots=(), needs=())
+        """What is equal for cells that one training serves; cells with something open are not known to be equal."""
+        return replace(self, name=self.name if self.given or self.open else "", snapshots=(), needs=())
 
     @property
     def comes_after(self) -> tuple[str, ...]:
