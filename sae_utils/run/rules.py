@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from sae_utils.data.models import SITES
 from sae_utils.data.models import names as model_names
 from sae_utils.errors import InputError
 
-SITES = ("mlp_out", "resid_pre", "resid_post")
 FIXED_K = ("topk", "batch_topk")
 ARCHITECTURES = (*FIXED_K, "relu", "gated", "jump_relu")
 TEXT_FILES = (".txt", ".jsonl", ".parquet")
