@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from sae_utils.data.models import SITES
 from sae_utils.data.models import names as model_names
+from sae_utils.data.models.names import SITES
 from sae_utils.errors import InputError
 
 FIXED_K = ("topk", "batch_topk")
