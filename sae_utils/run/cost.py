@@ -164,7 +164,7 @@ class Costs:
         return new
 
     def _add_pass(self, cost: Cost, group: list[Cell], context: int) -> None:
-        new = [cell for cell in group if self._claim(cell.run)]
+        new = [cell for cell in group if self._claim(cell.identity)]
         if not new:
             return
         reads, n_frozen = new[0].reads, len(new[0].frozen)

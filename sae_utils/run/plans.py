@@ -13,7 +13,7 @@ from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.run.model_facts import ModelFacts
 from sae_utils.run.plan import Meta, Plan, Search, search_name
 from sae_utils.saes import SAEConfig
-from sae_utils.saes.ensembles.paper_c import SEED_STRIDE, boosted_cells, rival_cells, total_l0_cell
+from sae_utils.saes.ensembles.paper_c import boosted_cells, rival_cells, total_l0_cell
 from sae_utils.saes.training import FIRST_GUESSES, TrainingConfig
 from sae_utils.saes.training.grid import Activations, Cell
 
@@ -37,9 +37,8 @@ def _held_out(p, model: Model) -> Activations:
     return replace(_source(p, model, p.n_eval_tokens), split="held_out")
 
 
-def _cell(name: str, p, model: Model, reads: Activations, config: SAEConfig, n_seeds: int, members=False) -> Cell:
-    """A stack of the first seeds, trained as members of ensembles are or as other dictionaries."""
-    sizes = (p.member_tokens, p.member_batch_size) if members else (p.n_tokens, p.batch_size)
+def _cell(name: str, p, model: Model, reads: Activations, config: SAEConfig, n_seeds: int, *sizes: int) -> Cell:
+    """A stack of the first seeds; ``sizes`` are the tokens that it is trained on, and those of a batch."""
     training = TrainingConfig(*sizes, p.data_seed, p.base_lr)
     return Cell(name, config, model.hook_point(p.site, p.layer), tuple(range(n_seeds)), training, reads)
 
@@ -47,7 +46,7 @@ def _cell(name: str, p, model: Model, reads: Activations, config: SAEConfig, n_s
 def _seeds(p, model: Model, source: Activations) -> Cell:
     """The dictionaries of notebook 01."""
     config = SAEConfig(model.d_model, p.n_latents, getattr(p, "architecture", "topk"), p.k)
-    return _cell("seeds", p, model, source, config, p.n_seeds)
+    return _cell("seeds", p, model, source, config, p.n_seeds, p.n_tokens, p.batch_size)
 
 
 def _language_model(p, model: Model) -> Plan:
@@ -115,7 +114,11 @@ def _tuned(cell: Cell, guess: SAEConfig) -> Cell:
 
 def _family(p, model: Model, source: Activations) -> list[Cell]:
     """TopK dictionaries of each width."""
-    return [_cell(f"topk {n}", p, model, source, SAEConfig(model.d_model, n, "topk", p.k), p.n_seeds) for n in p.widths]
+    cells = []
+    for n in p.widths:
+        config = SAEConfig(model.d_model, n, "topk", p.k)
+        cells.append(_cell(f"topk {n}", p, model, source, config, p.n_seeds, p.n_tokens, p.batch_size))
+    return cells
 
 
 def _stitching(p, model: Model) -> Plan:
@@ -140,8 +143,7 @@ def _stitching(p, model: Model) -> Plan:
         for s in range(p.n_seeds)
     ]
     config = SAEConfig(model.d_model, p.n_latents, "topk", p.k)
-    seeds = _cell("seeds", p, model, source, config, p.n_cross_seeds)
-    seeds = replace(seeds, training=replace(seeds.training, n_tokens=source.n_tokens))
+    seeds = _cell("seeds", p, model, source, config, p.n_cross_seeds, source.n_tokens, p.batch_size)
     return Plan((source, _held_out(p, model)), (*topk, *others, *controls, seeds))
 
 
@@ -172,7 +174,8 @@ def _singles(p, model: Model, source: Activations, architecture: str, n_latents:
     """The single SAEs that all ensembles are made of: n_members * n_ensembles of them."""
     reads = replace(source, held=p.member_tokens)
     config = SAEConfig(model.d_model, n_latents, architecture, p.k)
-    return _cell("single", p, model, reads, config, p.n_members * p.n_ensembles, members=True)
+    n_seeds = p.n_members * p.n_ensembles
+    return _cell("single", p, model, reads, config, n_seeds, p.member_tokens, p.member_batch_size)
 
 
 def _ensembles(p, model: Model) -> Plan:
@@ -225,9 +228,8 @@ def _consensus(single: Cell, seeds: Cell, h: int) -> list[Cell]:
 def with_consensus(plan: Plan, n_groups: Sequence[int]) -> Plan:
     """The plan of notebook 05 once it is known how many latents each half of the seeds agrees on."""
     widths = {}
-    for cell in plan.cells:
-        if cell.needs == ("seeds",):
-            n = n_groups[cell.seeds[0] % SEED_STRIDE]
+    for half, n in enumerate(n_groups):
+        for cell in _consensus(plan["single"], plan["seeds"], half):
             widths[cell.name] = {"n_latents": n // 2 if " of two " in cell.name else n}
     return plan.settled(widths)
 

@@ -66,16 +66,18 @@ def test_a_layer_that_the_model_does_not_have_is_refused():
 
 
 def test_notebooks_that_share_dictionaries_plan_the_same_runs():
-    first, eighth, ninth = (default_plan(number)[1]["seeds"].run for number in ("01", "08", "09"))
+    first, eighth, ninth = (default_plan(number)[1]["seeds"].identity for number in ("01", "08", "09"))
     assert first == eighth == ninth
-    assert default_plan("06")[1]["boosting 0.1"].run == default_plan("07")[1]["boosting 0.1"].run
+    assert default_plan("06")[1]["boosting 0.1"].identity == default_plan("07")[1]["boosting 0.1"].identity
 
 
 def test_sweeps_take_two_passes_beside_the_pilots():
     p, plan = default_plan("02")
     assert len(passes(plan.cells)) == 2
-    assert {cell.run for cell in passes(plan.cells)[0]} >= {plan["centre"].run, plan[f"k {p.ks[0]}"].run}
-    assert plan[f"width {p.n_latents}"].run == plan["centre"].run == plan[f"layer {p.layer}"].run
+    identities = {cell.identity for cell in passes(plan.cells)[0]}
+    centre = plan["centre"].identity
+    assert identities >= {centre, plan[f"k {p.ks[0]}"].identity}
+    assert plan[f"width {p.n_latents}"].identity == centre == plan[f"layer {p.layer}"].identity
     assert plan["centre"].at(p.token_counts[0]) != plan["centre"].at(p.n_tokens) == "centre"
 
 

@@ -105,7 +105,7 @@ def test_preset_runs_end_to_end(preset, notebook, local, dictionaries, tmp_path)
     assert (tmp_path / preset / f"{notebook}.json").is_file()
     plan = plan_of(notebook, SimpleNamespace(**parameters), model_facts(parameters["model"]))
     known, waiting = Counter(), Counter()
-    for cell in {cell.run: cell for cell in plan.cells}.values():
+    for cell in {cell.identity: cell for cell in plan.cells}.values():
         kinds = waiting if "n_latents" in cell.open else known
         kinds[cell.config.n_latents, cell.config.architecture, cell.training.n_tokens] += len(cell.seeds)
     metas = {(meta.config.n_latents, meta.config.architecture) for meta in plan.meta_cells}

@@ -57,7 +57,7 @@ class Cell:
         return self.name if n_tokens == self.training.n_tokens else f"{self.name} after {n_tokens} tokens"
 
     @property
-    def run(self) -> "Cell":
+    def identity(self) -> "Cell":
         """What is equal for cells that one training serves; cells with something open are not known to be equal."""
         return replace(self, name=self.name if self.given or self.open else "", snapshots=(), needs=())
 
@@ -78,7 +78,7 @@ def passes(cells: Iterable[Cell], device: str = "cpu", most_bytes: float | None 
 
     With ``most_bytes``, passes whose stacks would take more memory are split. Equal runs stay together.
     """
-    same = _by_run(cells)
+    same = _by_identity(cells)
     groups: dict[tuple, list[list[Cell]]] = {}
     for run in sorted(same, key=lambda run: len(run.frozen)):
         # Members of several ensembles of one form read their residuals as hook points of one source.
@@ -91,11 +91,11 @@ def passes(cells: Iterable[Cell], device: str = "cpu", most_bytes: float | None 
     return [[cell for run in piece for cell in same[run]] for pieces in groups.values() for piece in pieces]
 
 
-def _by_run(cells: Iterable[Cell]) -> dict[Cell, list[Cell]]:
+def _by_identity(cells: Iterable[Cell]) -> dict[Cell, list[Cell]]:
     """Cells that one training serves, by what it is."""
     same: dict[Cell, list[Cell]] = {}
     for cell in cells:
-        same.setdefault(cell.run, []).append(cell)
+        same.setdefault(cell.identity, []).append(cell)
     return same
 
 
@@ -121,7 +121,7 @@ def train_cells(
     total = total_memory(device)
     limit = None if total is None else PASS_MEMORY * total
     for group in passes(missing, str(device).partition(":")[0], limit):
-        runs = list(_by_run(group).values())
+        runs = list(_by_identity(group).values())
         reads = group[0].reads
         source, hook_points = residuals.source(sources[reads], group)
         # What is held is in the units of the whole source; a residual has units of its own.
@@ -170,7 +170,8 @@ class _Residuals:
 
     def __init__(self, trained: Mapping[str, SAE]):
         self._trained = trained
-        self._newest: tuple[object, ActivationSource | None] = None, None  # older ones would only take memory
+        self._stage: object = None  # what the one source that is kept was made from
+        self._of_stage: ActivationSource | None = None  # those of earlier stages would only take memory
 
     def source(self, base: ActivationSource, cells: Sequence[Cell]) -> tuple[ActivationSource, dict[str, str]]:
         """What the cells, all of one stage, read; and the hook point there of each, by name."""
@@ -192,12 +193,12 @@ class _Residuals:
 
     def _after(self, base: ActivationSource, chains: list[Chain]) -> ActivationSource:
         """What the frozen dictionaries of each chain leave of ``base``."""
-        if self._newest[0] != (base, chains):
+        if self._stage != (base, chains):
             one_less = [chain[:-1] for chain in chains]
             before = self._after(base, one_less) if one_less[0] else base
             frozen = {}
             for chain, shorter in zip(chains, one_less, strict=True):
                 last = self._trained[chain[-1][0]].dictionary(chain[-1][1])
                 frozen[self._hook_point(chain)] = last.copy(hook_point=self._hook_point(shorter)) if shorter else last
-            self._newest = (base, chains), hold(ResidualSource(before, frozen))
-        return self._newest[1]
+            self._stage, self._of_stage = (base, chains), hold(ResidualSource(before, frozen))
+        return self._of_stage
