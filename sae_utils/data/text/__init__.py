@@ -15,7 +15,7 @@ from sae_utils.data.text.installed_python import (
     near_duplicate_groups,
     set_apart,
 )
-from sae_utils.data.text.packing import row_start
+from sae_utils.data.text.packing import encode_text, row_start
 from sae_utils.data.text.streams import SUFFIXES
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "SourceFile",
     "check_corpus",
     "documents",
+    "encode_text",
     "installed_files",
     "installed_sha256",
     "manifest",

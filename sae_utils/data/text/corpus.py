@@ -21,7 +21,9 @@ from sae_utils.paths import RESULTS
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-FORMAT = 2  # of the rows that are kept: raise it when documents are ordered, split or packed in another way
+FORMAT = (
+    3  # of the rows that are kept: raise it when documents are cut, ordered, split, tokenised or packed in another way
+)
 INSTALLED = "installed-python"
 SPLITS = ("train", "held_out")
 

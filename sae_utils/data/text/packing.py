@@ -27,7 +27,7 @@ from sae_utils.errors import InputError
 from sae_utils.files import write_json
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 LARGEST_IN_MEMORY = 2**28  # bytes: more rows than that stay in their file
 FEWEST, MOST = 64, 1024  # documents tokenised together: few where few are asked for, many for the tokenizer's threads
@@ -71,6 +71,14 @@ def row_start(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     return None if whole[: len(text)] == text else whole[0]
 
 
+def encode_text(tokenizer: "PreTrainedTokenizerBase", text: str | list[str], **how) -> "BatchEncoding":
+    """The tokenizer's encoding of ``text``, none of it a control token: a page that shows "</s>" has these characters.
+
+    ``how`` goes to the tokenizer.
+    """
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False, **how)
+
+
 @dataclass(frozen=True)
 class Packer:
     """Makes rows of ``context`` tokens: the model's own first token, then documents that end in end-of-text."""
@@ -104,8 +112,7 @@ class Packer:
         yield np.empty((0, self.context), dtype=self.dtype), replace(state, ended=True)
 
     def _tokens(self, texts: list[str]) -> Iterator[np.ndarray]:
-        encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
-        for ids in encoded["input_ids"]:
+        for ids in encode_text(self.tokenizer, texts, return_attention_mask=False)["input_ids"]:
             yield np.array([*ids, self.tokenizer.eos_token_id], dtype=self.dtype)
 
 
