@@ -10,7 +10,8 @@ from helpers.tiny_language_model import make_tiny
 from sae_utils.data.activations import Normalisation
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
-from sae_utils.saes import ARCHITECTURES, SAE, SAEConfig, cross_entropy_recovered, evaluate
+from sae_utils.saes import ARCHITECTURES, SAE, SAEConfig, cross_entropy_recovered, evaluate, metrics
+from sae_utils.saes.metrics import tokens_of_half, trimmed
 
 HOOK = "blocks.1.hook_mlp_out"
 
@@ -61,6 +62,74 @@ def test_limits_of_fvu():
     assert found.l0.item() == 0 and found.dead_fraction.item() == 1
 
 
+def keeps_largest(x, k, seeds=(0,)):
+    """A dictionary of axes: it gives back the k coordinates that are largest in size, exactly."""
+    d = x.shape[1]
+    sae = SAE.create(SAEConfig(d, 2 * d, "topk", k=k), seeds, "", Normalisation(torch.zeros(d), 1.0))
+    with torch.no_grad():
+        sae.W_dec[:] = torch.cat([torch.eye(d), -torch.eye(d)])
+        sae.encoder.copy_(sae.W_dec)
+    return sae
+
+
+def explained_variance(x, x_hat):
+    """Of all tokens at once, about their own mean."""
+    return 1 - (x_hat - x).double().square().sum() / (x - x.mean(0)).double().square().sum()
+
+
+def one_of_norm_500(n=1000, common=0.0):
+    """Tokens of which one is an outlier, far along the third axis."""
+    x = torch.randn(n, 8, generator=torch.Generator().manual_seed(0)) * 0.7
+    x[123] = 500 * torch.eye(8)[2]
+    return x + common
+
+
+def test_one_token_of_norm_500_owns_explained_variance_but_not_the_trimmed():
+    """Of 1,000 tokens, the others have .87."""
+    x = one_of_norm_500()
+    sae = keeps_largest(x, 4, (0, 1))
+    found = evaluate(sae, x.split([1, 99, 500, 400]))
+    others = torch.cat([x[:123], x[124:]])
+    right = explained_variance(others, sae(others)[:, 0])
+    assert found.explained_variance.tolist() == pytest.approx([0.998] * 2, abs=1e-3)
+    assert 0.84 < right < 0.90
+    torch.testing.assert_close(found.explained_variance_trimmed, right.repeat(2), rtol=1e-6, atol=0)
+    assert found.tokens_of_half_the_variance == 1
+    assert torch.equal(trimmed(x), others)
+
+
+@pytest.mark.parametrize("n", [10_000, 999, 30])
+def test_trimmed_are_a_thousandth_and_all_others_are_as_they_were(n, monkeypatch):
+    """Also where more tokens are far than are held."""
+    x = torch.randn(n, 6, generator=torch.Generator().manual_seed(1)) * 3
+    order = x.double().square().sum(-1).argsort()
+    for held in (4096, 7):
+        monkeypatch.setattr(metrics, "FARTHEST_TOKENS", held)
+        left_out = min(-(-n // 1000), held)
+        near = x[order[: n - left_out].sort().values]
+        sae = SAE.create(SAEConfig(6, 12, "topk", k=3), [0], "", Normalisation(torch.full((6,), 1e-30), 1.0))
+        found = evaluate(sae, x.split(256))
+        right = explained_variance(near, sae(near)[:, 0])
+        torch.testing.assert_close(found.explained_variance_trimmed, right[None], rtol=1e-5, atol=1e-6)
+
+
+def test_a_common_mean_is_not_variance():
+    """A dictionary that was read from elsewhere has no mean of its own: the first batch's stands in."""
+    x = one_of_norm_500(common=300.0)
+    sae = keeps_largest(x, 8)
+    assert evaluate(sae, x.split(100)).tokens_of_half_the_variance == 1
+    with torch.no_grad():
+        sae.mean.copy_(x.mean(0))
+    assert evaluate(sae, x.split(100)).tokens_of_half_the_variance == 1
+
+
+@pytest.mark.parametrize(
+    ("distances", "n"), [([9.0, 1, 1, 1, 1, 1, 1, 1, 1], 1), ([1.0] * 8, 4), ([1.0] * 9, 5), ([4.0, 3, 2, 1], 2)]
+)
+def test_tokens_of_half_by_hand(distances, n):
+    assert tokens_of_half(torch.tensor(distances)) == n
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return load_language_model(make_tiny(tmp_path_factory.mktemp("tiny")))
@@ -107,6 +176,9 @@ def test_the_first_position_is_left_alone(model, rows, activations):
 def test_dictionaries_of_two_hook_points_or_none_and_no_activations_are_refused(model, rows, activations):
     with pytest.raises(InputError, match="^there are no activations to evaluate on$"):
         evaluate(make(), [])
+    for broken in (float("nan"), float("inf")):
+        with pytest.raises(InputError, match="^an activation to evaluate on is not finite$"):
+            evaluate(make(), [torch.full((2, make().config.d_in), broken)])
     both = [make(x=activations), make(x=activations, hook="blocks.0.hook_mlp_out")]
     for stacks, named in ((both, "blocks.0.hook_mlp_out, blocks.1.hook_mlp_out"), ([], "none")):
         with pytest.raises(InputError, match=f"^dictionaries of one hook point are needed, not of {named}$"):
