@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 import torch
@@ -9,12 +10,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sae_utils.data.activations import check_number
 from sae_utils.errors import InputError
+from sae_utils.memory import MemoryPlan, check_fits, dictionary_bytes, free_memory
 from sae_utils.saes import kernels
 from sae_utils.saes.base import Dictionary, SparseCode
 
 Architecture = Literal["relu", "gated", "topk", "batch_topk", "jump_relu"]
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+
+
+LEAST, MOST = 1e-30, 1e30  # of numbers above 0, far within float32
 
 
 def _is_whole(value) -> bool:
@@ -47,8 +53,11 @@ class SAEConfig:
         self._check_sparsity()
         if self.auxk is not None and not (_is_whole(self.auxk) and 1 <= self.auxk <= self.n_latents):
             raise InputError(f"auxk={self.auxk!r} must be a whole number from 1 to n_latents={self.n_latents}")
-        if not (self.bandwidth > 0 and self.first_threshold > 0):
-            raise InputError(f"bandwidth={self.bandwidth} and first_threshold={self.first_threshold} must be above 0")
+        for name, least in (("bandwidth", LEAST), ("first_threshold", LEAST), ("auxk_coefficient", 0)):
+            check_number(name, getattr(self, name), least, MOST)
+        for name in ("unit_norm_decoder", "encoder_bias"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name}={getattr(self, name)!r} must be True or False")
 
     def _check_sparsity(self):
         if self.architecture in ("topk", "batch_topk"):
@@ -59,8 +68,7 @@ class SAEConfig:
         else:
             if self.k is not None:
                 raise InputError(f"k={self.k} has no meaning for {self.architecture!r}: set sparsity instead")
-            if not isinstance(self.sparsity, int | float) or not 0 <= self.sparsity < float("inf"):
-                raise InputError(f"sparsity={self.sparsity!r} must be a number of at least 0 for {self.architecture!r}")
+            check_number("sparsity", self.sparsity, 0, MOST)
 
 
 def _extra_parameters(config: SAEConfig) -> dict[str, float]:
@@ -91,8 +99,13 @@ class SAE(Dictionary, nn.Module):
         super().__init__()
         if not seeds:
             raise InputError("seeds=[] must name at least one seed")
+        for seed in seeds:
+            if isinstance(seed, bool) or not isinstance(seed, Integral) or not -(2**63) <= seed < 2**63:
+                raise InputError(f"seeds={list(seeds)} must be whole numbers of 64 bits")
         self.config, self.seeds, self.hook_point = config, tuple(int(s) for s in seeds), hook_point
         shape = len(self.seeds), config.n_latents, config.d_in
+        size = dictionary_bytes(shape[0], config.d_in, config.n_latents, config.architecture)
+        check_fits(MemoryPlan(dictionaries=size), free_memory("cpu"), "cpu")
         self.encoder = nn.Parameter(torch.zeros(shape))
         self.W_dec = nn.Parameter(torch.zeros(shape))
         self.b_enc = nn.Parameter(torch.zeros(shape[:2]), requires_grad=config.encoder_bias)

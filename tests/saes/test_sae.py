@@ -154,7 +154,11 @@ BAD_CONFIGS = {
     "auxk=0 must be": {"k": 2, "auxk": 0},
     "auxk=1.5 must be": {"k": 2, "auxk": 1.5},
     "bandwidth=0": {"architecture": "jump_relu", "sparsity": 1, "bandwidth": 0},
-    "bandwidth=0.05 and first_threshold=-1": {"architecture": "jump_relu", "sparsity": 1, "first_threshold": -1},
+    "first_threshold=-1": {"architecture": "jump_relu", "sparsity": 1, "first_threshold": -1},
+    "first_threshold=inf": {"architecture": "jump_relu", "sparsity": 1, "first_threshold": float("inf")},
+    "bandwidth=None": {"architecture": "jump_relu", "sparsity": 1, "bandwidth": None},
+    "auxk_coefficient=nan": {"k": 2, "auxk": 4, "auxk_coefficient": float("nan")},
+    "unit_norm_decoder='no' must be True or False": {"k": 2, "unit_norm_decoder": "no"},
 }
 WIDE = "activations have 7 dimensions, the SAE has d_in=6"
 REFUSED = [
@@ -163,6 +167,9 @@ REFUSED = [
     (WIDE, lambda: make("topk").encode(torch.zeros(3, 7))),
     (WIDE, lambda: make("topk").pre_activations(torch.zeros(3, 7))),
     ("seeds=[] must name", lambda: SAE.create(SAEConfig(6, 24, k=2), [])),
+    ("seeds=[0, 1.5] must be whole", lambda: SAE.create(SAEConfig(6, 24, k=2), [0, 1.5])),
+    ("seeds=[True] must be whole", lambda: SAE.create(SAEConfig(6, 24, k=2), [True])),
+    ("this needs 80.0 PB: dictionaries", lambda: SAE.create(SAEConfig(10**3, 10**13, k=2), [0])),
     (
         "normalisation has 7 dimensions, the SAE d_in=6",
         lambda: SAE.create(SAEConfig(6, 24, k=2), [0], "hook", Normalisation(torch.zeros(7), 1.0)),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 import torch
@@ -258,6 +259,12 @@ def check_whole(name: str, value: int, least: int) -> None:
     """Raise InputError where ``value`` is not a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InputError(f"{name}={value!r} must be a whole number of at least {least}")
+
+
+def check_number(name: str, value: float, least: float, most: float) -> None:
+    """Raise InputError where ``value`` is not a number from ``least`` to ``most``; NaN is none, nor is True."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not least <= value <= most:
+        raise InputError(f"{name}={value!r} must be a number from {least:g} to {most:g}")
 
 
 def check_rows(model: LanguageModel, rows: Int[np.ndarray, "n_rows context"]) -> None:

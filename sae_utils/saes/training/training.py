@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from sae_utils.data.activations import check_whole
+from sae_utils.data.activations import check_number, check_whole
 from sae_utils.errors import InputError
 from sae_utils.saes.losses import LossTerms, training_loss
-from sae_utils.saes.sae import SAE
+from sae_utils.saes.sae import LEAST, MOST, SAE
 from sae_utils.saes.training import optimisation
 from sae_utils.saes.training.checkpoints import below, read_tensors, write_tensors
 
@@ -40,16 +40,20 @@ class TrainingConfig:
         for name in ("n_tokens", "batch_size", "dead_after", "log_every", "checkpoint_every"):
             check_whole(name, getattr(self, name), 1)
         check_whole("data_seed", self.data_seed, 0)
+        check_number("dead_after", self.dead_after, 1, 2**62)
         if self.n_tokens < self.batch_size:
             raise InputError(f"n_tokens={self.n_tokens} is less than one batch of {self.batch_size}")
-        if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):
-            raise InputError(f"warmup={self.warmup} and decay={self.decay} are shares of the steps, from 0 to 1")
-        for name in ("base_lr", "lr"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name}={value} must be above 0")
-        if not self.clip > 0:
-            raise InputError(f"clip={self.clip} must be above 0")
+        for name in ("warmup", "decay"):
+            check_number(name, getattr(self, name), 0, 1)
+        for name in ("base_lr", "lr", "clip"):
+            if name != "lr" or self.lr is not None:
+                check_number(name, getattr(self, name), LEAST, MOST)
+        if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
+            raise InputError(f"betas={self.betas!r} must be two numbers, Adam's")
+        for i, beta in enumerate(self.betas):
+            check_number(f"betas[{i}]", beta, 0, 0.999999)
+        if not isinstance(self.bfloat16, bool):
+            raise InputError(f"bfloat16={self.bfloat16!r} must be True or False")
 
     @property
     def n_steps(self) -> int:

@@ -350,11 +350,18 @@ BAD = {
     "checkpoint_every=-1 ": {"checkpoint_every": -1},
     "data_seed=-1 ": {"data_seed": -1},
     "warmup=1.5 ": {"warmup": 1.5},
-    "warmup=0.05 and decay=-0.1 ": {"decay": -0.1},
+    "warmup=None ": {"warmup": None},
+    "decay=-0.1 ": {"decay": -0.1},
     "base_lr=0 ": {"base_lr": 0},
     "lr=0 ": {"lr": 0},
     "lr=nan ": {"lr": float("nan")},
+    "base_lr='1e-3' ": {"base_lr": "1e-3"},
+    "lr=inf ": {"lr": float("inf")},
     "clip=0 ": {"clip": 0},
+    "clip=inf ": {"clip": float("inf")},  # the gradients would be multiplied by inf / inf
+    "betas[0]=1.0 ": {"betas": (1.0, 0.999)},
+    "betas=0.9 ": {"betas": 0.9},
+    "bfloat16='no' ": {"bfloat16": "no"},
 }
 
 
