@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from jaxtyping import Float, Int
+from scipy import sparse
 from torch import Tensor
 
 from sae_utils.data.activations import Normalisation
@@ -23,6 +24,18 @@ class SparseCode:
         zeros = self.values.new_zeros(*self.values.shape[:2], n_latents)
         # Not scatter_: an empty slot may repeat the index of a full one, and 0 must not overwrite it.
         return zeros.scatter_add_(2, self.indices, self.values)
+
+    def active(self, index: int) -> tuple[Int[Tensor, " nnz"], Int[Tensor, " nnz"], Float[Tensor, " nnz"]]:
+        """Tokens, latents and float64 values of the active slots of one dictionary of the stack, sorted by latent."""
+        values, indices = self.values[:, index], self.indices[:, index]
+        tokens, slots = (values > 0).nonzero(as_tuple=True)
+        latents, order = indices[tokens, slots].sort(stable=True)
+        return tokens[order], latents, values[tokens, slots][order].double()
+
+    def matrix(self, index: int, n_latents: int) -> sparse.csr_matrix:
+        """The code [batch, n_latents] of one dictionary of the stack, float64, without its zeros."""
+        tokens, latents, values = (t.cpu().numpy() for t in self.active(index))
+        return sparse.csr_matrix((values, (tokens, latents)), shape=(len(self.values), n_latents))
 
 
 class Dictionary(ABC):

@@ -184,3 +184,16 @@ def sparse_encode(x, encoder, b_enc, b_dec, values, pattern: Pattern) -> Float[T
 def sparse_decode(values: Float[Tensor, " nnz"], decoder: Float[Tensor, "S n_latents d_in"], pattern: Pattern):
     """Reconstruction without the decoder bias, [batch * S, d_in], bag by bag."""
     return _SparseDecode.apply(values, decoder, pattern)
+
+
+def sum_by_latent(
+    table: Float[Tensor, "batch d"],
+    tokens: Int[Tensor, " nnz"],
+    latents: Int[Tensor, " nnz"],
+    values: Float[Tensor, " nnz"],
+    n_latents: int,
+) -> Float[Tensor, "n_latents d"]:
+    """Sum over tokens of value times the token's row of ``table``, for each latent; ``latents`` ascend."""
+    counts = torch.bincount(latents, minlength=n_latents)
+    starts = counts.cumsum(0) - counts
+    return F.embedding_bag(tokens, table, starts, mode="sum", per_sample_weights=values)

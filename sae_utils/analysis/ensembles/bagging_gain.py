@@ -20,7 +20,7 @@ from sae_utils.saes.ensembles import Ensemble
 
 OVER_KINDS = "jackknife over kinds of dictionaries"
 
-Pairs = Mapping[tuple[int, int], float]
+ByPair = Mapping[tuple[int, int], float]
 
 
 def pair_gains(p: Profile) -> dict[tuple[int, int], float]:
@@ -45,7 +45,7 @@ def pair_overlaps(bag: Ensemble, p: Profile) -> dict[tuple[int, int], SeedOverla
     return overlap_of_pairs(encoders, decoders, torch.from_numpy(p.firing_frequency > 0).view(encoders.shape[:2]))
 
 
-def correlation(x: Pairs, y: Pairs) -> Interval:
+def correlation(x: ByPair, y: ByPair) -> Interval:
     """Pearson's correlation over pairs of the seeds 0, 1, .., jackknife over seeds; 0 where x or y is constant.
 
     Raises InputError with fewer than four seeds, and where a pair lacks a number.

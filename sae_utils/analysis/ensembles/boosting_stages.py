@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_utils.analysis.ensembles.diversity import THRESHOLD, nearest_by_group
-from sae_utils.analysis.stitching.insertion import active, sum_by_latent
 from sae_utils.errors import InputError
+from sae_utils.saes import kernels
 from sae_utils.saes.ensembles import Ensemble
 
 KINDS = ("dead", "noise", "repeated", "found again", "orphan")
@@ -55,12 +55,12 @@ def insertions(ensemble: Ensemble, batches: Iterable[Float[Tensor, "batch d_in"]
         n_tokens += len(rest)
         by_member = zip(ensemble.parts(rest), ensemble.members, sums.split(widths, dim=1), strict=True)
         for (code, output), member, (change, null, fired) in by_member:
-            tokens, latents, values = active(code, 0)
+            tokens, latents, values = code.active(0)
             values, rows = values / member.scale.double(), member.W_dec[0].double()
             bias = member.mean.double() + member.b_dec[0].double() / member.scale.double()
             square = torch.zeros_like(change).scatter_add_(0, latents, values.square()) * rows.square().sum(-1)
             for total, residual in ((change, rest), (null, rest.roll(1, 0))):
-                moment = sum_by_latent(residual.double() - bias, tokens, latents, values, len(change))
+                moment = kernels.sum_by_latent(residual.double() - bias, tokens, latents, values, len(change))
                 total += square - 2 * (moment * rows).sum(-1)
             fired += torch.bincount(latents, minlength=len(change))
             rest = rest - output

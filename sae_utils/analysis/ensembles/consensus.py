@@ -1,7 +1,6 @@
 """Consensus dictionaries, of the latents that several seeds share: their making, and whether two of them agree."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -10,8 +9,7 @@ from torch import Tensor
 
 from sae_utils.analysis.ensembles.diversity import stability_of_pairs
 from sae_utils.analysis.matching.groups import Group, disjoint_sets, groups, random_groups
-from sae_utils.analysis.matching.matching import compare
-from sae_utils.analysis.matching.overlap import Pairs
+from sae_utils.analysis.matching.overlap import Pairs, overlap_of_pairs
 from sae_utils.analysis.statistics import Interval, jackknife
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE
@@ -33,11 +31,7 @@ def consensus_of(stack: SAE, alive: Bool[Tensor, "S n_latents"], positions: Sequ
 
     Raises InputError where fewer latents are shared than are active on a token.
     """
-    encoders, decoders = stack.encoder, stack.W_dec
-    pairs = {
-        (i, j): compare(encoders[i], decoders[i], encoders[j], decoders[j], alive[i], alive[j])
-        for i, j in combinations(sorted(positions), 2)
-    }
+    pairs = overlap_of_pairs(stack.encoder, stack.W_dec, alive, among=positions)
     return merge(stack, groups(pairs, alive.cpu().numpy(), positions, at_least), seed=min(positions))
 
 

@@ -11,7 +11,6 @@ from sae_utils.analysis.directions import UNIFORM, second_moment
 from sae_utils.analysis.ensembles import diversity
 from sae_utils.analysis.ensembles.profile import Profile, profile
 from sae_utils.analysis.statistics import Interval, over_pairs, over_seeds
-from sae_utils.analysis.stitching.insertion import code_matrix
 from sae_utils.saes import SAE
 from sae_utils.saes.ensembles import Ensemble
 from sae_utils.saes.ensembles.paper_c import Rivals
@@ -66,7 +65,7 @@ def dictionary_metrics(
     out: dict[str, list] = {name: [] for name in ("connectivity", "connectivity_null", "diversity", "alive")}
     for e, p, rows, member in zip(ensembles, evaluated, *_alive_latents(ensembles, evaluated), strict=True):
         alive = p.firing_frequency > 0
-        code = code_matrix(e.encode(tokens), 0, len(alive))[:, alive]
+        code = e.encode(tokens).matrix(0, len(alive))[:, alive]
         out["connectivity"].append(diversity.connectivity(code, member))
         out["connectivity_null"].append(diversity.connectivity_null(p.firing_frequency[alive], member, len(tokens)))
         out["diversity"].append(diversity.diversity(rows, member))

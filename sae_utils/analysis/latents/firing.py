@@ -8,7 +8,6 @@ from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from sae_utils.analysis.stitching.insertion import code_matrix
 from sae_utils.data.activations import ActivationSource
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SparseCode
@@ -52,7 +51,7 @@ def encode_text(sae: SAE, source: ActivationSource, n_rows: int) -> TextCodes:
         x = source.read(rows)[sae.hook_point][torch.from_numpy(keep[rows])].to(sae.W_dec.device).float()
         code = sae.encode(x)
         rise += _error_rise(sae, x, code)
-        parts.append([code_matrix(code, s, sae.config.n_latents) for s in range(sae.n_dictionaries)])
+        parts.append([code.matrix(s, sae.config.n_latents) for s in range(sae.n_dictionaries)])
         activations.append(sae.normalise(x).cpu())
     whole = torch.cat(activations)
     variance = float((whole - whole.mean(0)).double().square().sum())

@@ -3,6 +3,7 @@
 Each group is a frozen dataclass of arrays; ``to_arrays`` lays groups out under the names that a results file has.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -12,9 +13,10 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from sae_utils.analysis.matching.matching import compare, nearest
+from sae_utils.analysis.matching.matching import Rows, compare, nearest
 from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.data.models.language_model import LanguageModel
+from sae_utils.data.text.token_texts import BYTE_TOKEN, TokenTexts
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE
 
@@ -85,7 +87,7 @@ class Composition:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What each token id is as text: UTF-8 laid end to end, and where each ends."""
+    """What each token id is as text: UTF-8 laid end to end, and where each ends. It may be a part of a character."""
 
     utf8: Int[np.ndarray, " bytes"]
     end: Int[np.ndarray, " v"]
@@ -168,8 +170,8 @@ def partners(
     """
     if len(decoders) < 2:
         raise InputError("partners need a stack of at least two dictionaries")
-    sides = zip(encoders[1:], decoders[1:], alive[1:], strict=True)
-    found = [compare(encoders[0], decoders[0], encoder, decoder, alive[0], fires) for encoder, decoder, fires in sides]
+    first, *others = (Rows(*one) for one in zip(encoders, decoders, alive, strict=True))
+    found = [compare(first, other) for other in others]
     shared = np.stack([overlap.shared("strict") for overlap in found])
     decoder, encoder = found[0].decoder, found[0].encoder
     return Partners(decoder.partner, decoder.cosine, encoder.partner, encoder.cosine, shared[0], shared.sum(0))
@@ -191,15 +193,16 @@ def composition(weights: Float[Tensor, "alive m"], alive: Bool[np.ndarray, " n"]
 
 
 def vocabulary(tokenizer, n_vocab: int) -> Vocabulary:
-    """The text of every token; one that is no text by itself (part of a character) by its name in the tokenizer."""
-    texts = [tokenizer.decode([i]) for i in range(min(n_vocab, len(tokenizer)))]
-    texts = [tokenizer.convert_ids_to_tokens(i) if "\ufffd" in text else text for i, text in enumerate(texts)]
-    return encode_texts([*texts, *(f"<{i}>" for i in range(len(texts), n_vocab))])
+    """The text of every token; of SentencePiece's bytes, those that say what another token does by their names."""
+    texts = TokenTexts(tokenizer)
+    utf8 = [texts.utf8(i) for i in range(n_vocab)]
+    tokens_of, names = Counter(utf8), map(texts.name, range(n_vocab))
+    by_name = [tokens_of[text] > 1 and BYTE_TOKEN.fullmatch(name) for text, name in zip(utf8, names, strict=True)]
+    return lay_out([texts.name(i).encode() if named else utf8[i] for i, named in enumerate(by_name)])
 
 
-def encode_texts(texts: Sequence[str]) -> Vocabulary:
-    """Texts as a vocabulary."""
-    utf8 = [text.encode("utf-8", "replace") for text in texts]
+def lay_out(utf8: Sequence[bytes]) -> Vocabulary:
+    """A vocabulary of these texts in UTF-8."""
     return Vocabulary(np.frombuffer(b"".join(utf8), np.uint8), np.cumsum([len(text) for text in utf8]))
 
 

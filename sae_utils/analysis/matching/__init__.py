@@ -9,7 +9,7 @@
 ``assignment``  the exact solver behind one-to-one matching of large dictionaries
 """
 
-from sae_utils.analysis.matching.matching import THRESHOLD, Matching, SeedOverlap, compare, match, nearest
+from sae_utils.analysis.matching.matching import THRESHOLD, Matching, Rows, SeedOverlap, compare, match, nearest
 from sae_utils.analysis.matching.overlap import (
     STATISTICS,
     Pairs,
@@ -26,6 +26,7 @@ __all__ = [
     "THRESHOLD",
     "Matching",
     "Pairs",
+    "Rows",
     "SeedOverlap",
     "compare",
     "figure_arrays",

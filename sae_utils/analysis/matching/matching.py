@@ -2,8 +2,8 @@
 
 Paulo & Belrose (arXiv 2501.16615) match the decoders and, separately, the encoders of two dictionaries one to
 one, so that the total cosine is largest, and call a latent shared if both matchings find it a close partner.
-Cosines are signed and computed in float64 on the CPU. Rows are latents, in any scale: pass ``W_dec[s]`` and
-``encoder[s]``. Indices are those of the full dictionaries, also where dead latents were left out.
+Cosines are signed and computed in float64 on the CPU. Rows are latents, in any scale: ``encoder[s]`` and ``W_dec[s]``.
+Indices are those of the full dictionaries, also where dead latents were left out.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +20,20 @@ from sae_utils.errors import InputError
 
 THRESHOLD = 0.7  # the cosine from which paper A calls two latents the same
 DENSE_PAIRS = 4096**2  # up to as many pairs the dense solver's matrix is held; beyond, the sparse one is faster
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The latents of one dictionary, in any scale; those that are not ``alive`` are left out of what is compared."""
+
+    encoder: Float[Tensor, "n d"]
+    decoder: Float[Tensor, "n d"]
+    alive: Bool[Tensor, " n"] | None = None  # None: all of them
+
+    @property
+    def counted(self) -> Bool[Tensor, " n"]:
+        """``alive``, on the CPU."""
+        return torch.ones(len(self.decoder), dtype=torch.bool) if self.alive is None else self.alive.cpu()
 
 
 @dataclass(frozen=True)
@@ -63,17 +77,17 @@ class SeedOverlap:
         return (self.decoder.partner == self.encoder.partner) & (self.decoder.partner >= 0)
 
     def shared(self, criterion: str = "strict") -> Bool[np.ndarray, " n"]:
-        """Latents that are shared by one of ``CRITERIA``."""
-        if criterion not in CRITERIA:
-            raise InputError(f"criterion={criterion!r} is unknown; allowed: {', '.join(CRITERIA)}")
-        return CRITERIA[criterion](self)
+        """Latents that are shared by one of ``DEFINITIONS``."""
+        if criterion not in DEFINITIONS:
+            raise InputError(f"criterion={criterion!r} is unknown; allowed: {', '.join(DEFINITIONS)}")
+        return DEFINITIONS[criterion](self)
 
     def fraction(self, mask: Bool[np.ndarray, " n"]) -> float:
         """The share of the counted latents that are in ``mask``."""
         return float(mask[self.counted].mean())
 
 
-CRITERIA: dict[str, Callable[[SeedOverlap], Bool[np.ndarray, " n"]]] = {
+DEFINITIONS: dict[str, Callable[[SeedOverlap], Bool[np.ndarray, " n"]]] = {
     # the paper's text: one partner in both matchings, and both cosines reach the threshold
     "strict": lambda o: o.agree & (o.decoder.cosine >= o.threshold) & (o.encoder.cosine >= o.threshold),
     # the authors' notebook: each matching's own cosine, no equality test
@@ -115,47 +129,26 @@ def nearest(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Matching:
     return Matching(np.concatenate(partner), np.concatenate(cosine))
 
 
-def compare(
-    encoder_a: Float[Tensor, "n d"],
-    decoder_a: Float[Tensor, "n d"],
-    encoder_b: Float[Tensor, "m d"],
-    decoder_b: Float[Tensor, "m d"],
-    alive_a: Bool[Tensor, " n"] | None = None,
-    alive_b: Bool[Tensor, " m"] | None = None,
-    threshold: float = THRESHOLD,
-) -> SeedOverlap:
+def compare(first: Rows, second: Rows) -> SeedOverlap:
     """Match two dictionaries by decoder and by encoder; dead latents of either side are left out beforehand.
 
     Raises InputError if the shapes do not fit or a side has no alive latent.
     """
-    if encoder_a.shape != decoder_a.shape or encoder_b.shape != decoder_b.shape:
-        shapes = [tuple(rows.shape) for rows in (encoder_a, decoder_a, encoder_b, decoder_b)]
+    if any(rows.encoder.shape != rows.decoder.shape for rows in (first, second)):
+        shapes = [tuple(rows.shape) for side in (first, second) for rows in (side.encoder, side.decoder)]
         raise InputError(f"encoder and decoder of a dictionary must have the same shape [latents, d_in], not {shapes}")
-    alive_a, alive_b = _alive(alive_a, decoder_a, "first"), _alive(alive_b, decoder_b, "second")
+    _check_alive(first, "first")
+    _check_alive(second, "second")
+    matched, close = (_by_decoder_and_encoder(how, first, second) for how in (match, nearest))
+    return SeedOverlap(*matched, *close, counted=first.counted.numpy())
 
-    rows = (decoder_a, decoder_b, encoder_a, encoder_b)
-    matched, close = (_by_decoder_and_encoder(how, *rows, alive_a, alive_b) for how in (match, nearest))
-    return SeedOverlap(*matched, *close, counted=alive_a.numpy(), threshold=threshold)
 
-
-def seen_from_second(
-    overlap: SeedOverlap,
-    encoder_a: Float[Tensor, "n d"],
-    decoder_a: Float[Tensor, "n d"],
-    encoder_b: Float[Tensor, "m d"],
-    decoder_b: Float[Tensor, "m d"],
-    alive_a: Bool[Tensor, " n"] | None = None,
-    alive_b: Bool[Tensor, " m"] | None = None,
-) -> SeedOverlap:
+def seen_from_second(overlap: SeedOverlap, first: Rows, second: Rows) -> SeedOverlap:
     """``compare`` with its two dictionaries swapped, from what it gave: the matchings are turned round, not solved."""
-    alive_a, alive_b = _alive(alive_a, decoder_a, "first"), _alive(alive_b, decoder_b, "second")
-    m = len(decoder_b)
+    n = len(second.decoder)
+    close = _by_decoder_and_encoder(nearest, second, first)
     return SeedOverlap(
-        overlap.decoder.inverse(m),
-        overlap.encoder.inverse(m),
-        *_by_decoder_and_encoder(nearest, decoder_b, decoder_a, encoder_b, encoder_a, alive_b, alive_a),
-        counted=alive_b.numpy(),
-        threshold=overlap.threshold,
+        overlap.decoder.inverse(n), overlap.encoder.inverse(n), *close, second.counted.numpy(), overlap.threshold
     )
 
 
@@ -165,18 +158,20 @@ def threshold_curve(overlap: SeedOverlap, thresholds: Sequence[float]) -> dict[s
     return {c: np.array([o.fraction(o.shared(c)) for o in at]) for c in ("strict", "notebook", "max_cosine")}
 
 
-def _by_decoder_and_encoder(how, decoder_a, decoder_b, encoder_a, encoder_b, alive_a, alive_b):
+def _by_decoder_and_encoder(how, first: Rows, second: Rows) -> tuple[Matching, Matching]:
     """The decoders' matching and the encoders'; of tied dictionaries both are the same, and found once."""
-    decoder = _among_alive(how, decoder_a, decoder_b, alive_a, alive_b)
-    tied = torch.equal(encoder_a, decoder_a) and torch.equal(encoder_b, decoder_b)
-    return decoder, decoder if tied else _among_alive(how, encoder_a, encoder_b, alive_a, alive_b)
+    counted = first.counted, second.counted
+    decoder = _among_counted(how, first.decoder, second.decoder, *counted)
+    if torch.equal(first.encoder, first.decoder) and torch.equal(second.encoder, second.decoder):
+        return decoder, decoder
+    return decoder, _among_counted(how, first.encoder, second.encoder, *counted)
 
 
-def _among_alive(how: Callable[[Tensor, Tensor], Matching], a, b, alive_a, alive_b) -> Matching:
-    """Rows of the alive latents given to ``how``; its answer in the indices of the full dictionaries."""
-    found = how(a.detach().cpu()[alive_a], b.detach().cpu()[alive_b])
+def _among_counted(how: Callable[[Tensor, Tensor], Matching], a, b, counted_a, counted_b) -> Matching:
+    """Rows of the counted latents given to ``how``; its answer in the indices of the full dictionaries."""
+    found = how(a.detach().cpu()[counted_a], b.detach().cpu()[counted_b])
     has = found.partner >= 0
-    rows, columns = alive_a.nonzero()[:, 0].numpy(), alive_b.nonzero()[:, 0].numpy()
+    rows, columns = counted_a.nonzero()[:, 0].numpy(), counted_b.nonzero()[:, 0].numpy()
     partner, cosine = np.full(len(a), -1), np.full(len(a), np.nan)
     partner[rows[has]] = columns[found.partner[has]]
     cosine[rows] = found.cosine
@@ -204,10 +199,9 @@ def _unit_rows(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     return rows / torch.where(norm > 0, norm, 1.0)  # a zero row has cosine 0 with everything
 
 
-def _alive(alive: Bool[Tensor, " n"] | None, rows: Float[Tensor, "n d"], which: str) -> Bool[Tensor, " n"]:
-    alive = torch.ones(len(rows), dtype=torch.bool) if alive is None else alive.cpu()
-    if alive.dtype != torch.bool or alive.shape != rows.shape[:1]:
-        raise InputError(f"alive of the {which} dictionary must be bool [{len(rows)}], not {alive.dtype} {alive.shape}")
+def _check_alive(rows: Rows, which: str) -> None:
+    n, alive = len(rows.decoder), rows.counted
+    if alive.dtype != torch.bool or alive.shape != (n,):
+        raise InputError(f"alive of the {which} dictionary must be bool [{n}], not {alive.dtype} {alive.shape}")
     if not alive.any():
         raise InputError(f"the {which} dictionary has no alive latent: nothing to match")
-    return alive

@@ -45,7 +45,7 @@ class Membership:
 
 
 def membership(pairs: Pairs, criterion: str = "notebook") -> Membership:
-    """Which latents are found where, by one of ``matching.CRITERIA``; ``pairs`` from both sides.
+    """Which latents are found where, by one of ``matching.DEFINITIONS``; ``pairs`` from both sides.
 
     The default is what paper A's figure counts: matched decoder and encoder cosine above 0.7, no equality test.
     """

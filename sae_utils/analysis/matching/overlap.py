@@ -1,6 +1,6 @@
 """What a stack of dictionaries that differ only in their seed has in common: every pair compared, then summarised."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_utils.analysis.matching.matching import (
-    CRITERIA,
-    THRESHOLD,
+    DEFINITIONS,
+    Rows,
     SeedOverlap,
     compare,
     seen_from_second,
@@ -30,7 +30,7 @@ def _relative_gain(many, one, counted) -> Float[np.ndarray, " n"]:
 
 
 STATISTICS: dict[str, Callable[[SeedOverlap], Float[np.ndarray, " n"]]] = {
-    **{f"shared_{name}": CRITERIA[name] for name in CRITERIA},
+    **{f"shared_{name}": shared for name, shared in DEFINITIONS.items()},
     "agree": lambda o: o.agree,
     "decoder_cosine": lambda o: o.decoder.cosine,
     "encoder_cosine": lambda o: o.encoder.cosine,
@@ -48,30 +48,32 @@ def overlap_of_pairs(
     encoders: Float[Tensor, "S n d"],
     decoders: Float[Tensor, "S n d"],
     alive: Bool[Tensor, "S n"] | None = None,
-    threshold: float = THRESHOLD,
+    among: Iterable[int] | None = None,
 ) -> dict[tuple[int, int], SeedOverlap]:
-    """Compare every pair (i, j), i < j, of a stack; rows are latents: ``sae.encoder`` and ``sae.W_dec``."""
-    alive = [None] * len(decoders) if alive is None else alive
-    return {
-        (i, j): compare(encoders[i], decoders[i], encoders[j], decoders[j], alive[i], alive[j], threshold)
-        for i, j in combinations(range(len(decoders)), 2)
-    }
+    """Compare every pair (i, j), i < j, of a stack; rows are latents: ``sae.encoder`` and ``sae.W_dec``.
+
+    ``among``: only the pairs of these positions in the stack.
+    """
+    rows = _rows(encoders, decoders, alive)
+    positions = range(len(rows)) if among is None else sorted(among)
+    return {(i, j): compare(rows[i], rows[j]) for i, j in combinations(positions, 2)}
 
 
 def from_both_sides(
-    encoders: Float[Tensor, "S n d"],
-    decoders: Float[Tensor, "S n d"],
-    alive: Bool[Tensor, "S n"] | None = None,
-    threshold: float = THRESHOLD,
+    encoders: Float[Tensor, "S n d"], decoders: Float[Tensor, "S n d"], alive: Bool[Tensor, "S n"] | None = None
 ) -> dict[tuple[int, int], SeedOverlap]:
     """``overlap_of_pairs`` and, beside each (i, j), the same pair seen from j as (j, i)."""
-    pairs = overlap_of_pairs(encoders, decoders, alive, threshold)
+    rows = _rows(encoders, decoders, alive)
+    both = {}
+    for (i, j), overlap in overlap_of_pairs(encoders, decoders, alive).items():
+        both[i, j], both[j, i] = overlap, seen_from_second(overlap, rows[i], rows[j])
+    return dict(sorted(both.items()))
+
+
+def _rows(encoders, decoders, alive) -> list[Rows]:
+    """The dictionaries of a stack."""
     alive = [None] * len(decoders) if alive is None else alive
-    turned = {
-        (j, i): seen_from_second(overlap, encoders[i], decoders[i], encoders[j], decoders[j], alive[i], alive[j])
-        for (i, j), overlap in pairs.items()
-    }
-    return dict(sorted({**pairs, **turned}.items()))
+    return [Rows(*one) for one in zip(encoders, decoders, alive, strict=True)]
 
 
 def summarise(pairs: Pairs) -> dict[str, Interval]:
@@ -119,4 +121,6 @@ def _latent_values(pairs: Pairs, name: str) -> dict[tuple[int, int], Float[np.nd
 
 
 def _bounds(name: str) -> tuple[float, float]:
-    return (-1.0, 1.0) if name.endswith("_cosine") and not name.startswith("shared") else (0.0, 1.0)
+    if name in ("decoder_cosine", "encoder_cosine"):
+        return -1.0, 1.0
+    return (0.0, np.inf) if name == "max_cosine_gain" else (0.0, 1.0)

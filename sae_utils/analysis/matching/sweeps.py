@@ -18,6 +18,7 @@ from sae_utils.errors import InputError
 from sae_utils.saes import SAE, Evaluation
 
 MEASURES = ("shared_strict", "shared_decoder_only", "decoder_cosine", "agree")  # of overlap.STATISTICS
+QUALITY = ("explained_variance", "l0", "dead")  # of each dictionary of a point
 TOPK, RELU, GATED, MLP, RESIDUAL = "topk", "relu", "gated", "mlp_out", "resid_post"
 
 
@@ -30,6 +31,8 @@ class SweepPoint:
     explained_variance: tuple[float, ...]  # by seed, held-out
     l0: tuple[float, ...]
     dead: tuple[float, ...]  # share of the latents that never fired
+    explained_variance_trimmed: tuple[float, ...]  # without the tokens farthest from the mean
+    tokens_of_half_the_variance: int
 
     def mean(self, measure: str, without: int | None = None) -> float:
         """Over the pairs of all seeds, or of all but one."""
@@ -48,7 +51,8 @@ class SweepPoint:
     def summary(self) -> dict[str, object]:
         """All that a results file keeps of the point."""
         intervals = {name: self.interval(name) for name in MEASURES}
-        quality = {"explained_variance": self.explained_variance, "l0": self.l0, "dead": self.dead}
+        names = (*QUALITY, "explained_variance_trimmed", "tokens_of_half_the_variance")
+        quality = {name: getattr(self, name) for name in names}
         return {**intervals, "null": dict(self.null), **quality}
 
 
@@ -63,6 +67,8 @@ def sweep_point(sae: SAE, evaluation: Evaluation, covariance: Float[Tensor, "d d
             int(alive.sum(1).max()), {nulls.ACTIVATIONS: covariance, nulls.DECODERS: nulls.second_moment(rows)}, seed
         ),
         *(tuple(x.tolist()) for x in (evaluation.explained_variance, evaluation.l0, evaluation.dead_fraction)),
+        tuple(evaluation.explained_variance_trimmed.tolist()),
+        evaluation.tokens_of_half_the_variance,
     )
 
 
@@ -131,8 +137,7 @@ def figure_arrays(name: str, points: Mapping[object, SweepPoint]) -> dict[str, n
 
 def quality(points: Mapping[object, SweepPoint]) -> dict[str, Float[np.ndarray, "points S"]]:
     """Explained variance, L0 and dead latents of each dictionary."""
-    names = ("explained_variance", "l0", "dead")
-    return {name: np.array([getattr(point, name) for point in points.values()]) for name in names}
+    return {name: np.array([getattr(point, name) for point in points.values()]) for name in QUALITY}
 
 
 def _seeds(points: Mapping[object, SweepPoint]) -> int:

@@ -24,13 +24,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from scipy import sparse
 from torch import Tensor
 
 from sae_utils.errors import InputError
-from sae_utils.saes import SAE, SparseCode, Stitched
+from sae_utils.saes import SAE, Stitched, kernels
 from sae_utils.saes.stitched import check_one, check_pair
 
 
@@ -124,15 +122,15 @@ def insert(
         n_tokens += len(x)
         error_sum += error.square().sum((0, 2))
         for t in range(large.n_dictionaries):
-            tokens, latents, values = active(code, t)
-            moment = sum_by_latent(error.flatten(1), tokens, latents, values, shape[1])
+            tokens, latents, values = code.active(t)
+            moment = kernels.sum_by_latent(error.flatten(1), tokens, latents, values, shape[1])
             moment = moment.unflatten(1, error.shape[1:])
             for name, decoder in rows.items():
                 products[name][:, t] += torch.einsum("nsd,nd->sn", moment, decoder[t])
             squares[t].scatter_add_(0, latents, values.square())
             fired[t] += torch.bincount(latents, minlength=shape[1])
             if sets:
-                matrix = code_matrix(code, t, shape[1])
+                matrix = code.matrix(t, shape[1])
                 together[t] += (matrix.T @ matrix).toarray()
     if not n_tokens:
         raise InputError("there are no activations to measure the insertion on")
@@ -189,26 +187,3 @@ def check_two(small: SAE, large: SAE) -> None:
     check_one(small)
     check_one(large)
     check_pair(small, large)
-
-
-def active(code: SparseCode, index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens, latents and float64 values of the active slots of one dictionary of the stack, sorted by latent."""
-    values, indices = code.values[:, index], code.indices[:, index]
-    tokens, slots = (values > 0).nonzero(as_tuple=True)
-    latents, order = indices[tokens, slots].sort(stable=True)
-    return tokens[order], latents, values[tokens, slots][order].double()
-
-
-def sum_by_latent(
-    table: Float[Tensor, "batch d"], tokens: Tensor, latents: Tensor, values: Float[Tensor, " nnz"], n: int
-) -> Float[Tensor, "n d"]:
-    """Sum over tokens of value times the token's row of ``table``, for each of ``n`` latents; ``latents`` ascend."""
-    counts = torch.bincount(latents, minlength=n)
-    starts = counts.cumsum(0) - counts
-    return F.embedding_bag(tokens, table, starts, mode="sum", per_sample_weights=values)
-
-
-def code_matrix(code: SparseCode, index: int, n_latents: int) -> sparse.csr_matrix:
-    """The code [batch, n_latents] of one dictionary of the stack, float64, without its zeros."""
-    tokens, latents, values = (t.cpu().numpy() for t in active(code, index))
-    return sparse.csr_matrix((values, (tokens, latents)), shape=(len(code.values), n_latents))

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from sae_utils.analysis.stitching.insertion import check_two, code_matrix
+from sae_utils.analysis.stitching.insertion import check_two
 from sae_utils.analysis.stitching.swap_groups import KINDS, Relation, relate
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, Part, Stitched
@@ -65,7 +65,7 @@ def pair_error(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "batch d_
         x = x.to(small.W_dec.device)
         codes = small.encode(x), large.encode(x)
         error = (x - small.decode(codes[0])[:, 0]).double().cpu().numpy()
-        parts = [code_matrix(code, 0, n) for code, n in zip(codes, widths, strict=True)]
+        parts = [code.matrix(0, n) for code, n in zip(codes, widths, strict=True)]
         z = sparse.hstack([*parts, np.ones((len(x), 1))], format="csr")
         moment += z.T @ error
         products += (z.T @ z).toarray()

@@ -143,7 +143,7 @@ def test_the_pair_from_the_second_side_is_the_pair_compared_the_other_way_round(
     encoders, decoders = noisy(2, 30, 14, noise=1.3)
     alive = torch.rand(2, 30, generator=torch.Generator().manual_seed(1)) > 0.2
     turned = from_both_sides(encoders, decoders, alive)[1, 0]
-    afresh = seeds.compare(encoders[1], decoders[1], encoders[0], decoders[0], alive[1], alive[0])
+    afresh = seeds.compare(*(seeds.Rows(encoders[s], decoders[s], alive[s]) for s in (1, 0)))
     for name in ("decoder", "encoder", "decoder_nearest", "encoder_nearest"):
         np.testing.assert_array_equal(getattr(turned, name).partner, getattr(afresh, name).partner)
         np.testing.assert_allclose(getattr(turned, name).cosine, getattr(afresh, name).cosine, rtol=1e-12)

@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from sae_utils.analysis.directions import random_directions
 from sae_utils.analysis.matching import matching
 from sae_utils.analysis.matching import overlap as seeds
-from sae_utils.analysis.matching.matching import CRITERIA, compare, match, nearest
+from sae_utils.analysis.matching.matching import DEFINITIONS, Rows, compare, match, nearest
 from sae_utils.errors import InputError
 
 
@@ -26,7 +26,7 @@ def dictionaries(n=60, m=60, d=16, noise=1.2, seed=0):
     decoder_b = decoder_a[source] + level * normal(m, d)
     encoder_b = encoder_a[source] + level * normal(m, d)
     order = torch.randperm(m, generator=generator)
-    return encoder_a, decoder_a, 3 * encoder_b[order], 0.1 * decoder_b[order]
+    return Rows(encoder_a, decoder_a), Rows(3 * encoder_b[order], 0.1 * decoder_b[order])
 
 
 def cosine_matrix(a, b):
@@ -34,9 +34,9 @@ def cosine_matrix(a, b):
     return (a @ b.T) / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
 
 
-def defined_fractions(encoder_a, decoder_a, encoder_b, decoder_b, t=0.7):
+def defined_fractions(a, b, t=0.7):
     """The definitions of PAPERS.md A.3, written out once more."""
-    enc, dec = cosine_matrix(encoder_a, encoder_b), cosine_matrix(decoder_a, decoder_b)
+    enc, dec = cosine_matrix(a.encoder, b.encoder), cosine_matrix(a.decoder, b.decoder)
     i, p_dec = linear_sum_assignment(-dec)
     _, p_enc = linear_sum_assignment(-enc)
     return {
@@ -57,7 +57,7 @@ def test_every_statistic_is_its_definition(seed):
     expected = defined_fractions(*pair)
     overlap = compare(*pair)
     assert 0.1 < expected["strict"] < 0.9, "the case must be able to tell criteria apart"
-    for criterion in CRITERIA:
+    for criterion in DEFINITIONS:
         assert overlap.fraction(overlap.shared(criterion)) == expected[criterion]
     for name in ("agree", "decoder_cosine", "encoder_cosine"):
         assert seeds.summarise({(0, 1): overlap})[name].estimate == pytest.approx(expected[name], rel=1e-12)
@@ -75,23 +75,23 @@ def test_curve_is_the_fraction_at_each_threshold():
 
 
 def test_permuted_and_rescaled_copy_is_wholly_shared():
-    encoder, decoder, _, _ = dictionaries()
-    order = torch.randperm(len(decoder), generator=torch.Generator().manual_seed(1))
-    scale = torch.rand(len(decoder), 1, generator=torch.Generator().manual_seed(2)) + 0.1
-    overlap = compare(encoder, decoder, encoder[order] * scale, decoder[order] / scale)
+    a, _ = dictionaries()
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+    scale = torch.rand(60, 1, generator=torch.Generator().manual_seed(2)) + 0.1
+    overlap = compare(a, Rows(a.encoder[order] * scale, a.decoder[order] / scale))
     assert overlap.fraction(overlap.agree) == 1
-    assert [overlap.fraction(overlap.shared(c)) for c in CRITERIA] == [1.0] * len(CRITERIA)
-    assert (order.numpy()[overlap.decoder.partner] == np.arange(len(decoder))).all()
+    assert [overlap.fraction(overlap.shared(c)) for c in DEFINITIONS] == [1.0] * len(DEFINITIONS)
+    assert (order.numpy()[overlap.decoder.partner] == np.arange(60)).all()
     np.testing.assert_allclose(overlap.encoder.cosine, 1, rtol=1e-12)
 
 
 def test_permuting_and_rescaling_latents_changes_nothing():
-    encoder_a, decoder_a, encoder_b, decoder_b = dictionaries()
-    before = compare(encoder_a, decoder_a, encoder_b, decoder_b)
-    order = torch.randperm(len(decoder_a), generator=torch.Generator().manual_seed(1))
-    scale = torch.rand(len(decoder_a), 1, generator=torch.Generator().manual_seed(2)) + 0.1
-    after = compare(encoder_a, decoder_a, encoder_b[order] * scale, decoder_b[order] * scale.flip(0))
-    for criterion in CRITERIA:
+    a, b = dictionaries()
+    before = compare(a, b)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+    scale = torch.rand(60, 1, generator=torch.Generator().manual_seed(2)) + 0.1
+    after = compare(a, Rows(b.encoder[order] * scale, b.decoder[order] * scale.flip(0)))
+    for criterion in DEFINITIONS:
         assert (before.shared(criterion) == after.shared(criterion)).all()
     assert (order.numpy()[after.decoder.partner] == before.decoder.partner).all()
     np.testing.assert_allclose(after.decoder.cosine, before.decoder.cosine, rtol=1e-6)
@@ -103,7 +103,7 @@ def test_planted_overlap_is_recovered(planted):
     common, only_a, only_b = random_directions(3 * n, d, seed=3).split(n)
     a = torch.cat([common[:planted], only_a[planted:]])
     b = torch.cat([common[:planted], only_b[planted:]]).flip(0)
-    overlap = compare(a, a, b, b)
+    overlap = compare(Rows(a, a), Rows(b, b))
     shared = overlap.shared("strict")
     assert shared[:planted].all() and not shared[planted:].any()
     assert (overlap.decoder.partner[:planted] == n - 1 - np.arange(planted)).all()
@@ -111,45 +111,43 @@ def test_planted_overlap_is_recovered(planted):
 
 def test_opposite_directions_are_not_alike():
     a = torch.eye(8)
-    overlap = compare(a, a, -a, -a)
-    assert not overlap.shared("max_cosine").any()
+    assert not compare(Rows(a, a), Rows(-a, -a)).shared("max_cosine").any()
 
 
 def test_zero_rows_have_cosine_zero_and_are_never_shared():
-    encoder, decoder, _, _ = dictionaries(n=12)
-    encoder[3], decoder[3] = 0, 0
-    overlap = compare(encoder, decoder, encoder, decoder)
+    a, _ = dictionaries(n=12)
+    a.encoder[3], a.decoder[3] = 0, 0
+    overlap = compare(a, a)
     assert overlap.decoder.cosine[3] == 0 and overlap.decoder_nearest.cosine[3] <= 0.7
     assert overlap.fraction(overlap.shared("strict")) == pytest.approx(11 / 12)
 
 
 @pytest.mark.parametrize(("n", "m"), [(30, 20), (20, 30)])
 def test_rectangular_widths(n, m):
-    encoder_a, decoder_a, encoder_b, decoder_b = dictionaries(n=n, m=m)
-    overlap = compare(encoder_a, decoder_a, encoder_b, decoder_b)
+    a, b = dictionaries(n=n, m=m)
+    overlap = compare(a, b)
     matched = overlap.decoder.partner >= 0
     assert matched.sum() == min(n, m) == len(set(overlap.decoder.partner[matched]))
     assert np.isnan(overlap.decoder.cosine[~matched]).all() and not np.isnan(overlap.decoder.cosine[matched]).any()
     for criterion in ("strict", "notebook", "decoder_only"):
         assert not overlap.shared(criterion)[~matched].any()
     assert not overlap.agree[~matched].any()
-    total = cosine_matrix(decoder_a, decoder_b)
+    total = cosine_matrix(a.decoder, b.decoder)
     rows, columns = linear_sum_assignment(-total)
     assert overlap.decoder.cosine[matched].sum() == pytest.approx(total[rows, columns].sum(), rel=1e-12)
 
 
 def test_dead_latents_are_left_out_before_matching():
-    pair = dictionaries()
-    generator = torch.Generator().manual_seed(9)
-    alive_a, alive_b = torch.rand(2, 60, generator=generator) > 0.3
-    overlap = compare(*pair, alive_a, alive_b)
-    alone = compare(pair[0][alive_a], pair[1][alive_a], pair[2][alive_b], pair[3][alive_b])
+    a, b = dictionaries()
+    alive_a, alive_b = torch.rand(2, 60, generator=torch.Generator().manual_seed(9)) > 0.3
+    overlap = compare(replace(a, alive=alive_a), replace(b, alive=alive_b))
+    alone = compare(*(Rows(side.encoder[kept], side.decoder[kept]) for side, kept in ((a, alive_a), (b, alive_b))))
     kept = alive_b.nonzero()[:, 0].numpy()
     assert (overlap.decoder.partner[~alive_a.numpy()] == -1).all()
     assert np.isnan(overlap.decoder_nearest.cosine[~alive_a.numpy()]).all()
     found = alone.encoder.partner
     assert (overlap.encoder.partner[alive_a.numpy()] == np.where(found >= 0, kept[found], -1)).all()
-    for criterion in CRITERIA:
+    for criterion in DEFINITIONS:
         assert overlap.fraction(overlap.shared(criterion)) == alone.fraction(alone.shared(criterion))
     assert not overlap.shared("strict")[~alive_a.numpy()].any()
 
@@ -161,7 +159,7 @@ def test_random_directions_are_uniform_on_the_sphere():
 
 
 def test_nearest_is_the_row_maximum_and_never_below_the_match():
-    _, a, _, b = dictionaries()
+    a, b = (side.decoder for side in dictionaries())
     np.testing.assert_allclose(nearest(a, b).cosine, cosine_matrix(a, b).max(axis=1), rtol=1e-12)
     assert (nearest(a, b).cosine >= match(a, b).cosine).all()
 
@@ -170,7 +168,7 @@ def test_stack_is_compared_pair_by_pair():
     encoders, decoders = torch.randn(2, 3, 20, 8, generator=torch.Generator().manual_seed(0))
     pairs = seeds.overlap_of_pairs(encoders, decoders)
     assert list(pairs) == [(0, 1), (0, 2), (1, 2)]
-    alone = compare(encoders[0], decoders[0], encoders[2], decoders[2])
+    alone = compare(Rows(encoders[0], decoders[0]), Rows(encoders[2], decoders[2]))
     assert (pairs[0, 2].decoder.partner == alone.decoder.partner).all()
     summary = seeds.summarise(pairs)
     each = [o.decoder.cosine.mean() for o in pairs.values()]
@@ -185,26 +183,26 @@ def test_the_gain_of_many_to_one_is_relative_to_what_is_shared_one_to_one():
     rows = torch.eye(4, 6)
     other = torch.stack([rows[0], rows[1], torch.eye(6)[4], torch.eye(6)[5]])
     rows = torch.stack([rows[0], rows[1], rows[0] + 0.1 * rows[2], rows[3]])
-    gain = seeds.STATISTICS["max_cosine_gain"](compare(rows, rows, other, other))
+    gain = seeds.STATISTICS["max_cosine_gain"](compare(Rows(rows, rows), Rows(other, other)))
     assert gain.mean() == pytest.approx((3 / 4 - 2 / 4) / (2 / 4))
-    apart = torch.eye(8)
-    none = compare(apart[:4], apart[:4], apart[4:], apart[4:])
+    none = compare(*(Rows(half, half) for half in torch.eye(8).split(4)))
     assert seeds.STATISTICS["max_cosine_gain"](none).mean() == 0
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: [p[0][:5], *p[1:]], "must have the same shape"),
-        (lambda p: [p[0][:, :3], p[1][:, :3], *p[2:]], "one d_in"),
-        (lambda p: [*p, torch.zeros(60, dtype=torch.bool)], "no alive latent"),
-        (lambda p: [*p, torch.ones(59, dtype=torch.bool)], "must be bool"),
-        (lambda p: [p[0], p[1].index_fill(0, torch.tensor(7), torch.nan), *p[2:]], "latent 7 "),
+        (lambda a: replace(a, encoder=a.encoder[:5]), "must have the same shape"),
+        (lambda a: Rows(a.encoder[:, :3], a.decoder[:, :3]), "one d_in"),
+        (lambda a: replace(a, alive=torch.zeros(60, dtype=torch.bool)), "the first dictionary has no alive latent"),
+        (lambda a: replace(a, alive=torch.ones(59, dtype=torch.bool)), "must be bool"),
+        (lambda a: replace(a, decoder=a.decoder.index_fill(0, torch.tensor(7), torch.nan)), "latent 7 "),
     ],
 )
 def test_bad_input_is_one_line(change, message):
     with pytest.raises(InputError, match=message) as error:
-        compare(*change(list(dictionaries())))
+        a, b = dictionaries()
+        compare(change(a), b)
     assert "\n" not in str(error.value)
 
 

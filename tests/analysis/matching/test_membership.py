@@ -7,7 +7,7 @@ from helpers.planted_stacks import noisy, planted
 
 from sae_utils.analysis.matching import membership
 from sae_utils.analysis.matching import overlap as seeds
-from sae_utils.analysis.matching.matching import compare
+from sae_utils.analysis.matching.matching import Rows, compare
 from sae_utils.analysis.matching.membership import Membership
 from sae_utils.analysis.statistics import BOOTSTRAP, JACKKNIFE
 from sae_utils.errors import InputError
@@ -35,8 +35,8 @@ def test_counts_are_a_brute_force_count(criterion):
     for base in range(5):
         counts = np.ones(30, dtype=int)
         for other in set(range(5)) - {base}:
-            pair = encoders[base], decoders[base], encoders[other], decoders[other], alive[base], alive[other]
-            counts += compare(*pair).shared(criterion)
+            pair = compare(*(Rows(encoders[s], decoders[s], alive[s]) for s in (base, other)))
+            counts += pair.shared(criterion)
         expected = np.where(alive[base], counts, 0)
         np.testing.assert_array_equal(found.counts[base], expected)
     assert found.counts.max() > 1 and (found.counts == 1).any(), "the case must be able to tell counts apart"

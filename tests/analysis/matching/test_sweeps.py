@@ -19,7 +19,7 @@ def point(effects, level, spread=0.01):
     """Every measure of pair (i, j) is ``level`` and what the two seeds add."""
     pairs = {(i, j): level + spread * (effects[i] + effects[j]) for i, j in permutations(range(len(effects)), 2)}
     n = (0.0,) * len(effects)
-    return SweepPoint({name: pairs for name in MEASURES}, dict.fromkeys(MEASURES, 0.1), n, n, n)
+    return SweepPoint({name: pairs for name in MEASURES}, dict.fromkeys(MEASURES, 0.1), n, n, n, n, 1)
 
 
 def t_interval(estimate, without):
@@ -67,7 +67,7 @@ def dictionaries():
     firing = torch.full((3, 12), 0.1)
     firing[:, 11] = 0
     tensor = torch.tensor([0.2, 0.3, 0.4], dtype=torch.float64)
-    return sae, Evaluation(100, tensor, tensor, torch.full((3,), 2.0), firing)
+    return sae, Evaluation(100, tensor, tensor, torch.full((3,), 2.0), firing, tensor + 0.1, 7)
 
 
 def test_planted_overlap_is_found_without_the_dead():
@@ -85,6 +85,9 @@ def test_planted_overlap_is_found_without_the_dead():
     assert found.interval("shared_strict").high <= 1
     kept = found.summary()
     assert kept["agree"] == found.interval("agree") and kept["null"] == found.null and kept["l0"] == (2.0, 2.0, 2.0)
+    assert kept["explained_variance"] == found.explained_variance
+    assert kept["explained_variance_trimmed"] == pytest.approx((0.7, 0.6, 0.5))
+    assert kept["tokens_of_half_the_variance"] == 7
 
 
 def test_the_null_knows_the_shape_of_the_activations():

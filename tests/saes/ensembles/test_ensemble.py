@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.ensembles_made import activations, boosted, stack
 
-from sae_utils.analysis.matching.matching import compare
+from sae_utils.analysis.matching.matching import Rows, compare
 from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
@@ -94,7 +94,7 @@ def test_it_goes_where_a_dictionary_goes(make):
     active = torch.cat([code.dense(20)[:, 0] > 0 for code, _ in ensemble.parts(x)], dim=1)
     assert_close(quality.l0[0], active.sum(1).double().mean())
     assert_close(quality.firing_frequency[0], active.double().mean(0))
-    overlap = compare(*[ensemble.W_enc[0].T, ensemble.W_dec[0]] * 2)
+    overlap = compare(*[Rows(ensemble.W_enc[0].T, ensemble.W_dec[0])] * 2)
     assert overlap.fraction(overlap.shared("strict")) == 1
     assert_close(ensemble.fold_normalisation()(x), ensemble(x))
     assert ensemble.dictionary(0)(x).shape == (64, 1, 12)
