@@ -7,12 +7,11 @@
 """
 
 from sae_utils.data.labelled.datasets import text_windows
-from sae_utils.data.labelled.python_concepts import ATTRIBUTE_PAIRS, TASKS, source_windows
+from sae_utils.data.labelled.python_concepts import TASKS, source_windows
 from sae_utils.data.labelled.python_roles import ROLES, row_roles
 from sae_utils.data.labelled.windows import LabelledWindows, Quadrants, Task, balanced_tasks, quadrants, used_rows
 
 __all__ = [
-    "ATTRIBUTE_PAIRS",
     "ROLES",
     "TASKS",
     "LabelledWindows",

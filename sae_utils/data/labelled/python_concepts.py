@@ -10,7 +10,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from sae_utils.data.labelled.windows import NEITHER, LabelledWindows
-from sae_utils.data.text import SourceFile, installed_files, near_duplicate_groups, set_apart
+from sae_utils.data.text import (
+    RowMaker,
+    SourceFile,
+    encode_text,
+    installed_files,
+    near_duplicate_groups,
+    set_apart,
+)
+from sae_utils.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,8 +38,6 @@ TASKS = {
     "loop": ("package", "test"),
     "annotated": ("package", "test"),
 }
-# Attributes that occur in all four combinations often enough on both sides, and whose confusion costs accuracy.
-ATTRIBUTE_PAIRS = (("test", "sympy_or_pandas"), ("docstring", "scipy"), ("test", "class"))
 
 TEST_SHARE = 0.4  # of each package's characters
 CHARACTERS = 5  # of text that a token of a window is cut from; source has 3.2 on average, indented lines more
@@ -44,45 +50,47 @@ FEW = 0.25  # share of docstring up to which a window counts as code
 def source_windows(
     tokenizer: "PreTrainedTokenizerBase", context: int, files: Sequence[SourceFile] = ()
 ) -> LabelledWindows:
-    """Windows of ``context`` tokens of held-out files, each from the beginning of a line, with all labels.
+    """Rows of ``context`` tokens of held-out files, each from the beginning of a line, with all labels.
 
     Files that share much of their lines are one group, and groups are on one side, package by package. Windows that
     are equal but for white space and digits count once. ``files``: others than the held-out ones of the corpus.
+    Raises InputError where the tokenizer does not say which characters a token covers.
     """
+    if not tokenizer.is_fast:
+        raise InputError("labels of source need a fast tokenizer, which says which characters a token covers")
+    maker = RowMaker.of(tokenizer, context)
     files = [file for file in files or installed_files("held_out") if len(file.text) <= LONGEST]
     groups = near_duplicate_groups([file.text for file in files])
     side = _sides(files, groups)
     # Files are in the order of a hash, so which of two equal windows stays depends on no machine.
     first: dict[str, tuple] = {}
-    for number, text, ids, labels in _windows(files, tokenizer, context):
+    for number, text, ids, labels in _windows(files, tokenizer, maker.width):
         first.setdefault(_normal(text), (number, ids, labels))
     numbers, tokens, labels = zip(*first.values(), strict=True) if first else ((), (), ())
     index = np.array(numbers, dtype=np.int64)
     return LabelledWindows(
-        np.array(tokens, dtype=np.int32).reshape(-1, context),
+        maker.rows(np.array(tokens, dtype=np.int32).reshape(-1, maker.width)),
         groups[index],
         side[index],
         {name: np.array([label[name] for label in labels], dtype=np.int8) for name in labels[0]} if labels else {},
     )
 
 
-def _windows(files, tokenizer, context) -> Iterator[tuple[int, str, list[int], dict[str, int]]]:
+def _windows(files, tokenizer, width) -> Iterator[tuple[int, str, list[int], dict[str, int]]]:
     """(file, text, token ids, labels) of every window that is long enough."""
     for number, file in enumerate(files):
         starts = line_starts(file.text)
-        pieces = cut(file.text, starts, CHARACTERS * context)
-        texts = [file.text[a:b] for a, b in pieces]
-        how = {"add_special_tokens": False, "truncation": True, "max_length": context}
-        encoded = tokenizer(texts, return_offsets_mapping=True, **how)
+        pieces = cut(file.text, starts, CHARACTERS * width)
+        encoded = encode_text(tokenizer, [file.text[a:b] for a, b in pieces], return_offsets_mapping=True)
         try:
             facts = line_facts(file.text)
         except SyntaxError:
             continue
         for (a, _), ids, offsets in zip(pieces, encoded["input_ids"], encoded["offset_mapping"], strict=True):
-            if len(ids) == context:
-                end = a + offsets[-1][1]
+            if len(ids) >= width:
+                end = a + offsets[width - 1][1]
                 lines = slice(*np.searchsorted(starts, [a, end], side="left"))
-                yield number, file.text[a:end], ids, window_labels(file.path, facts, lines)
+                yield number, file.text[a:end], ids[:width], window_labels(file.path, facts, lines)
 
 
 def line_starts(text: str) -> Int[np.ndarray, " lines"]:

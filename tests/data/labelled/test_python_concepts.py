@@ -6,7 +6,6 @@ import pytest
 from transformers import AutoTokenizer
 
 from sae_utils.data.labelled.python_concepts import (
-    ATTRIBUTE_PAIRS,
     TASKS,
     cut,
     line_facts,
@@ -17,6 +16,7 @@ from sae_utils.data.labelled.python_concepts import (
 from sae_utils.data.labelled.windows import NEITHER, balanced_task, quadrants
 from sae_utils.data.text.installed_python import SourceFile
 from sae_utils.paths import MODELS
+from sae_utils.run.schemas import SpuriousCorrelationParameters
 
 SOURCE = dedent(
     '''\
@@ -153,6 +153,6 @@ def test_the_held_out_source_has_every_task_and_pair(tokenizer):
         task = balanced_task(w, name, 400, 200, within)
         assert len(task.train) >= 100 and len(task.test) >= 50
         assert len(np.unique(w.groups[task.test])) >= 20
-    for first, second in ATTRIBUTE_PAIRS:
-        q = quadrants(w, first, second, 400, 400)
+    for pair in SpuriousCorrelationParameters.model_fields["attribute_pairs"].default:
+        q = quadrants(w, *pair.split(" & "), 400, 400)
         assert q.train.shape == q.test.shape == (2, 2, 100)
