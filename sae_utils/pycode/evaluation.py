@@ -12,7 +12,7 @@ from torch import Tensor
 from sae_utils.data.activations import kept_positions
 from sae_utils.data.models import BUNDLED, SITES
 from sae_utils.data.models.language_model import LanguageModel
-from sae_utils.data.text import documents
+from sae_utils.data.text import RowMaker, TokenTexts, documents, encode_text
 from sae_utils.errors import InputError
 from sae_utils.pycode.ngrams import fit_ngram, model_nats, ngram_bits, xz_bits
 
@@ -45,7 +45,7 @@ def held_out_sample(corpus: str, tokenizer, n_tokens: int, characters: int | Non
     """
     texts, tokens, found = [], [], 0
     for text in documents(corpus, "held_out"):
-        ids = tokenizer(text[:characters], add_special_tokens=False, verbose=False)["input_ids"]
+        ids = encode_text(tokenizer, text[:characters])["input_ids"]
         texts.append(text[:characters])
         tokens.append(np.array(ids, dtype=np.int64))
         found += len(ids)
@@ -125,15 +125,18 @@ def complete(model: LanguageModel, tokens: Int[np.ndarray, " n"], n_prompt: int,
     """
     if len(tokens) < n_prompt + n_new:
         raise InputError(f"a completion of {n_new} tokens after {n_prompt} needs more than {len(tokens)} tokens")
-    row = torch.from_numpy(tokens[None, :n_prompt]).to(model.device)
+    maker = RowMaker.of(model.tokenizer, n_prompt + n_new)
+    begun = maker.body.start + n_prompt
+    whole = torch.from_numpy(maker.rows(tokens[None, : n_prompt + n_new]))
+    row = whole[:, :begun].to(model.device)
     chosen = []
     for _ in range(n_new):
         p, best = model.logits(row)[0, -1].softmax(-1).max(-1)
         row = torch.cat([row, best[None, None]], dim=1)
         chosen.append(p.item())
-    whole = torch.from_numpy(tokens[None, : n_prompt + n_new])
-    file_p = (-model.loss(whole)[0, n_prompt - 1 :]).exp().cpu().numpy()
-    pieces = [tuple(model.tokenizer.decode([i]) for i in ids[0, n_prompt:].tolist()) for ids in (row, whole)]
+    file_p = (-model.loss(whole)[0, begun - 1 :]).exp().cpu().numpy()
+    texts = TokenTexts(model.tokenizer)
+    pieces = [tuple(texts.in_row(ids[0].tolist())[begun:]) for ids in (row, whole)]
     prompt = model.tokenizer.decode(tokens[:n_prompt].tolist())
     return Completion(prompt, pieces[0], np.array(chosen), pieces[1], file_p)
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 
 from sae_utils.data.models.language_model import LanguageModel
+from sae_utils.data.text import RowMaker
 from sae_utils.errors import InputError
 
 
@@ -97,9 +98,9 @@ def model_nats(
 ) -> Float[np.ndarray, " total"]:
     """Nats of every token of the files in order, each predicted once from ``context // 2`` or more tokens before it.
 
-    Fewer at the start of a file, whose first token follows the end-of-text token. Rows slide by half a context.
+    Fewer at the start of a file. Rows slide by half a context.
     """
-    rows, scored = sliding_rows(files, model.tokenizer.eos_token_id, context)
+    rows, scored = sliding_rows(files, RowMaker.of(model.tokenizer, context))
     nats = []
     for start in range(0, len(rows), batch_size):
         loss = model.loss(torch.from_numpy(rows[start : start + batch_size])).cpu().numpy()
@@ -108,25 +109,27 @@ def model_nats(
 
 
 def sliding_rows(
-    files: Sequence[Int[np.ndarray, " n"]], end_of_text: int, context: int
+    files: Sequence[Int[np.ndarray, " n"]], maker: RowMaker
 ) -> tuple[Int[np.ndarray, "rows context"], np.ndarray]:
-    """Rows that overlap by half, and which of their predictions count [rows, context - 1]; ends are filled up."""
-    stride, rows, scored = context // 2, [], []
+    """Rows that overlap by half, and which of their predictions count [rows, context - 1]; ends are filled up.
+
+    Each begins with the model's own first token. Where it has none, a file begins with the end-of-text token, as it
+    follows one in the rows of a corpus.
+    """
+    context, before = maker.context, [maker.end] if maker.first is None else []
+    stride, pieces, scored = context // 2, [], []
     for tokens in files:
-        text = np.concatenate([[end_of_text], tokens]).astype(np.int64)
+        text = np.concatenate([before, tokens]).astype(np.int64)
         start = 0
         while len(tokens):
-            piece = text[start : start + context]
-            row = np.full(context, end_of_text, dtype=np.int64)
-            row[: len(piece)] = piece
+            pieces.append(text[start : start + maker.width])
             counts = np.zeros(context - 1, dtype=bool)
-            counts[context - stride - 1 if start else 0 : len(piece) - 1] = True
-            rows.append(row)
+            counts[context - stride - 1 if start else 0 : maker.body.start + len(pieces[-1]) - 1] = True
             scored.append(counts)
-            if start + context >= len(text):
+            if start + maker.width >= len(text):
                 break
             start += stride
-    return np.stack(rows), np.stack(scored)
+    return maker.filled(pieces), np.stack(scored)
 
 
 def _pack(grams: Int[np.ndarray, "n m"], n_vocab: int) -> Int[np.ndarray, " n"]:

@@ -19,8 +19,11 @@ from sae_utils.errors import InputError
 IGNORABLE = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 HIGHLIGHT = "230, 159, 0"  # figures.style.ORANGE
 STRONGEST = 0.5  # opacity of the largest activation: text stays readable on it in light and in dark
+PART = "·"  # stands where a latent fires on a token that has no text
 CELL = "text-align: left; vertical-align: top; padding: 4px 8px;"
 CODE = "white-space: pre-wrap; overflow-wrap: break-word; background: transparent; color: inherit; padding: 0px;"
+
+TextsOf = Callable[[Int[np.ndarray, " w"]], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,11 @@ class Row:
     facts: Mapping[str, str]  # name: text
 
 
-def context_table(rows: Sequence[Row], contexts: Contexts, text_of: Callable[[int], str]) -> str:
+def context_table(rows: Sequence[Row], contexts: Contexts, texts_of: TextsOf) -> str:
     """A table with a row for each latent: facts, then its top contexts with the tokens shaded by activation.
 
-    ``text_of`` gives the text of a token id. All text is escaped. Raises InputError for no rows.
+    ``texts_of`` gives the texts of a row of token ids (``TokenTexts.in_row``). All text is escaped. Raises
+    InputError for no rows.
     """
     if not rows:
         raise InputError("a table of latents needs at least one row")
@@ -42,31 +46,28 @@ def context_table(rows: Sequence[Row], contexts: Contexts, text_of: Callable[[in
         f'<th style="{CELL} width: {width};">{name}</th>'
         for name, width in (("latent", "30%"), ("where it fires most", "70%"))
     )
-    body = "".join(_row(row, contexts, text_of) for row in rows)
+    body = "".join(_row(row, contexts, texts_of) for row in rows)
     return f'<table style="width: 100%;"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _row(row: Row, contexts: Contexts, text_of: Callable[[int], str]) -> str:
+def _row(row: Row, contexts: Contexts, texts_of: TextsOf) -> str:
     chosen = np.flatnonzero((contexts.latent == row.latent) & (contexts.group == 0))
     largest = float(contexts.values[chosen].max(initial=0.0))
     lines = [
-        context_line(contexts.tokens[i], contexts.values[i], int(contexts.peak[i]), largest, text_of) for i in chosen
+        context_line(texts_of(contexts.tokens[i]), contexts.values[i], int(contexts.peak[i]), largest) for i in chosen
     ]
     facts = [f"<div>{escape(name)}: {escape(text)}</div>" for name, text in row.facts.items()]
     return "<tr>" + "".join(f'<td style="{CELL}">{"".join(cell)}</td>' for cell in (facts, lines)) + "</tr>"
 
 
-def context_line(
-    tokens: Int[np.ndarray, " w"],
-    values: Float[np.ndarray, " w"],
-    peak: int,
-    largest: float,
-    text_of: Callable[[int], str],
-) -> str:
-    """One window of text: each token on which the latent fires is shaded in proportion to activation / ``largest``."""
+def context_line(texts: Sequence[str], values: Float[np.ndarray, " w"], peak: int, largest: float) -> str:
+    """One window of text: each token on which the latent fires is shaded in proportion to activation / ``largest``.
+
+    Of the tokens of one character only the last has text (``TokenTexts``): PART stands for another that it fires on.
+    """
     spans = []
-    for place, (token, value) in enumerate(zip(tokens, values, strict=True)):
-        text = escape(visible(text_of(int(token))))
+    for place, (text, value) in enumerate(zip(texts, values, strict=True)):
+        text = escape(visible(text or (PART if value > 0 else "")))
         if place == peak:
             text = f"<b>{text}</b>"
         if value > 0:

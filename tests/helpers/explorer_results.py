@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sae_utils.analysis.latents.pages import encode_texts, to_arrays
+from sae_utils.analysis.latents.pages import lay_out, to_arrays
 
 HOSTILE = [
     "<img src=x onerror=document.title='owned'>",
@@ -81,4 +81,4 @@ def made_up(
         "contexts_peak": np.full(len(of), 5),
         "contexts_copies": rng.integers(1, 4, len(of)),
     }
-    return arrays | to_arrays({"vocabulary": encode_texts(texts)})
+    return arrays | to_arrays({"vocabulary": lay_out([text.encode() for text in texts])})

@@ -1,6 +1,10 @@
 """Any text classification data set as labelled windows: a Hugging Face name, or a .csv or .jsonl file."""
 
-from collections.abc import Sequence
+import csv
+import itertools
+import json
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,16 +13,18 @@ from jaxtyping import Bool, Int
 
 from sae_utils.data.labelled.windows import FEWEST, NEITHER, LabelledWindows
 from sae_utils.data.models import hub
+from sae_utils.data.text import RowMaker, encode_text
 from sae_utils.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-KINDS = {".csv": "csv", ".jsonl": "json"}
 MOST_CLASSES = 8  # of a column: a concept for each of the most frequent values
 MOST_EXAMPLES = 300_000  # that are read: all of most data sets
 TEST_SHARE = 0.3
-SHORTEST = 2  # tokens of a text: the first position is never pooled
+SHORTEST = 2  # tokens of a row before it is filled up: the first position is never pooled
+
+logger = logging.getLogger(__name__)
 
 
 def text_windows(
@@ -28,7 +34,10 @@ def text_windows(
     columns: Sequence[str],
     text_column: str = "text",
 ) -> LabelledWindows:
-    """The first ``context`` tokens of each text, filled up with the end-of-text token, with the labels of ``columns``.
+    """A row for the first tokens of each text, filled up with the end-of-text token, with the labels of ``columns``.
+
+    Labels are text, as they stand in the file: ``01`` is not 1, and NA is a value. One that is missing or empty is
+    NEITHER, and so counted in the log. Of JSON, true is the text "true" and null is missing.
 
     An entry of ``columns`` is one of three: ``column``, of which each of the most frequent values with enough texts
     becomes a concept ``column=value`` against the rest (one concept alone if there are two values); ``column=value``,
@@ -41,59 +50,97 @@ def text_windows(
     texts = table[text_column]
     if wrong := [text for text in texts if not isinstance(text, str)]:
         raise InputError(f"data set {source!r}: column {text_column!r} holds {wrong[0]!r}, which is no text")
-    ids = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=context)["input_ids"]
-    kept = [i for i, found in enumerate(ids) if len(found) >= SHORTEST]
-    tokens = np.full((len(kept), context), tokenizer.eos_token_id, dtype=np.int32)
-    for row, i in zip(tokens, kept, strict=True):
-        row[: len(ids[i])] = ids[i]
+    ids, maker = encode_text(tokenizer, texts)["input_ids"], RowMaker.of(tokenizer, context)
+    kept = [i for i, found in enumerate(ids) if len(found) + maker.body.start >= SHORTEST]
+    tokens = maker.filled([ids[i] for i in kept]).astype(np.int32)
     tokens, first = np.unique(tokens, axis=0, return_index=True)  # sorted
     test = np.random.default_rng(0).random(len(tokens)) < TEST_SHARE
     labels = {}
     for entry, name in zip(columns, names, strict=True):
-        labels |= _concepts(entry, np.array([str(table[name][kept[i]]) for i in first]), test)
+        values = np.array([_as_text(table[name][kept[i]]) for i in first], dtype=str)
+        if n_missing := int((values == "").sum()):
+            logger.warning("data set %r: %d of %d texts have no %r: neither class", source, n_missing, len(first), name)
+        labels |= _concepts(entry, values, test)
     return LabelledWindows(tokens, np.arange(len(tokens)), test, labels)
 
 
 def _concepts(entry: str, values: np.ndarray, test: Bool[np.ndarray, " n"]) -> dict[str, Int[np.ndarray, " n"]]:
     """The labels that an entry of ``columns`` stands for."""
     column, _, chosen = entry.partition("=")
-    found, counts = np.unique(values, return_counts=True)
+    there = values != ""
+    found, counts = np.unique(values[there], return_counts=True)
     by_count = found[np.argsort(-counts, kind="stable")][:MOST_CLASSES]
     if not chosen:
         if len(found) < 2:
             raise InputError(f"column {column!r} holds {', '.join(found) or 'nothing'} alone; two values are needed")
         enough = [v for v in by_count if min((values[test] == v).sum(), (values[~test] == v).sum()) >= FEWEST]
         chosen_ones = found[-1:] if len(found) == 2 else enough
-        return {f"{column}={value}": (values == value).astype(np.int8) for value in chosen_ones}
+        return {f"{column}={value}": np.where(there, values == value, NEITHER).astype(np.int8) for value in chosen_ones}
     one, _, other = chosen.partition("/")
     for value in (one, other):
         if value and value not in found:
             raise InputError(f"column {column!r} has no value {value!r}; the most frequent are {', '.join(by_count)}")
-    label = np.where(values == one, 1, np.where((values == other) | (not other), 0, NEITHER))
+    label = np.where(values == one, 1, np.where((values == other) | (there & (not other)), 0, NEITHER))
     return {entry: label.astype(np.int8)}
+
+
+def _as_text(label: object) -> str:
+    """A label as it would stand in a .csv file; empty where there is none."""
+    text = "" if label is None else str(label).lower() if isinstance(label, bool) else str(label)
+    return text if text.strip() else ""
 
 
 def _read_table(source: str, columns: Sequence[str]) -> dict[str, list]:
     path = Path(source).expanduser()
-    if path.is_file():
-        if path.suffix not in KINDS:
-            raise InputError(f"data set {source!r} is a {path.suffix or 'plain'} file; allowed: {', '.join(KINDS)}")
-        name, files = KINDS[path.suffix], str(path)
-    else:
-        if path.suffix in KINDS:
-            raise InputError(f"data set {source!r}: there is no such file")
-        if reason := hub.why_not("dataset", source):
-            raise InputError(f"data set {source!r} is not an existing .csv or .jsonl file, and {reason}")
-        name, files = source, None
-    import datasets
-
+    read = READERS.get(path.suffix.lower(), _of_hub)
+    if path.is_file() and read is _of_hub:
+        raise InputError(f"data set {source!r} is a {path.suffix or 'plain'} file; allowed: {', '.join(READERS)}")
+    if read is not _of_hub and not path.is_file():
+        raise InputError(f"data set {source!r}: there is no such file")
+    if read is _of_hub and (reason := hub.why_not("dataset", source)):
+        raise InputError(f"data set {source!r} is not an existing .csv or .jsonl file, and {reason}")
     try:
-        stream = datasets.load_dataset(name, data_files=files, split="train", streaming=True)
-        examples = list(stream.take(MOST_EXAMPLES))
+        examples = list(itertools.islice(read(source if read is _of_hub else path), MOST_EXAMPLES))
     except Exception as error:  # the kinds differ by what the name turns out to be
         raise InputError(f"data set {source!r} cannot be read: {hub.one_line(error)}") from error
-    found = list(examples[0]) if examples else []
+    if not examples:
+        raise InputError(f"data set {source!r} has no rows")
+    found = list(dict.fromkeys(itertools.chain.from_iterable(examples)))
     for column in columns:
         if column not in found:
             raise InputError(f"data set {source!r} has no column {column!r}; its columns are {', '.join(found)}")
-    return {column: [example[column] for example in examples] for column in columns}
+    return {column: [example.get(column) for example in examples] for column in columns}
+
+
+def _of_csv(path: Path) -> Iterator[dict]:
+    csv.field_size_limit(2**31 - 1)  # a text may be longer than 131,072 characters
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file, strict=True)
+        names = [name for name in rows.fieldnames or () if name]
+        if len(set(names)) < len(names):
+            raise ValueError("two columns have the same name")
+        for example in rows:
+            if None in example or None in example.values():
+                raise ValueError(f"line {rows.line_num} does not have {len(rows.fieldnames)} fields, as the first does")
+            yield example
+
+
+def _of_jsonl(path: Path) -> Iterator[dict]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                example = json.loads(line)
+                if not isinstance(example, dict):
+                    raise ValueError(f"line {number} is no JSON object")
+                if "\\u" in line:  # half of a surrogate pair is no text, and does not encode
+                    json.dumps(example, ensure_ascii=False).encode()
+                yield example
+
+
+def _of_hub(name: str) -> Iterator[dict]:
+    import datasets
+
+    yield from datasets.load_dataset(name, split="train", streaming=True)
+
+
+READERS = {".csv": _of_csv, ".jsonl": _of_jsonl}

@@ -15,7 +15,7 @@ FEWEST = 10  # windows of a class, below which an accuracy says nothing
 
 @dataclass(frozen=True)
 class LabelledWindows:
-    """Windows of one length; ``labels`` maps a concept to 1, 0 or NEITHER for each.
+    """Windows of one length, rows as a ``RowMaker`` makes them; ``labels`` maps a concept to 1, 0 or NEITHER for each.
 
     Shorter texts are filled up with the end-of-text token. Windows of one ``group`` (a file with its near-duplicates)
     are on one side. Raises InputError where the arrays do not fit or a group is on both sides.

@@ -3,6 +3,7 @@
 - ``corpus``: a corpus by name -> its documents, its split, its packed rows
 - ``packing``: the one maker of rows, in a file that grows
 - ``installed_python``: the corpus "installed-python", the same on every installation
+- ``token_texts``: token ids back to text, in a row and alone
 - ``streams``, ``hub_datasets``: texts of files and of the hub's data sets, one after another
 """
 
@@ -15,13 +16,16 @@ from sae_utils.data.text.installed_python import (
     near_duplicate_groups,
     set_apart,
 )
-from sae_utils.data.text.packing import encode_text, row_start
+from sae_utils.data.text.packing import RowMaker, encode_text, row_start
 from sae_utils.data.text.streams import SUFFIXES
+from sae_utils.data.text.token_texts import TokenTexts
 
 __all__ = [
     "INSTALLED",
+    "RowMaker",
     "SUFFIXES",
     "SourceFile",
+    "TokenTexts",
     "check_corpus",
     "documents",
     "encode_text",

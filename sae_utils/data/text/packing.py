@@ -7,16 +7,17 @@ when packing goes on.
 
 import contextlib
 import fcntl
+import itertools
 import json
 import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from jaxtyping import Int
@@ -74,9 +75,58 @@ def row_start(tokenizer: "PreTrainedTokenizerBase") -> int | None:
 def encode_text(tokenizer: "PreTrainedTokenizerBase", text: str | list[str], **how) -> "BatchEncoding":
     """The tokenizer's encoding of ``text``, none of it a control token: a page that shows "</s>" has these characters.
 
-    ``how`` goes to the tokenizer.
+    ``how`` goes to the tokenizer. Raises InputError where a tokenizer makes a beginning or end of text of it all the
+    same (a Unigram's vocabulary has these names among the others).
     """
-    return tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False, **how)
+    encoded = tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False, **how)
+    ids = encoded["input_ids"] if isinstance(text, str) else itertools.chain.from_iterable(encoded["input_ids"])
+    for control in {tokenizer.bos_token_id, tokenizer.eos_token_id}.intersection(ids):
+        name = tokenizer.convert_ids_to_tokens(control)
+        raise InputError(f"a text shows {name!r}, which this tokenizer takes for its control token even if asked not to")
+    return encoded
+
+
+@dataclass(frozen=True)
+class RowMaker:
+    """Makes rows of ``context`` tokens of text: the model's own first token, if it has one, then text.
+
+    ``end`` is the end-of-text token, with which shorter texts are filled up.
+    """
+
+    first: int | None
+    end: int | None
+    context: int
+
+    @classmethod
+    def of(cls, tokenizer: "PreTrainedTokenizerBase", context: int) -> Self:
+        """The one for a model with this tokenizer (see ``row_start``)."""
+        return cls(row_start(tokenizer), tokenizer.eos_token_id, context)
+
+    @property
+    def body(self) -> slice:
+        """The places of a row that text takes."""
+        return slice(0 if self.first is None else 1, None)
+
+    @property
+    def width(self) -> int:
+        """How many they are."""
+        return self.context - self.body.start
+
+    def rows(self, text: Int[np.ndarray, "n width"]) -> Int[np.ndarray, "n context"]:
+        """The first token, then ``text``, of whatever width."""
+        first = np.full((len(text), self.body.start), self.first or 0, dtype=text.dtype)
+        return np.concatenate([first, text], axis=1)
+
+    def filled(self, texts: Sequence[Sequence[int]]) -> Int[np.ndarray, "n context"]:
+        """A row for the beginning of each text. Raises InputError where one is short and there is no end-of-text."""
+        if self.end is None and min(map(len, texts), default=self.width) < self.width:
+            raise InputError(
+                "the tokenizer has no end-of-text token (eos_token), with which texts shorter than a row are filled up"
+            )
+        rows = np.full((len(texts), self.width), self.end or 0, dtype=np.int64)
+        for row, ids in zip(rows, texts, strict=True):
+            row[: len(ids)] = ids[: self.width]
+        return self.rows(rows)
 
 
 @dataclass(frozen=True)
@@ -93,21 +143,18 @@ class Packer:
 
     def pack(self, blocks: Blocks, state: State) -> Iterator[tuple[Int[np.ndarray, "n context"], State]]:
         """New rows, some at a time, each with the state after them; the last have ``ended``."""
-        first = row_start(self.tokenizer)
-        width = self.context - (first is not None)
+        maker = RowMaker.of(self.tokenizer, self.context)
         rest, size = np.array(state.rest, dtype=self.dtype), FEWEST
         used = state.used
         for block in blocks(state.position):
             while used < len(block.texts):
                 batch = block.texts[used : used + size]
                 tokens = np.concatenate([rest, *self._tokens(batch)])
-                n = len(tokens) // width
-                rows, rest = tokens[: n * width].reshape(n, width), tokens[n * width :]
-                if first is not None:
-                    rows = np.concatenate([np.full((n, 1), first, dtype=self.dtype), rows], axis=1)
+                n = len(tokens) // maker.width
+                text, rest = np.split(tokens, [n * maker.width])
                 used, size = used + len(batch), min(2 * size, MOST)
                 state = State(state.rows + n, tuple(rest.tolist()), block.position, used)
-                yield rows, state
+                yield maker.rows(text.reshape(n, maker.width)), state
             used = 0
         yield np.empty((0, self.context), dtype=self.dtype), replace(state, ended=True)
 

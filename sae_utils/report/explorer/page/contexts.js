@@ -1,5 +1,7 @@
 // Windows of text in which a latent fires, one to a line and aligned at the token that each was chosen for.
 
+const PART = "·"; // stands where a latent fires on a token that has no text: not the last of a character
+
 let inFull = false;
 
 function contextGroups(latent) {
@@ -19,7 +21,8 @@ function contextLine(c, latent) {
   const ids = data.row("contexts_tokens", c), values = data.row("contexts_values", c);
   const peak = data.value("contexts_peak", c), copies = data.value("contexts_copies", c);
   const most = data.value("firings_maximum", latent);
-  const tokens = Array.from(ids, (id, at) => contextToken(id, values[at], most, at === peak));
+  const texts = textsInRow(ids);
+  const tokens = Array.from(ids, (id, at) => contextToken(id, texts[at], values[at], most, at === peak));
   const line = el("div", { class: "text" },
     el("span", { class: "before" }, el("span", {}, tokens.slice(0, peak))),
     el("span", { class: "after" }, tokens.slice(peak)));
@@ -34,15 +37,14 @@ function contextLine(c, latent) {
   return context;
 }
 
-function contextToken(id, value, most, isPeak) {
-  const text = data.tokens[id];
+function contextToken(id, text, value, most, isPeak) {
   // Line breaks, and spaces that indent, in elements of their own: in one line they take little room.
-  const shown = text.split(/(\n| {3,})/).filter(Boolean).map((piece) => {
+  const shown = (text || (value ? PART : "")).split(/(\n| {3,})/).filter(Boolean).map((piece) => {
     if (piece === "\n") return el("span", { class: "break" }, "↵");
     return /^ {3,}$/.test(piece) ? el("span", { class: "indent" }, piece) : visible(piece);
   });
   if (!value) return el("span", { class: "t" }, shown);
-  const spoken = `${marked(text)} · activation ${activation(value)}`;
+  const spoken = `${marked(text || data.tokens[id])} · activation ${activation(value)}`;
   return el("span", {
     class: isPeak ? "t active peak" : "t active", tabindex: isPeak ? 0 : -1, role: "mark", "aria-label": spoken,
     "data-tip": spoken, "--strength": Math.max(0.12, value / most).toFixed(3),

@@ -39,7 +39,9 @@ function derive(facts, arrays) {
   const n = arrays.firings_frequency.shape[0];
   const has = (group) => Object.keys(arrays).some((name) => name.startsWith(group + "_"));
   const found = { facts, arrays, value, row, has, n, nMeta: has("meta") ? arrays.meta_raised.shape[0] : 0 };
-  found.tokens = decodeTokens(arrays.vocabulary_utf8.values, arrays.vocabulary_end.values);
+  const { values: end } = arrays.vocabulary_end;
+  found.utf8 = (id) => arrays.vocabulary_utf8.values.subarray(id ? end[id - 1] : 0, end[id]);
+  found.tokens = Array.from(end, (_, id) => textAlone(found.utf8(id)));
   found.contextStart = starts(arrays.contexts_latent.values, n);
   found.metaCount = new Int32Array(n);
   found.users = Array.from({ length: found.nMeta }, () => []);
@@ -56,9 +58,22 @@ function derive(facts, arrays) {
   return found;
 }
 
-function decodeTokens(utf8, end) {
-  const decoder = new TextDecoder();
-  return Array.from(end, (stop, i) => decoder.decode(utf8.subarray(i ? end[i - 1] : 0, stop)));
+const WHOLE = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+// A token's text; that of a part of a character is the names of its bytes.
+function textAlone(utf8) {
+  try {
+    return WHOLE.decode(utf8);
+  } catch {
+    const name = (byte) => `<0x${byte.toString(16).toUpperCase()}>`;
+    return Array.from(utf8, (byte) => (byte < 128 ? String.fromCharCode(byte) : name(byte))).join("");
+  }
+}
+
+// The text of each token of a row: a character of several tokens is the last one's, and the others have none.
+function textsInRow(ids) {
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  return Array.from(ids, (id, at) => decoder.decode(data.utf8(id), { stream: at < ids.length - 1 }));
 }
 
 // Where each latent's entries begin in an array that is sorted by latent; the last entry is the array's length.
