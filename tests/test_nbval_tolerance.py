@@ -19,6 +19,8 @@ from sae_utils.paths import ROOT
         ("loss -3.50 nats", "loss  -3.52 nats"),
         ("share 0.001", "share 0.003"),
         ("1,024,000 tokens", "1,024,000 tokens"),
+        ("2,238,464 parameters", "2238464 parameters"),
+        ("1,024.0 tokens", "1,025.0 tokens"),
         ("1.0e-4", "1.01e-4"),
         ("nan", "nan"),
         ("blocks.3.hook_mlp_out k=16 (95 % [0.41, 0.45])", "blocks.3.hook_mlp_out k=16 (95 % [0.412, 0.45])"),
@@ -36,6 +38,9 @@ def test_close(stored, new):
         ("FVU 0.12", "L0 0.12"),
         ("2 of 3", "2"),
         ("2 seeds", "3 seeds"),
+        ("2,242,560 parameters", "2,238,464 parameters"),
+        ("-512", "512"),
+        ("seed 0  0.5", "seed 1  0.5"),
         ("0.5", "-0.5"),
         ("0.5", "nan"),
         ("nan", "0.5"),
@@ -50,8 +55,23 @@ def test_not_close(stored, new):
     assert not close(stored, new)
 
 
-def cell(code: str, stored: list) -> nbformat.NotebookNode:
-    return nbformat.v4.new_code_cell(code, execution_count=1, outputs=stored)
+@pytest.mark.parametrize(
+    ("stored", "new", "passes"),
+    [
+        ("532 latents, 0.50 of all", "540 latents, 0.505 of all", True),
+        ("9 novel", "21 novel", True),
+        ("9 novel", "22 novel", False),
+        ("2,242,560", "2,300,000", False),
+        ("0.50 of all", "0.53 of all", False),
+        ("9 novel", "9 lost", False),
+    ],
+)
+def test_counts_that_vary_are_within_what_was_measured(stored, new, passes):
+    assert close(stored, new, counts_vary=True) == passes
+
+
+def cell(code: str, stored: list, **metadata) -> nbformat.NotebookNode:
+    return nbformat.v4.new_code_cell(code, execution_count=1, outputs=stored, metadata=metadata)
 
 
 def text(stored: str, stream: str = "stdout") -> nbformat.NotebookNode:
@@ -63,10 +83,12 @@ PASSING = [
     cell("print('FVU', 0.123456)", [text("FVU 0.1234\n")]),
     cell("import sys; print('61 % 3 s', file=sys.stderr)", [text("12 % 9 s\n", "stderr")]),
     cell("display({'text/html': '<b>new</b>', 'text/plain': '0.5001'}, raw=True)", [HTML]),
+    cell("print('shared', 143)", [text("shared 140\n")], tags=["counts-vary"]),
     cell("0.25", [nbformat.v4.new_output("execute_result", {"text/plain": "0.2501"}, execution_count=1)]),
 ]
 FAILING = [
     cell("print('FVU', 0.14)", [text("FVU 0.12\n")]),
+    cell("print('shared', 143)", [text("shared 140\n")]),
     cell("print('holds')", [text("does not hold\n")]),
     cell("print(1)", []),
     cell("1 / 0", []),
