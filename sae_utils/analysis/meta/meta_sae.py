@@ -128,7 +128,10 @@ def used(meta: SAE, rows: Float[Tensor, "n d"], index: int = 0) -> Bool[Tensor, 
 
 
 def explained_variance(rows: Float[Tensor, "n d"], approximation: Float[Tensor, "n d"]) -> float:
-    """1 - squared error / total variance about the mean row, summed over rows and dimensions, rows at unit length."""
+    """1 - squared error / total variance about the mean row, summed over rows and dimensions, rows at unit length.
+
+    So no row can own it as a token of huge norm owns that of activations, and it needs no trimmed one beside it.
+    """
     rows = unit_rows(rows).double()
     error = (rows - approximation.double()).square().sum()
     return float(1 - error / (rows - rows.mean(0)).square().sum())

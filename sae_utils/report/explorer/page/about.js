@@ -21,6 +21,9 @@ function facts() {
     ["Held-out tokens", whole(known.n_tokens)], ["Latents", whole(data.n)], ["Dead", whole(count((i) => !isAlive(i)))],
   ];
   if (Number.isFinite(known.explained_variance)) told.push(["Explained variance", fixed(known.explained_variance, 3)]);
+  if (Number.isFinite(known.explained_variance_trimmed)) {
+    told.push(["Without the farthest 0.1 % of tokens", fixed(known.explained_variance_trimmed, 3)]);
+  }
   if (Number.isFinite(known.l0)) told.push(["Active on a token (L0)", fixed(known.l0, 1)]);
   if (data.has("novelty")) told.push([`Novel beside ${plural(known.n_smaller, "latent")}`, whole(count(isNovel))]);
   if (data.has("composition")) told.push(["Meta-latents", whole(data.nMeta)]);
