@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,8 +21,14 @@ from sae_utils.errors import InputError
 from sae_utils.files import read_safetensors, whole_file, write_json
 from sae_utils.saes.sae import SAE, Architecture, SAEConfig
 
-MODULE = re.compile(r"(?:.*\.)?(?:layers|h)\.(\d+)(\.mlp)?")  # sparsify, dictionary_learning: a module of the model
-SITE = re.compile(r"(resid_pre|resid_post|mlp_out)_layer_(\d+)")  # dictionary_learning's submodule_name
+# Modules of a model, whose outputs sparsify, dictionary_learning and Gemma Scope 2 read, by the ends of their names.
+MODULES = {"": "hook_resid_post", ".mlp": "mlp.hook_out"}
+MODULE = re.compile(r"(?:.*\.)?(?:layers|h)\.(\d+)(|\.mlp)")
+# dictionary_learning's submodule_name; mlp_out is the output of the module there
+SITES = {"resid_pre": "hook_resid_pre", "resid_post": "hook_resid_post", "mlp_out": "mlp.hook_out"}
+SITE = re.compile(rf"({'|'.join(SITES)})_layer_(\d+)")
+Setting = TypeVar("Setting", str, bool, dict)
+KNOWN = "layers.N, layers.N.mlp, resid_pre_layer_N, resid_post_layer_N, mlp_out_layer_N"
 
 
 @dataclass(frozen=True)
@@ -115,11 +122,22 @@ def read_json(path: Path) -> dict:
     """The object in a JSON file. Raises InputError where there is none."""
     try:
         out = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON: {' '.join(str(error).split())}") from None
     if not isinstance(out, dict):
         raise InputError(f"{path} holds a JSON {type(out).__name__}; expected an object")
     return out
+
+
+def setting(cfg: Mapping, name: str, default: Setting, path: Path) -> Setting:
+    """What ``cfg`` says under ``name``, ``default`` where that is nothing or null; InputError for another type."""
+    value = cfg.get(name)
+    if value is None:
+        return default
+    if type(value) is not type(default):
+        kind = {str: "a text", bool: "true or false", dict: "an object"}[type(default)]
+        raise InputError(f"{name}={str(value)[:80]!r} in {path} must be {kind}")
+    return value
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
@@ -156,9 +174,9 @@ def row_norms(rows: Float[Tensor, "*stack n d_in"]) -> Float[Tensor, "*stack n"]
 
 def whole(value, what: str, path: Path) -> int:
     """``value`` as a whole number of at least 1, which some files write as 32.0. Raises InputError otherwise."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer() and value >= 1:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value < 2**63 and value == int(value):
         return int(value)
-    raise InputError(f"{what}={value!r} in {path} must be a whole number of at least 1")
+    raise InputError(f"{what}={str(value)[:80]} in {path} must be a whole number of at least 1")
 
 
 def check_size(said, found: int, what: str, path: Path) -> None:
@@ -168,12 +186,36 @@ def check_size(said, found: int, what: str, path: Path) -> None:
 
 
 def hook_point_of(name: str) -> str:
-    """``blocks.5.hook_mlp_out`` for ``layers.5.mlp``; TransformerLens names stay, others give ""."""
+    """TransformerLens's name of a place that another library names; a name that is not known stays as it is.
+
+    The output of the module ``layers.5.mlp`` is ``blocks.5.mlp.hook_out``. ``blocks.5.hook_mlp_out``, what the MLP
+    adds to the residual stream, is the same but in models with a norm in between, Gemma-2 for one.
+    """
     if match := MODULE.fullmatch(name):
-        return f"blocks.{match[1]}.hook_{'mlp_out' if match[2] else 'resid_post'}"
+        return f"blocks.{match[1]}.{MODULES[match[2]]}"
     if match := SITE.fullmatch(name):
-        return f"blocks.{match[2]}.hook_{match[1]}"
-    return name if name.startswith("blocks.") else ""
+        return f"blocks.{match[2]}.{SITES[match[1]]}"
+    return name
+
+
+def check_known(hook_point: str, path: Path) -> None:
+    """InputError for the name of a place that ``hook_point_of`` does not know."""
+    if hook_point and not hook_point.startswith("blocks."):
+        raise InputError(
+            f"{path} was trained at {hook_point!r}, which is no known hook point (known: {KNOWN}); read_sae takes "
+            "hook_point= where you know TransformerLens's name of it"
+        )
+
+
+def site_of(hook_point: str) -> str:
+    """The hook point of ours that an MLP's output is in models without a norm after the MLP; others stay."""
+    return hook_point.replace(".mlp.hook_out", ".hook_mlp_out")
+
+
+def hooked_name(hook_point: str, model_name: str | None) -> str:
+    """What HookedTransformer, which other libraries run, calls a hook point of a model, where it has that point."""
+    norm_after = model_name is None or re.search("gemma-[23]|medgemma", model_name)
+    return hook_point if norm_after else site_of(hook_point)
 
 
 def check_fits(sae: SAE, d_in: Mapping[str, int]) -> None:

@@ -15,6 +15,7 @@ from sae_utils.saes.formats.common import (
     checked_weights,
     hook_point_of,
     read_json,
+    setting,
     whole,
 )
 from sae_utils.saes.sae import SAE
@@ -50,7 +51,7 @@ def read_dictionary_learning(path: Path) -> SAE:
         raise InputError(f"{path} holds tensors of no known class of dictionary_learning: {', '.join(sorted(shapes))}")
     sizes = check_shapes(shapes, CLASSES[kind], str(path))
     settings = next((c for c in (path.parent / "config.json", path.parent.parent / "config.json") if c.is_file()), None)
-    trainer = (read_json(settings).get("trainer") or {}) if settings else {}
+    trainer = setting(read_json(settings), "trainer", {}, settings) if settings else {}
     check_size(trainer.get("activation_dim"), sizes["d"], "activation_dim", settings)
     check_size(trainer.get("dict_size"), sizes["f"], "dict_size", settings)
     if kind == "AutoEncoderTopK or BatchTopKSAE":
@@ -60,8 +61,7 @@ def read_dictionary_learning(path: Path) -> SAE:
                 f"TopK or BatchTopK? {path} needs a config.json whose dict_class says which; found {kind!r}"
             )
     seed = trainer.get("seed")
-    submodule = trainer.get("submodule_name")
-    hook_point = hook_point_of(submodule) if isinstance(submodule, str) else ""
+    hook_point = hook_point_of(setting(trainer, "submodule_name", "", settings))
     return _plain(kind, state, path).as_sae(seed if isinstance(seed, int) else 0, hook_point)
 
 
@@ -74,12 +74,18 @@ def _load(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(f"{path} is a pickle of more than tensors, which could run code: it is refused") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # of bytes that were changed, anything
         said = " ".join(str(error).split())[:160]
         raise InputError(f"{path} is truncated or not a file of torch.save: {said}") from None
-    if not isinstance(state, dict) or not state or not all(isinstance(t, Tensor) for t in state.values()):
+    if not isinstance(state, dict) or not state or not all(map(_is_plain, state, state.values())):
         raise InputError(f"{path} holds a {type(state).__name__}; expected a state dict of tensors")
     return state
+
+
+def _is_plain(name, value) -> bool:
+    """Whether it is a named tensor with all its values: neither sparse nor without a memory."""
+    is_tensor = isinstance(name, str) and isinstance(value, Tensor)
+    return is_tensor and value.layout == torch.strided and value.device.type == "cpu"
 
 
 def _plain(kind: str, state: dict[str, Tensor], path: Path) -> Plain:

@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.errors import InputError
-from sae_utils.saes.formats.common import check_fits, row_norms, stack_saes
+from sae_utils.saes.formats.common import check_fits, row_norms, site_of, stack_saes
+from sae_utils.saes.formats.gemma_scope import layer_of
 from sae_utils.saes.formats.read import Format, local, read_sae, recognise
 from sae_utils.saes.formats.saelens import is_centred
 from sae_utils.saes.sae import SAE
@@ -28,6 +30,7 @@ class Published:
     saes: tuple[SAE, ...] = ()
     lines: tuple[str, ...] = ()  # what was read, a line for each of the names
     centred: bool = False  # trained on activations less their mean over dimensions (``saelens.centred``)
+    trained_at: tuple[str, ...] = ()  # hook points that their files name
 
     def __bool__(self) -> bool:
         return bool(self.saes)
@@ -41,10 +44,18 @@ class Published:
         """Raw activations as the dictionaries were trained on them: what their reconstructions are compared with."""
         return x - x.mean(-1, keepdim=True) if self.centred else x
 
-    def check_fits(self, hook_point: str, d_in: int) -> None:
-        """InputError unless the hook point has as many dimensions as the dictionaries."""
+    def check_fits(self, hook_point: str, model: LanguageModel) -> None:
+        """InputError unless the model's hook point has the dictionaries' dimensions and is where they were trained."""
         for sae in self.saes:
-            check_fits(sae, {hook_point: d_in})
+            check_fits(sae, {hook_point: model.d_model})
+        points = model.bridge.hook_dict
+        for name in self.trained_at:
+            # Two names of one point are one object; HookedTransformer has only its own.
+            if points.get(name, points[hook_point]) is not points[hook_point]:
+                raise InputError(
+                    f"saes were trained at {name}, the output of the MLP itself; in {model.name} that is not yet what "
+                    f"the MLP adds to the residual stream, {hook_point}: a norm comes between, as in Gemma-2"
+                )
 
 
 def read_published(names: Sequence[str], site: str, layer: int, device: str = "cpu") -> Published:
@@ -55,14 +66,17 @@ def read_published(names: Sequence[str], site: str, layer: int, device: str = "c
     architecture, or in whether they were trained on centred activations. Models are not compared: libraries call one
     model by several names.
     """
-    hook_point, saes, lines, centred = f"blocks.{layer}.hook_{site}", [], [], []
+    hook_point, saes, lines, centred, trained_at = f"blocks.{layer}.hook_{site}", [], [], [], []
     for name in names:
         path = local(os.path.expanduser(name))
         format = recognise(path)
         found = read_sae(path, format)
         lines.append(f"{name}: {_described(found, format)}")
-        if found.hook_point not in ("", hook_point):
+        trained_at += [found.hook_point] if found.hook_point else []
+        if site_of(found.hook_point) not in ("", hook_point):
             raise InputError(f"saes: {name} was trained at {found.hook_point}; layer and site say {hook_point}")
+        if format == "gemma_scope" and layer_of(path) not in (None, layer):
+            raise InputError(f"saes: {name} was trained at layer {layer_of(path)}; layer says {layer}")
         centred.append(format == "saelens" and is_centred(path if path.is_dir() else path.parent))
         saes += [found.dictionary(i).fold_normalisation() for i in range(found.n_dictionaries)]
     for what, values in (
@@ -74,7 +88,7 @@ def read_published(names: Sequence[str], site: str, layer: int, device: str = "c
     for i, sae in enumerate(saes):
         sae.hook_point, sae.seeds = hook_point, (i,)
         sae.to(device)
-    return Published(tuple(saes), tuple(lines), any(centred))
+    return Published(tuple(saes), tuple(lines), any(centred), tuple(trained_at))
 
 
 def as_stack(published: Published) -> SAE:

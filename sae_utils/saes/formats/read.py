@@ -6,26 +6,28 @@ from typing import Literal, get_args
 
 from sae_utils.data.models import hub
 from sae_utils.errors import InputError
-from sae_utils.saes.formats import saelens, sparsify
+from sae_utils.saes.formats import gemma_scope, saelens, sparsify
+from sae_utils.saes.formats.common import check_known
 from sae_utils.saes.formats.dictionary_learning import read_dictionary_learning
-from sae_utils.saes.formats.gemma_scope import read_gemma_scope
 from sae_utils.saes.sae import SAE
 from sae_utils.saes.training.checkpoints import load_sae
 
-Format = Literal["saelens", "sparsify", "dictionary_learning", "gemma_scope", "sae_utils"]
+Format = Literal["saelens", "sparsify", "dictionary_learning", "gemma_scope", "gemma_scope_2", "sae_utils"]
 READERS = {
     "saelens": saelens.read_saelens,
     "sparsify": sparsify.read_sparsify,
     "dictionary_learning": read_dictionary_learning,
-    "gemma_scope": read_gemma_scope,
+    "gemma_scope": gemma_scope.read_gemma_scope,
+    "gemma_scope_2": gemma_scope.read_gemma_scope_2,
     "sae_utils": load_sae,
 }
 FILES = {saelens.WEIGHTS: "saelens", sparsify.WEIGHTS: "sparsify", "ae.pt": "dictionary_learning"}
-FILES |= {"params.npz": "gemma_scope"}
+FILES |= {"params.npz": "gemma_scope", gemma_scope.WEIGHTS: "gemma_scope_2"}
 SUFFIXES = {".npz": "gemma_scope", ".pt": "dictionary_learning", ".safetensors": "sae_utils"}
 KNOWN = (
     "saelens (cfg.json, sae_weights.safetensors), sparsify (cfg.json, sae.safetensors, or seed{N}/ with both), "
-    "dictionary_learning (ae.pt), gemma_scope (params.npz), sae_utils (a file .safetensors)"
+    "dictionary_learning (ae.pt), gemma_scope (params.npz), gemma_scope_2 (config.json, params.safetensors), "
+    "sae_utils (a file .safetensors)"
 )
 WANTED = ("cfg.json", "config.json", "activation_scaler.json", "*.safetensors", "ae*.pt", "params.npz")
 SHOWN = 6  # folders that are named where the one asked for has no SAE
@@ -38,16 +40,19 @@ def read_sae(path: str | Path, format: Format | None = None, hook_point: str | N
     ``format`` is recognised by the files' names where it is None.
     ``hook_point`` replaces the one that the files name, or gives one where they name none. The result is a stack of
     one; folders ``seed{N}`` of sparsify come as one stack. Raises InputError, in one line and before any weights are
-    loaded where that is possible, for what is missing, foreign, corrupt, or not representable by ``SAE``.
+    loaded where that is possible, for what is missing, foreign, corrupt, or not representable by ``SAE``, and for a
+    place in the model that has a name which is not known here.
     """
     if format is not None and format not in READERS:
         raise InputError(f"format={format!r} is unknown; allowed: {', '.join(get_args(Format))}")
     path = local(path)
     format = format or recognise(path)
-    folder = path.parent if path.is_file() and format in ("saelens", "sparsify") else path
+    folder = path.parent if path.is_file() and format in ("saelens", "sparsify", "gemma_scope_2") else path
     sae = READERS[format](folder)
     if hook_point is not None:
         sae.hook_point = hook_point
+    elif format not in ("saelens", "sae_utils"):  # whose names are TransformerLens's, or those of a source of one's own
+        check_known(sae.hook_point, path)
     return sae
 
 

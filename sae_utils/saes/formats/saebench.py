@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sae_utils.errors import InputError
 from sae_utils.saes.ensembles.ensemble import Ensemble
-from sae_utils.saes.formats.common import row_norms
+from sae_utils.saes.formats.common import hooked_name, row_norms
 from sae_utils.saes.sae import SAE
 
 THEIRS = {"relu": "standard", "jump_relu": "jumprelu"}  # other architectures have the same name there
@@ -83,7 +83,8 @@ class SAEBenchSAE(nn.Module):
             raise InputError(
                 f"SAEBench takes one SAE, not a stack of {dictionary.n_dictionaries}: take .dictionary(index)"
             )
-        match = re.fullmatch(r"blocks\.(\d+)\.hook_\w+", dictionary.hook_point)
+        name = hooked_name(dictionary.hook_point, model_name)
+        match = re.fullmatch(r"blocks\.(\d+)\.hook_\w+", name)
         if match is None:
             raise InputError(
                 f"hook point {dictionary.hook_point!r} names no layer; expected 'blocks.3.hook_resid_post'"
@@ -100,7 +101,6 @@ class SAEBenchSAE(nn.Module):
         if dictionary.config.architecture == "gated":  # asked for instead of b_enc
             members = folded.members if isinstance(folded, Ensemble) else [folded]
             self.b_mag = nn.Parameter(torch.cat([member.b_mag[0] for member in members]) * gains)
-        name = dictionary.hook_point
         self.cfg = SAEBenchConfig(
             model_name=model_name,
             d_in=dictionary.config.d_in,

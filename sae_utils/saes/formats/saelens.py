@@ -5,7 +5,16 @@ from pathlib import Path
 import torch
 
 from sae_utils.errors import InputError
-from sae_utils.saes.formats.common import Plain, check_size, load_tensors, read_json, whole, write_files
+from sae_utils.saes.formats.common import (
+    Plain,
+    check_size,
+    hooked_name,
+    load_tensors,
+    read_json,
+    setting,
+    whole,
+    write_files,
+)
 from sae_utils.saes.sae import SAE
 
 WEIGHTS = "sae_weights.safetensors"
@@ -57,11 +66,11 @@ def read_saelens(folder: Path) -> SAE:
     check_size(cfg.get("d_in"), d_in, "d_in", path)
     check_size(cfg.get("d_sae"), n_latents, "d_sae", path)
     plain = _plain(architecture, tensors, cfg, about, path)
-    if not cfg.get("apply_b_dec_to_input", True):
+    if not setting(cfg, "apply_b_dec_to_input", True, path):
         plain = plain.reading_x()
-    if cfg.get("rescale_acts_by_decoder_norm", False):
+    if setting(cfg, "rescale_acts_by_decoder_norm", False, path):
         plain = plain.by_value_times_norm()
-    hook_point = about.get("hook_name") or about.get("hook_point") or ""
+    hook_point = setting(about, "hook_name", "", path) or setting(about, "hook_point", "", path)
     seed = about.get("seed")
     sae = plain.as_sae(seed if isinstance(seed, int) else 0, hook_point, scale)
     return centred(sae) if is_centred(folder) else sae
@@ -70,7 +79,9 @@ def read_saelens(folder: Path) -> SAE:
 def is_centred(folder: Path) -> bool:
     """Whether the SAE in a folder of SAELens was trained on centred residual streams (``center_writing_weights``)."""
     about = _read_settings(folder)[1]
-    return bool((about.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"))
+    path = folder / "cfg.json"
+    model = setting(about, "model_from_pretrained_kwargs", {}, path)
+    return setting(model, "center_writing_weights", False, path)
 
 
 @torch.no_grad()
@@ -98,11 +109,11 @@ def _read_settings(folder: Path) -> tuple[dict, dict]:
     for repository, settings in LISTED.items():
         if {repository.rpartition("/")[2], f"models--{repository.replace('/', '--')}"} & set(names):
             cfg |= settings
-    return cfg, {**cfg, **(cfg.get("metadata") or {})}
+    return cfg, {**cfg, **setting(cfg, "metadata", {}, folder / "cfg.json")}
 
 
 def _architecture(cfg: dict, path: Path) -> str:
-    name = cfg.get("architecture", "standard")
+    name = setting(cfg, "architecture", "standard", path)
     activation = cfg.get("activation_fn_str", cfg.get("activation_fn", "relu"))
     if activation == "topk":  # before version 6 an activation, not an architecture
         name = "topk"
@@ -122,9 +133,9 @@ def _scale(cfg: dict, about: dict, folder: Path) -> float:
         if name == "normalize_activations" and value in (True, "expected_average_only_in"):
             scaler = folder / "activation_scaler.json"
             factor = read_json(scaler).get("scaling_factor") if scaler.is_file() else None
-            if isinstance(factor, int | float):
+            if isinstance(factor, int | float) and 0 < factor < float("inf"):
                 return float(factor)
-            raise InputError(f"{name}={value!r} in {folder / 'cfg.json'} needs a scaling_factor in {scaler}")
+            raise InputError(f"{name}={value!r} in {folder / 'cfg.json'} needs a scaling_factor above 0 in {scaler}")
         raise InputError(f"{name}={value!r} in {folder / 'cfg.json'} is not supported; allowed: none")
     head = about.get("hook_head_index", about.get("hook_point_head_index"))
     if head is not None:
@@ -138,14 +149,14 @@ def _plain(architecture: str, tensors: dict, cfg: dict, about: dict, path: Path)
         return Plain("gated", **weights, b_enc=tensors["b_gate"], b_mag=tensors["b_mag"], r_mag=tensors["r_mag"])
     weights["b_enc"] = tensors["b_enc"]
     if architecture == "topk":
-        k = cfg.get("k", (cfg.get("activation_fn_kwargs") or {}).get("k"))
+        k = cfg.get("k", setting(cfg, "activation_fn_kwargs", {}, path).get("k"))
         return Plain("topk", **weights, k=whole(k, "k", path))
     if architecture == "batch_topk":
         threshold = tensors["topk_threshold"].expand(len(weights["b_enc"]))
         return Plain("batch_topk", **weights, k=whole(cfg.get("k"), "k", path), threshold=threshold)
     if architecture == "jump_relu":
         threshold = tensors["threshold"]
-        k = (about.get("training_architecture_details") or {}).get("k")
+        k = setting(about, "training_architecture_details", {}, path).get("k")
         constant = bool((threshold == threshold[0]).all())
         # Theirs may be a fraction, which ours cannot: it stays the JumpReLU as which it was saved.
         fraction = isinstance(k, float) and not k.is_integer()
@@ -180,7 +191,7 @@ def _settings(sae: SAE, architecture: str, model_name: str | None) -> dict:
     metadata = {
         "sae_lens_version": VERSION,
         "model_name": model_name,
-        "hook_name": sae.hook_point or None,
+        "hook_name": hooked_name(sae.hook_point, model_name) or None,
         "hook_head_index": None,
         "seed": sae.seeds[0],
         "training_architecture": "batchtopk" if batch else architecture,

@@ -10,6 +10,7 @@ from sae_utils.saes.formats.common import (
     hook_point_of,
     load_tensors,
     read_json,
+    setting,
     stack_saes,
     whole,
     write_files,
@@ -19,6 +20,10 @@ from sae_utils.saes.sae import SAE
 WEIGHTS = "sae.safetensors"
 AXES = {"encoder.weight": "fd", "encoder.bias": "f", "W_dec": "fd", "b_dec": "d"}
 SEED = re.compile(r"seed(\d+)")
+# Folders have the names of modules; other names of a folder, which people give, say nothing.
+MODULE = re.compile(
+    r"(.*\.)?((layers?|h|blocks)\.\d+(\..*)?|embed_in|embed_tokens|embed_out|wte|wpe|(final_layer_)?norm|ln_f|lm_head)"
+)
 
 
 def seed_folders(folder: Path) -> list[Path]:
@@ -55,7 +60,8 @@ def _read_one(folder: Path, module: str) -> SAE:
     plain = Plain("topk", W_enc, tensors["W_dec"], b_enc, tensors["b_dec"], k)
     named = SEED.fullmatch(folder.name)
     seed = int(named[1]) if named else cfg.get("seed", 0)
-    return plain.as_sae(seed, cfg.get("hook_point") or hook_point_of(module))
+    place = hook_point_of(module) if MODULE.fullmatch(module) else ""
+    return plain.as_sae(seed, setting(cfg, "hook_point", "", path) or place)
 
 
 def write_sparsify(sae: SAE, folder: Path) -> None:

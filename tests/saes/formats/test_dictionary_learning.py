@@ -102,7 +102,7 @@ def test_a_checkpoint_finds_the_settings_of_its_run(tmp_path):
     sae, x = read_sae(tmp_path / "checkpoints" / "ae_100.pt"), activations()
     code = ((x - w["b_dec"]) @ w["W_enc"] + w["b_enc"]).relu()  # -1: the threshold was never set
     check_against(sae, code, code @ w["W_dec"] + w["b_dec"])
-    assert (sae.config.architecture, sae.hook_point) == ("batch_topk", "blocks.3.hook_mlp_out")
+    assert (sae.config.architecture, sae.hook_point) == ("batch_topk", "blocks.3.mlp.hook_out")
 
 
 def test_matryoshka(tmp_path):

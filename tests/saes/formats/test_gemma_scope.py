@@ -1,8 +1,10 @@
-"""Gemma Scope's params.npz, written from its key list, against its formula written out here."""
+"""The files of Gemma Scope and Gemma Scope 2, written from their key lists, against their formula written out here."""
+
+import json
 
 import numpy as np
 import pytest
-from helpers.foreign_files import activations, check_against, refused, thresholds, weights
+from helpers.foreign_files import activations, check_against, refused, thresholds, weights, write
 
 from sae_utils.saes.formats.read import read_sae
 
@@ -20,6 +22,7 @@ def save(folder, **changes):
         ("gemma-scope-2b-pt-res/layer_12/width_16k/average_l0_82", "blocks.12.hook_resid_post"),
         ("gemma-scope-9b-it-mlp/layer_3/width_16k/canonical", "blocks.3.hook_mlp_out"),
         ("models--google--gemma-scope-2b-pt-res/snapshots/abc/layer_0/x", "blocks.0.hook_resid_post"),
+        ("gemma-scope-2b-pt-att/layer_3/width_16k", "blocks.3.attn.hook_z"),
         ("layer_12/width_16k", ""),
     ],
 )
@@ -64,3 +67,27 @@ def test_what_is_foreign_or_corrupt_is_refused(tmp_path):
     bad[len(bad) // 2] ^= 1
     file.write_bytes(bad)
     refused(file)
+
+
+@pytest.mark.parametrize(
+    ("place", "hook_point"),
+    [
+        ("model.layers.12.output", "blocks.12.hook_resid_post"),
+        ("model.language_model.layers.9.output", "blocks.9.hook_resid_post"),
+        ("model.layers.3.post_feedforward_layernorm.output", "blocks.3.hook_mlp_out"),
+        ("model.layers.3.self_attn.o_proj.input", "blocks.3.attn.hook_z"),
+    ],
+)
+def test_gemma_scope_2_reads_x_itself(tmp_path, place, hook_point):
+    w, x = weights() | {"threshold": thresholds()}, activations()
+    folder = tmp_path / "resid_post" / "layer_12_width_16k_l0_big"
+    cfg = {"hf_hook_point_in": place, "hf_hook_point_out": place, "width": 16, "model_name": "gemma-v3-270m-pt"}
+    cfg |= {"architecture": "jump_relu", "l0": 150, "affine_connection": False, "type": "sae"}
+    write(folder, "params.safetensors", {name.replace("W_", "w_"): tensor for name, tensor in w.items()})
+    (folder / "config.json").write_text(json.dumps(cfg))
+    pre = x @ w["W_enc"] + w["b_enc"]
+    code = pre.relu() * (pre > w["threshold"])
+    for path in (folder, folder / "params.safetensors"):
+        sae = read_sae(path)
+        check_against(sae, code, code @ w["W_dec"] + w["b_dec"])
+        assert (sae.hook_point, sae.config.architecture) == (hook_point, "jump_relu")

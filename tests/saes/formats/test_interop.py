@@ -175,7 +175,11 @@ def test_before_version_6(sae_lens, tmp_path, tensors, cfg):
 def converted(sae_lens, monkeypatch, loader, repository, folder, **overrides):
     """The SAE that SAELens makes of another library's files on the hub, for which ``folder`` stands."""
     loaders = sae_lens.loading.pretrained_sae_loaders
-    monkeypatch.setattr(loaders, "hf_hub_download", lambda filename, **_: str(folder / filename.rpartition("/")[2]))
+
+    def hf_hub_download(repo_id, filename, **_):
+        return str(folder / filename.rpartition("/")[2])
+
+    monkeypatch.setattr(loaders, "hf_hub_download", hf_hub_download)
 
     def converter(path, device, cfg_overrides):
         return getattr(loaders, loader)(repository, path.name, device, False, overrides)[:2]
@@ -191,6 +195,24 @@ def test_gemma_scope_as_sae_lens_reads_it(sae_lens, tmp_path, monkeypatch):
     sizes = {"d_in": D_IN, "d_sae": N_LATENTS}
     repository = "google/gemma-scope-2b-pt-res"
     theirs = converted(sae_lens, monkeypatch, "gemma_2_sae_huggingface_loader", repository, folder, **sizes)
+    sae = read_sae(folder)
+    agree(sae, theirs)
+    assert sae.hook_point == theirs.cfg.metadata.hook_name == "blocks.12.hook_resid_post"
+
+
+def test_gemma_scope_2_as_sae_lens_reads_it(sae_lens, tmp_path, monkeypatch):
+    tensors = weights() | {"threshold": weights()["b_enc"].abs()}
+    folder = write(tmp_path / "resid_post_layer_12_width_16k", "params.safetensors", {
+        name.replace("W_", "w_"): tensor for name, tensor in tensors.items()
+    })  # fmt: skip
+    cfg = {"architecture": "jump_relu", "model_name": "google/gemma-3-270m-pt"}
+    cfg |= {"hf_hook_point_in": "model.layers.12.output", "hf_hook_point_out": "model.layers.12.output"}
+    (folder / "config.json").write_text(json.dumps(cfg))
+    shapes = {"w_enc": [D_IN, N_LATENTS], "w_dec": [N_LATENTS, D_IN]}
+    loaders = sae_lens.loading.pretrained_sae_loaders
+    monkeypatch.setattr(loaders, "get_safetensors_tensor_shapes", lambda repo_id, filename: shapes)
+    repository = "google/gemma-scope-2-270m-pt"
+    theirs = converted(sae_lens, monkeypatch, "gemma_3_sae_huggingface_loader", repository, folder)
     sae = read_sae(folder)
     agree(sae, theirs)
     assert sae.hook_point == theirs.cfg.metadata.hook_name == "blocks.12.hook_resid_post"
@@ -280,7 +302,7 @@ def test_saved_by_sparsify(sparsify, tmp_path, dtype):
     for same in (theirs.float(), sparsify.SparseCoder.load_many(tmp_path / "back", local=True)["layers.1.mlp"]):
         with torch.no_grad():
             assert_same(sae(x)[:, 0], sparsify_reconstruction(same, x))
-    assert (sae.hook_point, sae.config.k) == ("blocks.1.hook_mlp_out", K)
+    assert (sae.hook_point, sae.config.k) == ("blocks.1.mlp.hook_out", K)
 
 
 def test_ours_in_sparsify(sparsify, tmp_path):
@@ -295,7 +317,7 @@ def test_ours_in_sparsify(sparsify, tmp_path):
     back = read_sae(tmp_path / "again" / "layers.2.mlp")
     with torch.no_grad():
         assert_same(back(x), stack(x))
-    assert (back.config.k, back.seeds, back.hook_point) == (K, stack.seeds, stack.hook_point)
+    assert (back.config.k, back.seeds, back.hook_point) == (K, stack.seeds, "blocks.2.mlp.hook_out")
 
 
 def test_sparsify_at_its_own_width(sparsify, tmp_path):

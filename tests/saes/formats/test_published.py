@@ -1,13 +1,14 @@
 """Published SAEs in the place of trained ones: what is read and refused, and notebooks 01, 03 and 04 on them."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from helpers.foreign_files import D_IN, N_LATENTS, activations, assert_same, ours
+from helpers.foreign_files import D_IN, N_LATENTS, K, activations, assert_same, ours
 from helpers.notebook_cells import run_cells
-from helpers.tiny_language_model import TEXTS, make_tiny
+from helpers.tiny_language_model import TEXTS, make_family, make_tiny
 
 from sae_utils.data.activations import open_source
 from sae_utils.data.models.language_model import load_language_model
@@ -17,11 +18,16 @@ from sae_utils.paths import NOTEBOOKS
 from sae_utils.report.claims.verdicts import NOT_JUDGED
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.formats.published import as_family, as_stack, read_published, with_unit_rows
+from sae_utils.saes.formats.read import read_sae
 from sae_utils.saes.formats.saelens import centred, write_saelens
 from sae_utils.saes.formats.sparsify import write_sparsify
 from sae_utils.saes.training import TrainingConfig, save_sae, train
 
 HOOK = "blocks.2.hook_mlp_out"
+
+
+def FakeModel(d_model):
+    return SimpleNamespace(name="fake", d_model=d_model, bridge=SimpleNamespace(hook_dict={HOOK: object()}))
 
 
 def write_gemma_scope(sae, folder):
@@ -60,7 +66,7 @@ def test_no_names_are_no_dictionaries():
     assert not given and given.lines == () and given.saes == ()
     x = activations()
     assert given.activations(x) is x
-    given.check_fits("anything", 3)
+    given.check_fits("anything", FakeModel(3))
 
 
 def test_one_stack_of_what_lies_in_several_formats(tmp_path):
@@ -112,7 +118,60 @@ def test_what_does_not_go_together_is_refused_in_one_line(tmp_path):
         assert "each of its own width; found widths [16" in refused(*wrong, of=as_family)
     assert [sae.config.n_latents for sae in as_family(read(narrow, relu))] == [8, 16]
     with pytest.raises(InputError, match=f"d_in=6, but hook point '{HOOK}' has 8 dimensions"):
-        read(relu).check_fits(HOOK, 8)
+        read(relu).check_fits(HOOK, FakeModel(8))
+
+
+def named(folder, module):
+    """A folder as sparsify itself writes it, whose name alone says the place."""
+    write_sparsify(ours("topk"), folder / module)
+    cfg = json.loads((folder / module / "cfg.json").read_text())
+    del cfg["hook_point"]
+    (folder / module / "cfg.json").write_text(json.dumps(cfg))
+    return folder / module
+
+
+def test_other_places_than_the_notebooks_are_refused(tmp_path):
+    """By name where the name is known, and where it is not; an SAE that names no place is at the notebook's."""
+    assert read(named(tmp_path, "layers.2.mlp")).saes[0].hook_point == HOOK
+    assert read(named(tmp_path, "mine")).saes[0].hook_point == HOOK
+    said = f"was trained at blocks.2.hook_resid_post; layer and site say {HOOK}"
+    assert said in refused(named(tmp_path, "layers.2"))
+    for module in ("layers.2.attention", "layers.2.self_attn", "embed_in", "h.2.mlp.act"):
+        assert f"{module} was trained at '{module}', which is no known hook point" in refused(named(tmp_path, module))
+    for hook_point in ("blocks.2.attn.hook_z", "blocks.2.hook_attn_out", "layers.2.attention"):
+        write_saelens(ours("relu", hook_point=hook_point), tmp_path / hook_point)
+        assert f"was trained at {hook_point}; layer and site say {HOOK}" in refused(tmp_path / hook_point)
+    for folder, said in {
+        "gemma-scope-2b-pt-att/layer_2/x": "was trained at blocks.2.attn.hook_z; layer",
+        "gemma-scope-2b-pt-transcoders/layer_2/x": "is of 'transcoders' of Gemma Scope; known: res, mlp, att",
+        "layer_1/width_16k": "was trained at layer 1; layer says 2",
+    }.items():
+        write_gemma_scope(ours("jump_relu"), tmp_path / folder)
+        assert said in refused(tmp_path / folder)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_the_output_of_an_mlp_before_a_norm_is_another_place(tmp_path, family):
+    """sparsify hooks the module; the module's own output decides, as transformers computes it."""
+    import transformers
+
+    lm = load_language_model(make_family(tmp_path / "model", family))
+    width = SAEConfig(lm.d_model, N_LATENTS, "topk", K)
+    write_sparsify(SAE.create(width, [0]), tmp_path / "layers.1.mlp")
+    hook_point = read_sae(tmp_path / "layers.1.mlp").hook_point
+    plain, seen = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval(), []
+    plain.model.layers[1].mlp.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    tokens = torch.arange(16)[None]
+    plain(tokens)
+    found = lm.activations(tokens, [hook_point, "blocks.1.hook_mlp_out"])
+    assert_same(found[hook_point], seen[0].detach())
+    given = read(tmp_path / "layers.1.mlp", layer=1)
+    if family == "llama":
+        assert torch.equal(*found.values())
+        given.check_fits("blocks.1.hook_mlp_out", lm)
+    else:
+        with pytest.raises(InputError, match=r"^saes were trained at blocks.1.mlp.hook_out, .* a norm comes between"):
+            given.check_fits("blocks.1.hook_mlp_out", lm)
 
 
 def test_other_k_make_no_stack_but_a_family(tmp_path):

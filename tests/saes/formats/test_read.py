@@ -89,18 +89,33 @@ def test_values_that_are_no_weights_are_refused(tmp_path, tensor, said):
 @pytest.mark.parametrize(
     ("name", "hook_point"),
     [
-        ("layers.5.mlp", "blocks.5.hook_mlp_out"),
+        ("layers.5.mlp", "blocks.5.mlp.hook_out"),
         ("layers.5", "blocks.5.hook_resid_post"),
-        ("gpt_neox.layers.11.mlp", "blocks.11.hook_mlp_out"),
+        ("gpt_neox.layers.11.mlp", "blocks.11.mlp.hook_out"),
         ("transformer.h.0", "blocks.0.hook_resid_post"),
         ("resid_pre_layer_4", "blocks.4.hook_resid_pre"),
+        ("mlp_out_layer_4", "blocks.4.mlp.hook_out"),
         ("blocks.4.hook_resid_pre", "blocks.4.hook_resid_pre"),
-        ("layers.5.attention", ""),
-        ("my_sae", ""),
+        ("layers.5.attention", "layers.5.attention"),
+        ("attention_out_layer_3", "attention_out_layer_3"),
     ],
 )
 def test_names_of_hook_points(name, hook_point):
     assert hook_point_of(name) == hook_point
+
+
+@pytest.mark.parametrize(
+    ("model_name", "name"),
+    [
+        ("pythia-160m", "blocks.5.hook_mlp_out"),
+        ("google/gemma-2-2b", "blocks.5.mlp.hook_out"),
+        (None, "blocks.5.mlp.hook_out"),
+    ],
+)
+def test_other_libraries_get_the_names_of_the_models_that_they_run(tmp_path, model_name, name):
+    sae = ours("relu", hook_point="blocks.5.mlp.hook_out")
+    write_saelens(sae, tmp_path, model_name)
+    assert json.loads((tmp_path / "cfg.json").read_text())["metadata"]["hook_name"] == name
 
 
 def test_an_sae_must_fit_its_hook_point():

@@ -47,7 +47,7 @@ def test_a_folder_named_for_its_module(tmp_path):
     for path in (folder, folder / FILE):
         sae = read_sae(path)
         check_against(sae, *formula(t, activations()))
-        assert (sae.hook_point, sae.config.k, sae.n_dictionaries) == ("blocks.5.hook_mlp_out", K, 1)
+        assert (sae.hook_point, sae.config.k, sae.n_dictionaries) == ("blocks.5.mlp.hook_out", K, 1)
     assert read_sae(folder, hook_point="blocks.6.hook_mlp_out").hook_point == "blocks.6.hook_mlp_out"
 
 
@@ -76,11 +76,11 @@ def test_seeds_come_as_one_stack(tmp_path):
     for seed in (10, 2, 0):
         write(folder / f"seed{seed}", FILE, tensors(seed + 1), settings())
     stack = read_sae(folder)
-    assert (stack.seeds, stack.hook_point) == ((0, 2, 10), "blocks.5.hook_mlp_out")
+    assert (stack.seeds, stack.hook_point) == ((0, 2, 10), "blocks.5.mlp.hook_out")
     for i, seed in enumerate(stack.seeds):
         check_against(stack.dictionary(i), *formula(tensors(seed + 1), activations()))
     one = read_sae(folder / "seed10")
-    assert (one.seeds, one.hook_point) == ((10,), "blocks.5.hook_mlp_out")
+    assert (one.seeds, one.hook_point) == ((10,), "blocks.5.mlp.hook_out")
     write(folder / "seed3", FILE, tensors(), settings(k=K + 1))
     assert "SAE 2 has config" in refused(folder)
 
