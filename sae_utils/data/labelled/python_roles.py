@@ -1,20 +1,23 @@
 """The syntactic role that Python's own tokenizer gives to each model token of packed rows of source text.
 
 A row starts anywhere in a file, so roles come from the whole file: ``tokenize`` reads it, and its tokens are mapped
-to the model's by the characters that both cover. A document that is no Python (``ast.parse`` refuses it) has no roles.
+to the model's by the characters that both cover. A document that is no Python 3.11 (``ast.parse`` refuses it) has no
+roles, whatever the version that runs this: one text has the same roles everywhere.
 """
 
 import ast
 import io
 import keyword
+import re
 import tokenize
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
 
-from sae_utils.data.text import documents, row_start
+from sae_utils.data.text import RowMaker, documents, encode_text
 from sae_utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ ROLES = (
 )
 _CODE = {role: code for code, role in enumerate(ROLES)}
 _WHITE = (_CODE["newline"], _CODE["indent"], _CODE["space"])
+_GRAMMAR = (3, 11)
 
 
 def row_roles(
@@ -50,13 +54,13 @@ def row_roles(
     packed = np.full(rows.shape, UNKNOWN, dtype=np.int8)
     if not tokenizer.is_fast:
         return packed
-    body = slice(0 if row_start(tokenizer) is None else 1, None)
+    body = RowMaker.of(tokenizer, rows.shape[1]).body
     ids, at = rows[:, body].reshape(-1), 0
     roles = np.full(ids.shape, UNKNOWN, dtype=np.int8)
     for text in documents(corpus, split):
         if at >= len(ids):
             break
-        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        found = encode_text(tokenizer, text, return_offsets_mapping=True)
         own = np.array([*found["input_ids"], tokenizer.eos_token_id])
         part = slice(at, at + len(own))
         if not np.array_equal(own[: len(ids) - at], ids[part]):
@@ -88,7 +92,8 @@ def token_roles(text: str, ends: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]
 
 
 def character_roles(text: str) -> Int[np.ndarray, " characters"] | None:
-    """The role of each character; None where the text is no Python of this version."""
+    """The role of each character; None where the text is no Python 3.11."""
+    text = re.sub(r"\r(?!\n)", "\n", text)  # a line's end to the parser, and to no version's tokenizer
     lines = list(io.StringIO(text))
     begins = np.append(0, np.cumsum([len(line) for line in lines])).astype(np.int64)
     roles = _white_space(lines)
@@ -96,12 +101,12 @@ def character_roles(text: str) -> Int[np.ndarray, " characters"] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the parser thinks of the text's style
-            ast.parse(text)
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            ast.parse(text, feature_version=_GRAMMAR)
+        for token in _tokens(text, begins):
             role = _role(token, begins_statement)
             if role is not None:
-                (row, column), (end_row, end_column) = token.start, token.end
-                roles[begins[row - 1] + column : begins[end_row - 1] + end_column] = _CODE[role]
+                start, end = (begins[row - 1] + column for row, column in (token.start, token.end))
+                roles[start:end] = _CODE[role]
             if token.type == tokenize.NEWLINE:
                 begins_statement = True
             elif role is not None and role != "comment":
@@ -109,6 +114,35 @@ def character_roles(text: str) -> Int[np.ndarray, " characters"] | None:
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError):
         return None
     return roles
+
+
+def _tokens(text: str, begins: Int[np.ndarray, " lines+1"]) -> Iterator[tokenize.TokenInfo]:
+    """Python's tokens as 3.11 has them, an f-string being one: from 3.12 its parts are tokens of their own.
+
+    ``begins`` are the characters at which the lines begin. Raises SyntaxError for an f-string that 3.11 does not know:
+    with its own quotes, a line break, a backslash or a comment in a field.
+    """
+    opened: list[tokenize.TokenInfo] = []
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        kind = tokenize.tok_name[token.type]
+        if kind == "FSTRING_START":
+            opened.append(token)
+        elif kind == "STRING" and "\n" in token.string and not opened:
+            # 3.12.1 counts the bytes of the last line, not its characters.
+            yield token._replace(end=(token.end[0], len(token.string.rpartition("\n")[2])))
+        elif not opened:
+            yield token
+        elif kind == "FSTRING_END":
+            first = opened.pop()
+            if opened:
+                continue
+            start, end = (begins[row - 1] + column for row, column in (first.end, token.start))
+            plain = re.sub(r"\\.", "", text[start:end], flags=re.DOTALL)
+            if token.string in plain or len(token.string) == 1 and "\n" in plain:
+                raise SyntaxError("an f-string of Python 3.12")
+            yield token._replace(type=tokenize.STRING, start=first.start)
+        elif kind == "COMMENT" or "\\" in token.string and (kind != "FSTRING_MIDDLE" or len(opened) > 1):
+            raise SyntaxError("an f-string of Python 3.12")
 
 
 def _role(token: tokenize.TokenInfo, begins_statement: bool) -> str | None:

@@ -1,4 +1,5 @@
 import io
+import textwrap
 import tokenize
 from itertools import groupby
 from pathlib import Path
@@ -41,8 +42,53 @@ def test_characters_have_the_role_that_a_reader_would_give_them():
     assert found[-4:] == [("[", "bracket"), ("y", "name"), ("]", "bracket"), ("\n", "newline")]
 
 
+# From Python 3.12 the tokenizer takes f-strings apart, and the parser knows more of them. The roles are 3.11's.
+STRINGS = {
+    'f"a{b}c"': "string",
+    "rf'\\d{q:>{w}}'": "string",
+    "F\"{{é}} {x!r} {f'{y}'}\"": "string",
+    'f"\\N{BULLET} {y:%H}\\n"': "string",
+    "f'{a[\"k\"]}'": "string",
+    'f"""é\n{a\n}é"""': "string",
+    '"""é\né, é"""': "string",  # 3.12.1 says that it ends two characters later
+    "f''": "string",
+    'f"{a["k"]}"': None,
+    'f"{a\n}"': None,
+    'f"""{a # why\n}"""': None,
+    "f\"{'\\n'.join(a)}\"": None,
+    't"{a}"': None,
+}
+
+
+@pytest.mark.parametrize(("literal", "role"), STRINGS.items())
+def test_roles_of_strings_are_the_same_on_every_python(literal, role):
+    text = f"x = {literal} + y\n{literal}\n"
+    found = character_roles(text)
+    if role is None:
+        assert found is None
+        return
+    after = [("\n", "newline"), (literal, "docstring"), ("\n", "newline")]
+    middle = [(literal, role), (" ", "space"), ("+", "operator"), (" ", "space"), ("y", "name")]
+    before = [("x", "name"), (" ", "space"), ("=", "operator"), (" ", "space")]
+    assert words(text, names(found)) == [*before, *middle, *after]
+
+
+@pytest.mark.parametrize(
+    ("text", "roles"),
+    [
+        ("a = 1\r\nb\n", "name space operator space number newline name newline"),
+        ("a = 1\rb\n", "name space operator space number newline name newline"),
+        ("type X = int\n", None),
+        ("try:\n    a\nexcept B, C:\n    a\n", None),
+    ],
+)
+def test_line_ends_and_the_grammar_are_the_same_on_every_python(text, roles):
+    found = character_roles(text)
+    assert (found if found is None else " ".join(role for _, role in words(text, names(found)))) == roles
+
+
 def test_characters_of_each_python_token_are_labelled_by_its_type():
-    source = Path(tokenize.__file__).read_text(encoding="utf-8")
+    source = Path(textwrap.__file__).read_text(encoding="utf-8")  # it has no f-string
     roles, lines = names(character_roles(source)), source.splitlines(keepends=True)
     starts = np.cumsum([0, *map(len, lines)])
     wanted = {
