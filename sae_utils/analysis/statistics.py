@@ -21,6 +21,7 @@ from scipy import stats
 from sae_utils.errors import InputError
 
 CONFIDENCE = 0.95
+RESAMPLES = 2000  # of a bootstrap
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 UNBOUNDED = (-np.inf, np.inf)
 STUDENT = "Student's t over seeds"
@@ -162,25 +163,25 @@ def percentiles(estimate: float, draws: Sequence[float], method: str = BOOTSTRAP
     return Interval(estimate, min(float(low), estimate), max(float(high), estimate), method)
 
 
-def bootstrap_of_mean(values: Float[np.ndarray, " n"], n_resamples: int = 2000, seed: int = 0) -> Interval:
+def bootstrap_of_mean(values: Float[np.ndarray, " n"]) -> Interval:
     """The mean over latents with the percentile bootstrap; it covers this pair of dictionaries alone."""
     values = np.asarray(values, dtype=np.float64)
     if not len(values):
         raise InputError("no latents to resample")
-    rng = np.random.default_rng(seed)
-    means = [rng.choice(values, len(values)).mean() for _ in range(n_resamples)]
+    rng = np.random.default_rng(0)
+    means = [rng.choice(values, len(values)).mean() for _ in range(RESAMPLES)]
     return percentiles(float(values.mean()), means)
 
 
 def over_latents(
-    statistic: Callable[..., float], groups: Sequence[tuple[np.ndarray, ...]], n_resamples: int = 500, seed: int = 0
+    statistic: Callable[..., float], groups: Sequence[tuple[np.ndarray, ...]], n_resamples: int = 500
 ) -> Interval:
     """The mean over ``groups`` of a statistic of their latents (NaN left out), percentile bootstrap over latents.
 
     Each group holds arrays with an entry for each latent, which are resampled together. It covers these dictionaries
     alone.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
 
     def resampled(arrays: tuple[np.ndarray, ...]) -> float:
         chosen = rng.integers(len(arrays[0]), size=len(arrays[0]))
@@ -191,17 +192,15 @@ def over_latents(
     return percentiles(estimate, draws)
 
 
-def over_groups(
-    correct: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"], n_resamples: int = 2000, seed: int = 0
-) -> Interval:
+def over_groups(correct: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]) -> Interval:
     """The mean over windows, with the percentile bootstrap over their groups: windows of one file are alike.
 
     For dictionaries of several seeds, pass the mean over them for each window.
     """
     _, which = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(which, weights=correct), np.bincount(which)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n_resamples)
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
     return percentiles(float(sums.sum() / counts.sum()), (drawn @ sums) / (drawn @ counts), GROUPS)
 
 

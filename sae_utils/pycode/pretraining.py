@@ -194,9 +194,9 @@ def _restore(folder: Path, model: GPTNeoXForCausalLM, optimizer: torch.optim.Ada
 
 
 @torch.no_grad()
-def held_out_loss(model: GPTNeoXForCausalLM, stream: np.ndarray, context: int, rows: int = 64) -> float:
-    """Mean cross-entropy in nats per token on evenly spaced rows of the held-out stream."""
-    starts = np.linspace(0, len(stream) - context - 1, rows).astype(int)
+def held_out_loss(model: GPTNeoXForCausalLM, stream: np.ndarray, context: int) -> float:
+    """Mean cross-entropy in nats per token on 64 evenly spaced rows of the held-out stream."""
+    starts = np.linspace(0, len(stream) - context - 1, 64).astype(int)
     tokens = torch.from_numpy(stream[starts[:, None] + np.arange(context + 1)].astype(np.int64)).to(model.device)
     logits = model(tokens[:, :-1]).logits.float()
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).item()

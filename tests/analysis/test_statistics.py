@@ -94,6 +94,7 @@ def test_equal_pairs_give_an_interval_without_width_and_bounds_hold():
     values = {pair: [np.array([True, False]), np.array([False, False])][0 in pair] for pair in pairs}
     bounded = mean_over_pairs(values)
     assert (bounded.low, bounded.estimate, bounded.high) == (0, 0.25, 1) and bounded.method == JACKKNIFE
+    assert mean_over_pairs({(0, 1): np.array([True, False, True])}).method == BOOTSTRAP  # two seeds
 
 
 def test_bootstrap_of_a_share_is_binomial_and_repeatable():
@@ -105,10 +106,6 @@ def test_bootstrap_of_a_share_is_binomial_and_repeatable():
     assert found == bootstrap_of_mean(values)
     constant = bootstrap_of_mean(np.full(7, 0.1))
     assert constant.low == pytest.approx(0.1) and constant.high == pytest.approx(0.1)
-
-
-def test_two_seeds_resample_latents_and_say_so():
-    assert mean_over_pairs({(0, 1): np.array([True, False, True])}).method == BOOTSTRAP
 
 
 def test_what_no_interval_can_be_made_of_is_refused():
@@ -124,20 +121,14 @@ def test_what_no_interval_can_be_made_of_is_refused():
         Interval(0.5, 0.6, 0.7, JACKKNIFE)
 
 
-def test_tasks_that_differ_alone_give_student_s_interval_over_tasks():
-    # Without any difference between seeds the other part is zero, and so are its degrees of freedom.
-    tasks = np.random.default_rng(0).normal(0.1, 0.05, 7)
-    found = over_tasks_and_seeds(np.tile(tasks, (4, 1)))
-    low, high = stats.t.interval(0.95, 6, loc=tasks.mean(), scale=stats.sem(tasks))
-    assert (found.estimate, found.low, found.high) == pytest.approx((tasks.mean(), low, high), rel=1e-10)
-    assert found.method == CROSSED
-
-
-def test_seeds_that_differ_alone_give_student_s_interval_over_seeds():
-    seeds = np.random.default_rng(1).normal(0.1, 0.05, 5)
-    found = over_tasks_and_seeds(np.tile(seeds[:, None], (1, 8)))
-    low, high = stats.t.interval(0.95, 4, loc=seeds.mean(), scale=stats.sem(seeds))
-    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-10)
+@pytest.mark.parametrize("of_tasks", [True, False])
+def test_tasks_or_seeds_that_differ_alone_give_student_s_interval_over_them(of_tasks):
+    # Without any difference between the others their part is zero, and so are its degrees of freedom.
+    values = np.random.default_rng(0).normal(0.1, 0.05, 7)
+    table = np.tile(values, (4, 1))
+    found = over_tasks_and_seeds(table if of_tasks else table.T)
+    low, high = stats.t.interval(0.95, 6, loc=values.mean(), scale=stats.sem(values))
+    assert found.ends == pytest.approx((values.mean(), low, high), rel=1e-10) and found.method == CROSSED
 
 
 def test_it_covers_other_tasks_and_other_seeds():

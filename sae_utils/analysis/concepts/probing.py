@@ -137,7 +137,7 @@ def accuracies(correct: Sequence[Float[np.ndarray, "S ks n_test"]]) -> Float[np.
 
 
 def probe_subsets(
-    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], size: int, n_draws: int = 5, seed: int = 0
+    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], size: int, n_draws: int = 5
 ) -> Float[np.ndarray, "S ks n_test"]:
     """As ``probe_dictionaries``, but the best features are chosen among ``size`` that are drawn at random.
 
@@ -148,7 +148,7 @@ def probe_subsets(
         raise InputError(f"{size} candidates cannot be drawn from {codes.shape[2]} features")
     out = np.zeros((codes.shape[1], len(ks), len(task.test)))
     for s in range(codes.shape[1]):
-        rng = np.random.default_rng((seed, s))
+        rng = np.random.default_rng((0, s))
         for _ in range(n_draws):
             some = codes[:, s][:, rng.choice(codes.shape[2], size, replace=False)]
             out[s] += np.stack([sparse_probe(some, task, k) for k in ks]) / n_draws
@@ -156,7 +156,7 @@ def probe_subsets(
 
 
 def probe_random_latents(
-    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], n_draws: int = 5, seed: int = 0
+    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], n_draws: int = 5
 ) -> Float[np.ndarray, "S ks n_test"]:
     """The floor: probes on latents drawn at random from those that fire on the training windows.
 
@@ -164,7 +164,7 @@ def probe_random_latents(
     """
     out = np.zeros((codes.shape[1], len(ks), len(task.test)))
     for s, x in enumerate(codes.swapaxes(0, 1)):
-        rng = np.random.default_rng((seed, s))
+        rng = np.random.default_rng((0, s))
         alive = np.flatnonzero((x[task.train] != 0).any(0))
         for i, k in enumerate(ks):
             draws = [rng.choice(alive, min(k, len(alive)), replace=False) for _ in range(n_draws)]

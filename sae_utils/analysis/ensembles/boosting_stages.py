@@ -70,10 +70,8 @@ def insertions(ensemble: Ensemble, batches: Iterable[Float[Tensor, "batch d_in"]
     return Insertions(member, *sums.div_(n_tokens).cpu().numpy())
 
 
-def kinds(
-    ensembles: Sequence[Ensemble], measured: Sequence[Insertions], threshold: float = THRESHOLD
-) -> list[Int[np.ndarray, " n"]]:
-    """For each ensemble, the number in ``KINDS`` of every latent; cosines above ``threshold`` count as the same latent.
+def kinds(ensembles: Sequence[Ensemble], measured: Sequence[Insertions]) -> list[Int[np.ndarray, " n"]]:
+    """For each ensemble, the number in ``KINDS`` of every latent; cosines above ``THRESHOLD`` count as the same latent.
 
     *Noise* fires, and lowers no error when inserted. Of what is novel, a *repeated* latent is close to one of an
     earlier member of its own ensemble, one *found again* is close to any latent of another ensemble, and an *orphan*
@@ -90,7 +88,7 @@ def kinds(
         others = torch.cat(rows[:i] + rows[i + 1 :])
         elsewhere = nearest_by_group(rows[i], others, np.zeros(len(others), dtype=int))[:, 0]
         kind = np.full(len(m.alive), DEAD)
-        conditions = [noise, earlier > threshold, elsewhere > threshold]
+        conditions = [noise, earlier > THRESHOLD, elsewhere > THRESHOLD]
         kind[m.alive] = np.select(conditions, [NOISE, REPEATED, FOUND_AGAIN], ORPHAN)
         found.append(kind)
     return found

@@ -43,12 +43,10 @@ def nearest_by_group(
     return out
 
 
-def diversity(
-    decoder: Float[Tensor, "n d"], member: Int[np.ndarray, " n"], threshold: float = THRESHOLD
-) -> Int[np.ndarray, " J"]:
-    """Latents of the first 1, 2, .. J members whose cosine to each other latent among those is below ``threshold``."""
+def diversity(decoder: Float[Tensor, "n d"], member: Int[np.ndarray, " n"]) -> Int[np.ndarray, " J"]:
+    """Latents of the first 1, 2, .. J members whose cosine to each other latent among those is below ``THRESHOLD``."""
     nearest = np.maximum.accumulate(nearest_by_group(decoder, decoder, member, same=True), axis=1)
-    return np.array([(nearest[member <= j, j] < threshold).sum() for j in range(nearest.shape[1])])
+    return np.array([(nearest[member <= j, j] < THRESHOLD).sum() for j in range(nearest.shape[1])])
 
 
 def connectivity(code: sparse.csr_matrix, member: Int[np.ndarray, " n"]) -> Float[np.ndarray, " J"]:
@@ -95,9 +93,7 @@ def stability_of_pairs(runs: Sequence[Float[Tensor, "n d"]], members: Sequence[I
     return {(i, j): (one_way(i, j) + one_way(j, i)) / 2 for i, j in combinations(range(len(runs)), 2)}
 
 
-def stability_null(
-    members: Sequence[Int[np.ndarray, " n"]], spread: Float[Tensor, "d d"], seed: int = 0
-) -> PairsOfRuns:
+def stability_null(members: Sequence[Int[np.ndarray, " n"]], spread: Float[Tensor, "d d"]) -> PairsOfRuns:
     """``stability_of_pairs`` of runs of as many random directions, drawn from N(0, ``spread``)."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     return stability_of_pairs([directions(len(member), spread, generator) for member in members], members)

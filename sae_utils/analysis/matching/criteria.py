@@ -19,6 +19,8 @@ from sae_utils.analysis.matching.overlap import Pairs, latent_values
 from sae_utils.analysis.statistics import BOOTSTRAP, TAILS, Interval, jackknife, mean_defined
 from sae_utils.errors import InputError
 
+N_RESAMPLES = 500  # of the latents, where there are two dictionaries
+
 Values = Mapping[tuple[int, ...], float]  # a criterion's value by the dictionaries that it was computed from
 
 
@@ -138,18 +140,16 @@ def measure(pairs: Pairs, criteria: Mapping[str, Criterion] = CRITERIA) -> dict[
     return found
 
 
-def _over_latents(
-    pairs: Pairs, criteria: Mapping[str, Criterion], n_resamples: int = 500, seed: int = 0
-) -> dict[str, Interval]:
+def _over_latents(pairs: Pairs, criteria: Mapping[str, Criterion]) -> dict[str, Interval]:
     """Criteria of one pair of dictionaries, percentile bootstrap over latents of each side.
 
     Both sides show the same matching: they are taken as wholly dependent, so that the ends of the interval are the
     means of theirs.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     seeds = sorted(next(iter(pairs)))
     draws: dict[str, list] = {name: [] for name in criteria}
-    for _ in range(n_resamples):
+    for _ in range(N_RESAMPLES):
         drawn = {pair: _resampled(overlap, rng) for pair, overlap in pairs.items()}
         for name, criterion in criteria.items():
             draws[name].append(list(criterion.values(drawn, seeds).values()))

@@ -12,15 +12,14 @@ from sae_utils.analysis.matching.overlap import Pairs
 from sae_utils.errors import InputError
 
 Group = list[tuple[int, int]]  # (position in the stack, latent)
+MOST_PAIRS = 60  # of disjoint sets of seeds
 
 
-def groups(
-    pairs: Pairs, alive: Bool[np.ndarray, "S n"], positions: Sequence[int], at_least: int, criterion: str = "strict"
-) -> list[Group]:
+def groups(pairs: Pairs, alive: Bool[np.ndarray, "S n"], positions: Sequence[int], at_least: int) -> list[Group]:
     """Groups of latents that at least ``at_least`` of the dictionaries at ``positions`` share, largest first.
 
-    Two latents are linked if they are partners in the decoder matching of their dictionaries and shared by
-    ``criterion``. A group is a connected component, so it may hold two latents of one dictionary, through a third.
+    Two latents are linked if their dictionaries share them by the strict definition. A group is a connected component,
+    so it may hold two latents of one dictionary, through a third.
     ``pairs`` has every i < j. With ``at_least`` 1, alive latents that have no partner are groups too. Raises InputError
     for an ``at_least`` that no group can have.
     """
@@ -30,7 +29,7 @@ def groups(
     links = [np.zeros((2, 0), dtype=int)]
     for a, b in combinations(range(len(positions)), 2):
         overlap = pairs[positions[a], positions[b]]
-        latents = np.flatnonzero(overlap.shared(criterion))
+        latents = np.flatnonzero(overlap.shared("strict"))
         links.append(np.stack([a * n + latents, b * n + overlap.decoder.partner[latents]]))
     rows, columns = np.concatenate(links, axis=1)
     size = len(positions) * n
@@ -55,10 +54,10 @@ def random_groups(
     return [[pool[i]] for i in rng.choice(len(pool), n_groups, replace=False)]
 
 
-def disjoint_sets(n_seeds: int, largest: int = 60) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+def disjoint_sets(n_seeds: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Pairs of disjoint sets of (n_seeds - 1) // 2 seeds, so that leaving any seed out leaves some pairs.
 
-    All of them, or ``largest`` chosen at random, always the same. Raises InputError with fewer than five seeds.
+    All of them, or ``MOST_PAIRS`` chosen at random, always the same. Raises InputError with fewer than five seeds.
     """
     size = (n_seeds - 1) // 2
     if size < 2:
@@ -69,7 +68,7 @@ def disjoint_sets(n_seeds: int, largest: int = 60) -> list[tuple[tuple[int, ...]
         for b in combinations([s for s in range(n_seeds) if s not in a], size)
         if a < b
     ]
-    if len(every) <= largest:
+    if len(every) <= MOST_PAIRS:
         return every
-    chosen = np.random.default_rng(0).choice(len(every), largest, replace=False)
+    chosen = np.random.default_rng(0).choice(len(every), MOST_PAIRS, replace=False)
     return [every[i] for i in sorted(chosen)]

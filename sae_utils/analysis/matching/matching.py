@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from sae_utils.analysis.matching.assignment.assignment import assign
+from sae_utils.analysis.matching.assignment import assign
 from sae_utils.errors import InputError
 
 THRESHOLD = 0.7  # the cosine from which paper A calls two latents the same

@@ -6,7 +6,3 @@
 ``graph``     are meta-latents the latents of a smaller SAE, and do split latents share them?
 ``edits``     what the language model predicts once a latent is edited by one of its meta-latents
 """
-
-from sae_utils.analysis.meta.meta_sae import MetaTraining, meta_codes, quality, reconstruct, train_meta
-
-__all__ = ["MetaTraining", "meta_codes", "quality", "reconstruct", "train_meta"]

@@ -26,6 +26,7 @@ from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE
 
+FAMILY = 4  # latents with the largest weights of one meta-latent
 N_TOKENS = 20  # that a family promotes
 ROWS_AT_ONCE = 16
 
@@ -172,7 +173,6 @@ def edit_latents(
     coded: CodedRows,
     n_edited: int,
     n_places: int = 8,
-    family_size: int = 4,
     seed: int = 0,
 ) -> list[EditedLatent]:
     """Edit ``n_edited`` latents of one dictionary (a stack of one) in every way of ``changes_of``.
@@ -194,7 +194,7 @@ def edit_latents(
             # The latent itself and its substitute are left out: what they promote must not be known beforehand.
             weights = strong[:, m].clone()
             weights[[latent, substitute]] = 0
-            family = weights.topk(family_size)
+            family = weights.topk(FAMILY)
             tokens[name] = promoted(model, sae, coded, family.indices[family.values > 0].tolist(), n_places)
         of_meta, of_other = meta_rows[meta], meta_rows[other]
         changes = changes_of(rows[latent], rows[substitute], of_meta, of_other, codes[latent, meta], generator)

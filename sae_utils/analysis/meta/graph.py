@@ -110,7 +110,6 @@ def split_sharing(
     active: Bool[Tensor, "n m"],
     origin: Int[Tensor, " n"],
     n_permutations: int = 20,
-    seed: int = 0,
 ) -> SplitSharing:
     """Whether latents with one ``origin`` (from ``split_from``) are written with the same meta-latents.
 
@@ -119,14 +118,14 @@ def split_sharing(
     """
     if not len(wide) == len(active) == len(origin):
         raise InputError(f"{len(wide)} latents, {len(active)} codes and {len(origin)} origins do not fit together")
-    kept = _some(origin >= 0, seed)
+    kept = _some(origin >= 0, 0)
     alike, labels, unit = jaccard(active[kept]), origin[kept], unit_rows(wide)[kept]
     first, second = torch.ones(len(labels), len(labels), dtype=torch.bool).triu(1).nonzero().T
     alike, cosine = alike[first, second], (unit @ unit.T)[first, second]
     together = labels[first] == labels[second]
     if not together.any() or together.all():
         return SplitSharing(int(together.sum()))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     permuted = []
     for _ in range(n_permutations):
         order = labels[torch.randperm(len(labels), generator=generator)]

@@ -80,6 +80,7 @@ def relate(
     n_components, label = connected_components(graph, directed=False)
     order = np.argsort(label, kind="stable")
     components = np.split(order, np.searchsorted(label[order], np.arange(1, n_components)))
+    # Each part ascends, and numbers from n on are the larger SAE's: it has latents of both, or is no group.
     groups = [SwapGroup(part[part < n], part[part >= n] - n) for part in components if part[0] < n <= part[-1]]
     grouped = np.zeros(n + m, dtype=bool)
     for group in groups:

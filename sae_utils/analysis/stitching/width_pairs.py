@@ -60,9 +60,9 @@ class WidthPair:
         return [(s, t) for s, a in enumerate(first) for t, b in enumerate(second) if (a == b) == same_seed]
 
 
-def random_rows(sae: SAE, spread: Float[Tensor, "d_in d_in"], seed: int = 0) -> Float[Tensor, "S n d_in"]:
+def random_rows(sae: SAE, spread: Float[Tensor, "d_in d_in"]) -> Float[Tensor, "S n d_in"]:
     """Directions drawn from N(0, ``spread``), with the norms of the decoder rows of ``sae``."""
-    shape, generator = sae.W_dec.shape, torch.Generator().manual_seed(seed)
+    shape, generator = sae.W_dec.shape, torch.Generator().manual_seed(0)
     norms = sae.W_dec.detach().cpu().double().norm(dim=-1, keepdim=True)
     return directions(shape[0] * shape[1], spread, generator).view(shape) * norms
 
@@ -73,13 +73,12 @@ def compare_widths(
     batches: Iterable[Float[Tensor, "batch d_in"]],
     alive_small: Bool[np.ndarray, "S n"],
     spread: Float[Tensor, "d_in d_in"],
-    seed: int = 0,
 ) -> WidthPair:
     """One pass over raw activations; ``spread`` is the covariance that the null's directions are drawn from.
 
     Raises InputError as ``insert`` does.
     """
-    random = random_rows(large, spread, seed)
+    random = random_rows(large, spread)
     insertion = insert(small, large, batches, {RANDOM: random})
 
     def cosines(rows: Float[Tensor, "T n d"]) -> Float[np.ndarray, "S T n"]:

@@ -121,8 +121,7 @@ def test_dead_latents_change_nothing():
 
 
 def test_a_competing_latent_takes_the_place_of_the_weakest():
-    stacks = pair("topk", seeds=((0,), (1,)))
-    small, large, x = stacks
+    small, large, x = pair("topk", seeds=((0,), (1,)))
     found = insert_competing(small, large, x.split(64))
     expected = np.zeros(40)
     with torch.no_grad():

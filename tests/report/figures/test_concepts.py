@@ -5,16 +5,10 @@ import pytest
 from helpers.drawn import band_edges, by_label, interval_ends, tick_words
 
 from sae_utils.report.figures import concepts
-from sae_utils.report.figures.concepts import METHODS
 
 
 def rows(*middles, half=0.02):
     return np.array([[m, m - half, m + half] for m in middles])
-
-
-def test_every_method_has_its_own_colour_marker_and_label():
-    for looks in zip(*METHODS.values(), strict=True):
-        assert len(set(looks)) == len(METHODS)
 
 
 def test_accuracy_by_k_draws_estimates_intervals_floors_and_ceiling(ax):

@@ -14,9 +14,3 @@ def test_save_figure_is_repeatable_and_leaves_no_part(style, tmp_path, monkeypat
     assert [p.name for p in path.parent.iterdir()] == ["A9_line.png"]
     monkeypatch.setattr(results, "FIGURES", tmp_path / "figures")
     assert plots.save_figure(fig, "A9_line", "laptop").parent == tmp_path / "figures"
-
-
-def test_style_is_plain(ax):
-    assert not ax.spines["top"].get_visible() and not ax.spines["right"].get_visible()
-    assert plt.rcParams["savefig.dpi"] == 150 and plt.rcParams["figure.constrained_layout.use"]
-    assert ax.plot([0, 1])[0].get_color() == plots.BLUE

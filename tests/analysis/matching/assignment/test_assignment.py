@@ -4,19 +4,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from sae_utils.analysis.matching import matching
-from sae_utils.analysis.matching.assignment import (
-    auction as assignment_auction,
-)
-from sae_utils.analysis.matching.assignment import (
-    candidates as assignment_candidates,
-)
-from sae_utils.analysis.matching.assignment import (
-    duals as assignment_duals,
-)
-from sae_utils.analysis.matching.assignment import (
-    products as assignment_products,
-)
-from sae_utils.analysis.matching.assignment.assignment import assign
+from sae_utils.analysis.matching.assignment import assign, auction, candidates, duals, products
 from sae_utils.errors import InputError
 
 
@@ -106,22 +94,22 @@ def check(found, a, b):
 
 
 @pytest.mark.parametrize("kind", range(len(KINDS)))
-@pytest.mark.parametrize("candidates", [1, 3, 32])
-def test_against_the_dense_solver(kind, candidates):
+@pytest.mark.parametrize("n_candidates", [1, 3, 32])
+def test_against_the_dense_solver(kind, n_candidates):
     for case, (n, m) in enumerate(SIZES):
-        for repeat in range(1 + (candidates == 3)):
+        for repeat in range(1 + (n_candidates == 3)):
             generator = torch.Generator().manual_seed(100 * case + repeat)
             a, b = KINDS[kind](generator, n, m, 8)
-            check(assign(a, b, candidates, block=700), a, b)
+            check(assign(a, b, n_candidates, block=700), a, b)
 
 
-needs_bytes = pytest.mark.skipif(not assignment_products._multiplies_bytes(), reason="no products of bytes here")
+needs_bytes = pytest.mark.skipif(not products._multiplies_bytes(), reason="no products of bytes here")
 SCREENS = [False, pytest.param(True, marks=needs_bytes)]
 
 
 @pytest.mark.parametrize("of_bytes", SCREENS)
 def test_precision_of_the_screening_does_not_change_the_total(monkeypatch, of_bytes):
-    monkeypatch.setattr(assignment_products, "_multiplies_bytes", lambda: of_bytes)
+    monkeypatch.setattr(products, "_multiplies_bytes", lambda: of_bytes)
     for kind in KINDS:
         for n, m in SIZES:
             a, b = kind(torch.Generator().manual_seed(7), n, m, 24 if kind is not grid else 8)
@@ -131,12 +119,12 @@ def test_precision_of_the_screening_does_not_change_the_total(monkeypatch, of_by
 @pytest.mark.parametrize("of_bytes", SCREENS)
 @pytest.mark.parametrize("spikes", [False, True])
 def test_pairs_left_out_are_below_their_bounds(monkeypatch, of_bytes, spikes):
-    monkeypatch.setattr(assignment_products, "_multiplies_bytes", lambda: of_bytes)
+    monkeypatch.setattr(products, "_multiplies_bytes", lambda: of_bytes)
     a, b = planted(torch.Generator().manual_seed(0), 300, 250, 64)
     if spikes:  # one entry far above the others must not cost the others their precision
         a, b = (unit(rows + 3 * torch.eye(64, dtype=torch.float64)[torch.arange(len(rows)) % 64]) for rows in (a, b))
-    cheap = assignment_products.screen(a, b)
-    pool = assignment_candidates.find_candidates(cheap, 10, 5000)
+    cheap = products.screen(a, b)
+    pool = candidates.find_candidates(cheap, 10, 5000)
     assert cheap.error < 0.04
     cosine = (a @ b.T).numpy()
     slack = np.minimum(pool.row_bound[:, None], pool.column_bound) - cosine
@@ -153,7 +141,7 @@ def test_rough_potentials_are_near_the_optimum(outside):
     a, b = planted(generator, 60, 80, 8)
     cosine = (a @ b.T).numpy()
     rows, columns = np.divmod(np.arange(60 * 80), 80)
-    u, v, partner = assignment_auction.rough_potentials(rows, columns, cosine.ravel(), np.full(60, outside), 80)
+    u, v, partner = auction.rough_potentials(rows, columns, cosine.ravel(), np.full(60, outside), 80)
     has = partner >= 0
     assert len(set(partner[has])) == has.sum() and (u[has] >= outside).all() and (v >= 0).all()
     # An outside option is a column of one's own.
@@ -161,11 +149,8 @@ def test_rough_potentials_are_near_the_optimum(outside):
     best = linear_sum_assignment(np.hstack([cosine, own]), maximize=True)
     total = np.hstack([cosine, own])[best].sum()
     assert (u[:, None] + v >= cosine - 1e-9).all(), "no pair exceeds them"
-    assert 0 <= u.sum() + v.sum() - total <= 60 * 3 * assignment_auction.STEP
-    assert (
-        cosine[has.nonzero()[0], partner[has]].sum() + outside * (~has).sum()
-        >= total - 60 * 2 * assignment_auction.STEP
-    )
+    assert 0 <= u.sum() + v.sum() - total <= 60 * 3 * auction.STEP
+    assert cosine[has.nonzero()[0], partner[has]].sum() + outside * (~has).sum() >= total - 60 * 2 * auction.STEP
 
 
 def test_few_candidates_take_several_rounds_to_the_same_total():
@@ -209,10 +194,10 @@ def test_three_thousand_planted_latents_without_the_matrix(monkeypatch):
 
     def spy(a, b):
         sizes.append(len(a) * len(b))
-        return assignment_products.product(a, b)
+        return products.product(a, b)
 
-    monkeypatch.setattr(assignment_candidates, "product", spy)
-    monkeypatch.setattr(assignment_duals, "product", spy)
+    monkeypatch.setattr(candidates, "product", spy)
+    monkeypatch.setattr(duals, "product", spy)
     a, b = planted(torch.Generator().manual_seed(0), 3000, 3000, 64)
     found = assign(a, b, block=2**18)
     assert max(sizes) <= 2**18 < 3000**2 / 30
