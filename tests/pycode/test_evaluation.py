@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_language_model import TEXTS, make_tiny
+from helpers.tiny_language_model import TEXTS, make_family, make_tiny
 
 from sae_utils.data.models import BUNDLED, SITES
 from sae_utils.data.models.language_model import load_language_model
-from sae_utils.data.text import documents
+from sae_utils.data.text import TokenTexts, documents
 from sae_utils.errors import InputError
 from sae_utils.pycode import evaluation
 
@@ -53,15 +53,20 @@ def test_norms_are_of_the_kept_positions(model, rows):
     np.testing.assert_allclose(norms[SITES.index("resid_pre"), 1], expected, rtol=1e-4)
 
 
-def test_completion_is_the_likeliest_token_each_time(model, rows):
+@pytest.mark.parametrize("family", ["gpt_neox", "llama"])
+def test_completion_is_the_likeliest_token_each_time(family, rows, tmp_path):
+    model = load_language_model(make_family(tmp_path, family))
     tokens = rows[0].astype(np.int64)
     completion = evaluation.complete(model, tokens, n_prompt=10, n_new=4)
-    ids = tokens[:10].tolist()
-    for piece, p in zip(completion.model_tokens, completion.model_p, strict=True):
+    first = [model.tokenizer.bos_token_id] if family == "llama" else []
+    ids = first + tokens[:10].tolist()
+    for p in completion.model_p:
         probabilities = model.logits(torch.tensor([ids]))[0, -1].softmax(-1)
         ids.append(int(probabilities.argmax()))
-        assert piece == model.tokenizer.decode([ids[-1]]) and p == pytest.approx(probabilities.max().item(), rel=1e-4)
-    true_p = model.logits(torch.from_numpy(tokens[None]))[0].softmax(-1)[range(9, 13), tokens[10:14]]
+        assert p == pytest.approx(probabilities.max().item(), rel=1e-4)
+    assert list(completion.model_tokens) == TokenTexts(model.tokenizer).in_row(ids)[-4:]
+    whole = torch.tensor([first + tokens[:14].tolist()])
+    true_p = model.logits(whole)[0, -5:-1].softmax(-1)[range(4), tokens[10:14]]
     np.testing.assert_allclose(completion.file_p, true_p.numpy(), rtol=1e-4)
     assert str(completion).splitlines()[-1].endswith(f"{completion.file_p[-1]:.2f}")
     with pytest.raises(InputError, match="needs more than 24 tokens"):

@@ -8,9 +8,10 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_language_model import make_tiny
+from helpers.tiny_language_model import make_family, make_tiny
 
 from sae_utils.data.models.language_model import load_language_model
+from sae_utils.data.text import RowMaker
 from sae_utils.errors import InputError
 from sae_utils.pycode.ngrams import fit_ngram, model_nats, ngram_bits, sliding_rows, xz_bits
 
@@ -86,11 +87,16 @@ def test_xz_bits_can_be_decompressed_from_as_many():
 
 
 @pytest.mark.parametrize("length", [1, 6, 7, 8, 9, 11, 12, 30, 31])
-def test_sliding_rows_predict_every_token_once_with_half_a_context(length):
+@pytest.mark.parametrize("first", [None, 99])
+def test_sliding_rows_predict_every_token_once_with_half_a_context(first, length):
     context, tokens = 8, np.arange(1, length + 1)
-    rows, scored = sliding_rows([tokens, tokens[:3]], 0, context)
+    rows, scored = sliding_rows([tokens, tokens[:3]], RowMaker(first, 0, context))
     assert rows[:, 1:][scored].tolist() == [*tokens, *tokens[:3]]
-    assert rows[0, 0] == 0, "the first token follows the end-of-text token"
+    if first is None:
+        assert rows[0, 0] == 0, "the first token follows the end-of-text token"
+    else:
+        assert (rows[:, 0] == first).all() and (rows == first).sum() == len(rows)
+        assert rows[0, : length + 1].tolist() == [first, *tokens][:context]
     position = np.broadcast_to(np.arange(1, context), scored.shape)
     later = scored & (rows[:, 1:] > context)
     assert (position[later] >= context // 2).all()
@@ -104,6 +110,16 @@ def test_model_nats_of_a_short_file_are_the_losses_of_one_row(tmp_path):
     assert nats.shape == (115,)
     row = torch.from_numpy(np.concatenate([[0], files[0]]))[None]
     np.testing.assert_allclose(nats[:10], model.loss(row)[0].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_every_row_of_model_nats_begins_with_the_models_first_token(tmp_path):
+    model = load_language_model(make_family(tmp_path, "llama"))
+    bos, files = model.tokenizer.bos_token_id, [np.arange(1, 11), np.arange(1, 41)]
+    nats = model_nats(model, files, context=32, batch_size=4)
+    rows = [[bos, *files[0]], [bos, *files[1][:31]], [bos, *files[1][16:]]]
+    of_row = [model.loss(torch.tensor([row]))[0].numpy() for row in rows]
+    expected = np.concatenate([of_row[0], of_row[1], of_row[2][15:]])
+    np.testing.assert_allclose(nats, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_an_order_that_does_not_fit_is_refused():

@@ -17,6 +17,12 @@ CONTEXTS = Contexts(
     peak=np.array([1, 0, 0, 2]),
     copies=np.array([1, 1, 1, 1]),
 )
+
+
+def texts_of(tokens):
+    return [TEXTS[token] for token in tokens]
+
+
 ROWS = [Row(0, {"group": "shared", "rule": "token is <b>"}), Row(1, {"group": "orphan", "rule": "role is name"})]
 
 
@@ -49,7 +55,7 @@ class Reader(HTMLParser):
 
 
 def test_text_stays_text_whatever_it_holds():
-    page = Reader(context_table(ROWS, CONTEXTS, TEXTS.__getitem__))
+    page = Reader(context_table(ROWS, CONTEXTS, texts_of))
     assert set(page.tags) == {"table", "thead", "tbody", "tr", "th", "td", "div", "code", "span", "b"}
     assert not page.open and page.tags.count("tr") == 3
     assert page.cells[:3] == ["latent", "where it fires most", "group: sharedrule: token is <b>"]
@@ -58,21 +64,28 @@ def test_text_stays_text_whatever_it_holds():
 
 
 def test_tokens_are_shaded_by_activation_and_the_peak_is_bold():
-    page = Reader(context_table(ROWS, CONTEXTS, TEXTS.__getitem__))
+    page = Reader(context_table(ROWS, CONTEXTS, texts_of))
     expected = [("<img onerror=alert(1)>", STRONGEST), ("↵", STRONGEST / 4), ("x", STRONGEST / 2), ("x", STRONGEST)]
     assert [text for text, _ in page.shaded] == [text for text, _ in expected]
     assert [o for _, o in page.shaded] == pytest.approx([o for _, o in expected], abs=0.01)
     assert page.bold == ["<img onerror=alert(1)>", "x", "x"]
 
 
+def test_a_token_without_text_is_seen_where_the_latent_fires_on_it():
+    """All tokens of a character but the last have none."""
+    page = Reader(context_table(ROWS[:1], CONTEXTS, lambda tokens: ["", "", "–"]))
+    assert page.cells[3] == "·–·–" and page.bold == ["·", "·"]
+    assert [text for text, _ in page.shaded] == ["·", "–", "·"]
+
+
 def test_only_the_strongest_firings_of_the_latent_are_shown():
-    page = context_table(ROWS[:1], replace(CONTEXTS, values=0 * CONTEXTS.values), TEXTS.__getitem__)
+    page = context_table(ROWS[:1], replace(CONTEXTS, values=0 * CONTEXTS.values), texts_of)
     assert page.count("<code") == 2 and "span" not in page
 
 
 def test_colours_leave_the_page_s_own_to_it():
     """No colour of text or page is set, so light and dark keep theirs; the shade is see-through."""
-    page = context_table(ROWS, CONTEXTS, TEXTS.__getitem__)
+    page = context_table(ROWS, CONTEXTS, texts_of)
     for style in page.split('style="')[1:]:
         settings = dict(s.strip().split(": ") for s in style.split('"')[0].rstrip(";").split(";"))
         assert settings.get("color", "inherit") == "inherit"
@@ -92,7 +105,7 @@ def test_visible_text():
 
 def test_a_table_has_rows():
     with pytest.raises(InputError, match="at least one row"):
-        context_table([], CONTEXTS, TEXTS.__getitem__)
+        context_table([], CONTEXTS, texts_of)
 
 
 def test_rules_in_words():

@@ -55,12 +55,13 @@ def text_windows(
     tokens = maker.filled([ids[i] for i in kept]).astype(np.int32)
     tokens, first = np.unique(tokens, axis=0, return_index=True)  # sorted
     test = np.random.default_rng(0).random(len(tokens)) < TEST_SHARE
-    labels = {}
-    for entry, name in zip(columns, names, strict=True):
-        values = np.array([_as_text(table[name][kept[i]]) for i in first], dtype=str)
-        if n_missing := int((values == "").sum()):
+    labels, values = {}, {}
+    for name in dict.fromkeys(names):
+        values[name] = np.array([_as_text(table[name][kept[i]]) for i in first], dtype=str)
+        if n_missing := int((values[name] == "").sum()):
             logger.warning("data set %r: %d of %d texts have no %r: neither class", source, n_missing, len(first), name)
-        labels |= _concepts(entry, values, test)
+    for entry, name in zip(columns, names, strict=True):
+        labels |= _concepts(entry, values[name], test)
     return LabelledWindows(tokens, np.arange(len(tokens)), test, labels)
 
 
@@ -80,7 +81,7 @@ def _concepts(entry: str, values: np.ndarray, test: Bool[np.ndarray, " n"]) -> d
     for value in (one, other):
         if value and value not in found:
             raise InputError(f"column {column!r} has no value {value!r}; the most frequent are {', '.join(by_count)}")
-    label = np.where(values == one, 1, np.where((values == other) | (there & (not other)), 0, NEITHER))
+    label = np.where(values == one, 1, np.where(there & ((values == other) | (not other)), 0, NEITHER))
     return {entry: label.astype(np.int8)}
 
 

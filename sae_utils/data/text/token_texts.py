@@ -21,9 +21,9 @@ class TokenTexts:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase"):
         self.tokenizer = tokenizer
         self.utf8 = functools.cache(self._utf8)
+        self._known = set(tokenizer.get_vocab().values())
         # Decoders drop the space at the start of a text, so a token is decoded behind another.
         self._before = tokenizer("a", add_special_tokens=False)["input_ids"][-1:]
-        self._skipped = len(self._decode(self._before))
 
     def in_row(self, tokens: Sequence[int]) -> list[str]:
         """The text of each; a character of several tokens is the last one's, and the others have none.
@@ -43,14 +43,17 @@ class TokenTexts:
             return "".join(chr(byte) if byte < 128 else f"<0x{byte:02X}>" for byte in utf8)
 
     def name(self, token: int) -> str:
-        """The tokenizer's own name of it, which no other token has."""
-        return self.tokenizer.convert_ids_to_tokens(token) or f"<{token}>"
+        """The tokenizer's own name of it, which no other token has; <300> for a 300 that it does not know."""
+        return self.tokenizer.convert_ids_to_tokens(token) if token in self._known else f"<{token}>"
 
     def _utf8(self, token: int) -> bytes:
         """Its bytes, which need not be whole characters."""
-        text, name = self._decode([*self._before, token])[self._skipped :], self.name(token)
-        if not text:
+        name = self.name(token)
+        if token not in self._known:
             return name.encode()
+        before, both = self._decode(self._before), self._decode([*self._before, token])
+        # The decoders of some slow tokenizers change the text before a control token.
+        text = both[len(before) :] if both.startswith(before) else name.replace("\u2581", " ")
         if "\ufffd" in text:
             if byte := BYTE_TOKEN.fullmatch(name):
                 return bytes.fromhex(byte[1])

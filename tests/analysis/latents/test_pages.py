@@ -1,7 +1,5 @@
 """The numbers of the pages against their definitions, written out here."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -117,16 +115,6 @@ def test_novelty_is_the_change_of_the_squared_error():
     assert found.mse_change == pytest.approx([4 / 9, -9 / 9])
     assert found.nearest.tolist() == [0, 0]
     assert found.cosine == pytest.approx([1, 0])
-
-
-def test_vocabulary_keeps_text_and_names_what_is_none():
-    pieces = ["def", "\x00", "</script>", "\ufffd"]
-    tokenizer = SimpleNamespace(decode=lambda ids: pieces[ids[0]], convert_ids_to_tokens=lambda i: "âĪ")
-    tokenizer = type("Tokenizer", (SimpleNamespace,), {"__len__": lambda self: 4})(**vars(tokenizer))
-    found = latent_pages.vocabulary(tokenizer, 5)
-    ends = [0, *found.end]
-    texts = [found.utf8.tobytes()[a:b].decode() for a, b in zip(ends, ends[1:], strict=False)]
-    assert texts == ["def", "\x00", "</script>", "âĪ", "<4>"]
 
 
 def test_groups_become_named_arrays():

@@ -1,6 +1,8 @@
+import copy
 import json
 
 import pytest
+from helpers.tiny_language_model import family_tokenizer
 
 from sae_utils.data.labelled.datasets import text_windows
 from sae_utils.data.labelled.windows import NEITHER
@@ -8,6 +10,7 @@ from sae_utils.errors import InputError
 from sae_utils.pycode.pretraining import train_tokenizer
 
 ROWS = [(f"x{i} = {i} + y", ("news", "sport", "law")[i % 3], i % 2) for i in range(180)]  # (text, topic, label)
+TOPICS = [(f"x{i} = y", ("NA", "null", "", "01", "true", "1")[i % 6]) for i in range(240)]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,59 @@ def test_windows_are_beginnings_filled_up_and_texts_without_anything_to_pool_are
     assert sorted(w.tokens.tolist()) == sorted(expected)
 
 
+@pytest.mark.parametrize("family", ["gpt_neox", "llama"])
+def test_windows_begin_as_the_models_rows_do(csv, family):
+    """Llama's with the beginning-of-text token, which takes the place of a token of text."""
+    tokenizer = family_tokenizer(family)
+    first = [tokenizer.bos_token_id] if family == "llama" else []
+    expected = set()
+    for text, _, _ in ROWS:
+        ids = (first + tokenizer(text, add_special_tokens=False)["input_ids"])[:9]
+        expected.add((*ids, *[tokenizer.eos_token_id] * (9 - len(ids))))
+    w = text_windows(csv, tokenizer, 9, ["label"])
+    assert {tuple(row) for row in w.tokens.tolist()} == expected
+    assert not first or len(w.tokens) and (w.tokens[:, 0] == 300).all()
+
+
+TABLES = {
+    "csv": "text,topic\n" + "".join(f'"{text}, {topic}",{topic}\n' for text, topic in TOPICS),
+    "jsonl": "".join(json.dumps({"text": f"{text}, {topic}", "topic": topic}) + "\n" for text, topic in TOPICS),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_labels_are_text_and_one_that_is_missing_is_neither_class(tmp_path, tokenizer, kind, caplog):
+    path = tmp_path / "set [v2]" / f"topics.{kind.upper()}"
+    path.parent.mkdir()
+    path.write_text("\ufeff" + TABLES[kind], encoding="utf-8")
+    w = text_windows(str(path), tokenizer, 32, ["topic", "topic=01", "topic=true", "topic=NA/1"])
+    assert sorted(w.labels)[:5] == ["topic=01", "topic=1", "topic=NA", "topic=NA/1", "topic=null"]
+    for concept in ("01", "true", "NA/1", "null"):
+        one, _, other = concept.partition("/")
+        for text, label in labels_by_text(w, tokenizer, f"topic={concept}").items():
+            topic = text.rpartition(", ")[2]
+            rest = 0 if topic and other in ("", topic) else NEITHER
+            assert label == (1 if topic == one else rest), (concept, topic)
+    assert caplog.text.count("40 of 240 texts have no 'topic': neither class") == 1
+
+
+def test_json_s_values_are_text(tmp_path, tokenizer):
+    values = [True, False, None, 1, "", 1.5]
+    path = tmp_path / "mixed.jsonl"
+    lines = [{"text": f"x{i} = y{i}", "label": values[i % 6]} for i in range(240)]
+    path.write_text("\n\n".join(json.dumps(line | {"more": [i]} if i > 5 else line) for i, line in enumerate(lines)))
+    w = text_windows(str(path), tokenizer, 16, ["label"])
+    assert sorted(w.labels) == ["label=1", "label=1.5", "label=false", "label=true"]
+    assert [(w.labels["label=true"] == label).sum() for label in (1, 0, NEITHER)] == [40, 120, 80]
+
+
+def test_long_fields_are_read_whole(tmp_path, tokenizer):
+    rows = [(f"x{i} = " + "y" * 140_000 * (i == 7), "ab"[i % 2]) for i in range(60)]
+    path = tmp_path / "long.csv"
+    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    assert len(text_windows(str(path), tokenizer, 16, ["label"]).tokens) == 60
+
+
 def test_a_value_with_few_texts_is_no_concept_unless_it_is_asked_for(tmp_path, tokenizer):
     rows = [*ROWS, *((f"rare{i}", "chess", 1) for i in range(6))]
     path = write_csv(tmp_path / "rare.csv", rows)
@@ -80,7 +136,17 @@ ONE_VALUE = "text,topic\n" + "".join(f"{text},news\n" for text, _, _ in ROWS)
     [
         ("a.csv", None, {"columns": ["genre"]}, "has no column 'genre'; its columns are text, topic, label"),
         ("a.csv", None, {"text_column": "body"}, "has no column 'body'; its columns are text, topic, label"),
-        ("a.csv", None, {"text_column": "label"}, "column 'label' holds 0, which is no text"),
+        ("a.jsonl", '{"text": 0, "topic": "a"}', {}, "column 'text' holds 0, which is no text"),
+        ("a.jsonl", '{"text": "x", "topic": "a"}\n{"topic": "b"}', {}, "column 'text' holds None, which is no text"),
+        ("a.jsonl", '{"text": "x"}\n["y"]', {}, "cannot be read: ValueError: line 2 is no JSON object"),
+        ("a.jsonl", '{"text": "\\ud800", "topic": "a"}', {}, "cannot be read: UnicodeEncodeError: "),
+        ("a.csv", "text,topic\nx,a\ny,b,c\n", {}, "line 3 does not have 2 fields, as the first does"),
+        ("a.csv", "text,topic\nx,a\ny\n", {}, "line 3 does not have 2 fields, as the first does"),
+        ("a.csv", 'text,topic\nx,a\n"y,b\n', {}, "cannot be read: Error: unexpected end of data"),
+        ("a.csv", "text,topic,topic\nx,a,b\n", {}, "cannot be read: ValueError: two columns have the same name"),
+        ("a.csv", "text,topic\n", {}, "has no rows"),
+        ("a.csv", "", {}, "has no rows"),
+        ("a.csv", "text,topic\n,a\n,b\n", {}, "column 'topic' holds nothing alone; two values are needed"),
         ("a.csv", None, {"columns": ["topic=poems"]}, "has no value 'poems'; the most frequent are law, news, sport"),
         ("a.csv", None, {"columns": ["topic=law/poems"]}, "has no value 'poems'"),
         ("a.csv", ONE_VALUE, {}, "column 'topic' holds news alone; two values are needed"),
@@ -98,6 +164,15 @@ def test_refusals_name_what_is_there(tmp_path, tokenizer, file, content, change,
     arguments = {"source": str(path), "tokenizer": tokenizer, "context": 16, "columns": ["topic"]}
     with pytest.raises(InputError, match=words):
         text_windows(**arguments | change)
+
+
+def test_short_texts_need_an_end_of_text_token(tmp_path, tokenizer):
+    without = copy.deepcopy(tokenizer)
+    without.eos_token = None
+    path = write_csv(tmp_path / "texts.csv", ROWS)
+    with pytest.raises(InputError, match=r"^the tokenizer has no end-of-text token \(eos_token\), with which texts "):
+        text_windows(path, without, 64, ["label"])
+    assert text_windows(path, without, 3, ["label"]).tokens.shape[1] == 3
 
 
 def test_a_hub_name_without_a_hub_is_one_line(tokenizer, monkeypatch):

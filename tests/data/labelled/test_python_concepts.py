@@ -1,8 +1,10 @@
 import ast
 from textwrap import dedent
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.tiny_language_model import family_tokenizer
 from transformers import AutoTokenizer
 
 from sae_utils.data.labelled.python_concepts import (
@@ -15,6 +17,7 @@ from sae_utils.data.labelled.python_concepts import (
 )
 from sae_utils.data.labelled.windows import NEITHER, balanced_task, quadrants
 from sae_utils.data.text.installed_python import SourceFile
+from sae_utils.errors import InputError
 from sae_utils.paths import MODELS
 from sae_utils.run.schemas import SpuriousCorrelationParameters
 
@@ -136,6 +139,22 @@ def test_windows_are_found_in_their_files_and_sides_share_no_file_or_copy(tokeni
     assert not any("broken" in text for text in texts)
     assert not set(w.groups[w.test]) & set(w.groups[~w.test])
     assert 0.2 < w.test.mean() < 0.6
+
+
+@pytest.mark.parametrize("family", ["gpt_neox", "llama"])
+def test_windows_begin_as_the_models_rows_do(family):
+    tokenizer = family_tokenizer(family)
+    w = source_windows(tokenizer, 24, files=files())
+    assert len(w.tokens) > 40 and w.tokens.shape[1] == 24
+    begun = "<bos>" if family == "llama" else ""
+    text = "".join(file.text for file in files())
+    for window in tokenizer.batch_decode(w.tokens):
+        assert window.startswith(begun) and window.removeprefix(begun) in text
+
+
+def test_labels_of_source_need_offsets():
+    with pytest.raises(InputError, match="^labels of source need a fast tokenizer, which says which characters "):
+        source_windows(SimpleNamespace(is_fast=False), 24)
 
 
 def test_windows_that_are_equal_but_for_digits_and_space_count_once(tokenizer):

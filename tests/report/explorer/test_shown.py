@@ -5,6 +5,8 @@ import pytest
 from helpers.browser import numbers
 from helpers.explorer_results import HOSTILE, N_OTHERS, PLANTED, PLANTED_AT, made_up
 
+from sae_utils.analysis.latents.pages import lay_out, to_arrays
+
 OPENS_WITHIN = 5  # seconds of processor time, which a busy machine does not change, with 50,000 latents
 
 
@@ -90,6 +92,21 @@ def test_hostile_tokens_are_text(tab):
     assert HOSTILE[1] in everything
     assert t.page.locator("main img, aside img, main script, aside script, main b").count() == 0
     assert "owned" not in t.page.title()
+
+
+def test_bytes_of_a_character_come_together_in_a_context_and_are_named_alone(tab):
+    arrays = made_up()
+    i = int(arrays["contexts_latent"][0])
+    pieces = [b" Girvan", b"\xe2", b"\x80", b"\x93", b"Newman"]  # of sentencepiece; GPT-2's have several bytes, too
+    arrays |= to_arrays({"vocabulary": lay_out([*pieces, *(b"word%d" % n for n in range(5, 300))])})
+    arrays["contexts_tokens"][0, :5] = np.arange(5)
+    arrays["contexts_values"][0, :5] = [0, 1, 0, 0.5, 0]
+    arrays["firings_token"][i, :3] = [0, 1, 3]
+    t = tab(f"#/latent/{i}", arrays)
+    assert t.texts(".context .t")[:5] == [" Girvan", "·", "", "–", "Newman"]
+    tips = t.page.locator(".context .active").evaluate_all("all => all.map((token) => token.dataset.tip)")
+    assert tips[:2] == ["<0xE2> · activation 1.00", "– · activation 0.50"]
+    assert t.panel("Fires on").locator(".token").all_text_contents()[:3] == ["␣Girvan", "<0xE2>", "<0x93>"]
 
 
 def test_characters_that_are_not_seen_are_shown_by_their_code(tab):
