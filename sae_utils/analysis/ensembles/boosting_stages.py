@@ -96,4 +96,5 @@ def kinds(ensembles: Sequence[Ensemble], measured: Sequence[Insertions]) -> list
 
 def shares(kind: Int[np.ndarray, " n"], member: Int[np.ndarray, " n"]) -> Float[np.ndarray, "J kinds"]:
     """The share of each member's latents that are of each kind."""
-    return np.stack([np.bincount(kind[member == j], minlength=len(KINDS)) / (member == j).sum() for j in set(member)])
+    of_members = [kind[member == j] for j in np.unique(member)]
+    return np.stack([np.bincount(k, minlength=len(KINDS)) / len(k) for k in of_members])

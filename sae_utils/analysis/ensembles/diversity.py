@@ -34,12 +34,12 @@ def nearest_by_group(
     a, b = (torch.nn.functional.normalize(rows.detach().to("cpu", torch.float64), dim=-1) for rows in (a, b))
     out = np.full((len(a), int(group.max()) + 1), -np.inf)
     for start in range(0, len(a), BLOCK):
-        rows = slice(start, min(start + BLOCK, len(a)))
-        cosines = (a[rows] @ b.T).numpy()
+        cosines = (a[start : start + BLOCK] @ b.T).numpy()
         if same:
-            cosines[np.arange(rows.stop - start), np.arange(start, rows.stop)] = -np.inf
+            row = np.arange(len(cosines))
+            cosines[row, start + row] = -np.inf
         for g in np.unique(group):
-            out[rows, g] = cosines[:, group == g].max(axis=1)
+            out[start : start + BLOCK, g] = cosines[:, group == g].max(axis=1)
     return out
 
 

@@ -107,10 +107,11 @@ def match(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Matching:
     Exact: the Hungarian method up to ``DENSE_PAIRS`` pairs, beyond ``assignment.assign``, which never holds the
     matrix of cosines. Raises InputError for rows that are not finite.
     """
+    a, b = _pair_of_unit_rows(a, b)
     if len(a) * len(b) > DENSE_PAIRS:
-        found = assign(*_pair_of_unit_rows(a, b))
+        found = assign(a, b)
         return Matching(found.partner, found.cosine, found.gap)
-    cosine = _cosines(a, b)
+    cosine = (a @ b.T).numpy()
     rows, columns = linear_sum_assignment(cosine, maximize=True)
     partner = np.full(len(cosine), -1)
     partner[rows] = columns
@@ -176,11 +177,6 @@ def _among_counted(how: Callable[[Tensor, Tensor], Matching], a, b, counted_a, c
     partner[rows[has]] = columns[found.partner[has]]
     cosine[rows] = found.cosine
     return replace(found, partner=partner, cosine=cosine)
-
-
-def _cosines(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[np.ndarray, "n m"]:
-    a, b = _pair_of_unit_rows(a, b)
-    return (a @ b.T).numpy()
 
 
 def _pair_of_unit_rows(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
