@@ -21,6 +21,7 @@ from sae_utils.saes.base import Dictionary
 TRIMMED = 1000  # of so many tokens, the one farthest from the mean is left out of what is trimmed
 FARTHEST_TOKENS = 4096  # held while evaluating, so that 4 million tokens can be trimmed: 134 MB for 4,096 dimensions
 LOGIT_TOKENS = 4096  # whose logits are held at once: 2 GB in float32 for a vocabulary of 128,256
+ROUNDING = 1e-11  # variance below this share of the sum of squares is nothing but rounding
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def evaluate(sae: Dictionary, batches: Iterable[Float[Tensor, "batch d_in"]]) ->
     read from another library's file) by that of the first batch. Each token's squared distance is kept, 8 bytes, and
     the activations of the farthest.
 
-    Raises InputError where there are no activations, and for such as are not finite.
+    Raises InputError where there are no activations, for such as are not finite or do not vary, and for
+    reconstructions that are not finite.
     """
     n_tokens, shape = 0, sae.b_enc.shape
     device = sae.W_dec.device
@@ -97,7 +99,13 @@ def evaluate(sae: Dictionary, batches: Iterable[Float[Tensor, "batch d_in"]]) ->
         raise InputError("there are no activations to evaluate on")
     if not squares.isfinite():
         raise InputError("an activation to evaluate on is not finite")
+    if not error.isfinite().all():
+        raise InputError("the reconstruction of an activation is not finite")
     variance = squares - total.square().sum() / n_tokens
+    if not variance > ROUNDING * squares:
+        raise InputError(
+            f"the {n_tokens} activations to evaluate on do not vary: no share of their variance is defined"
+        )
     left_out = n_trimmed(n_tokens)
     _, far, far_errors = (values[:left_out] for values in farthest)
     near_total = total - far.sum(0)
@@ -108,7 +116,8 @@ def evaluate(sae: Dictionary, batches: Iterable[Float[Tensor, "batch d_in"]]) ->
         error / variance,
         fired.sum(-1) / n_tokens,
         fired / n_tokens,
-        (error - far_errors.sum(0)) / near_variance,
+        # NaN where what is left does not vary, or drowns in the digits of what was taken away.
+        (error - far_errors.sum(0)) / near_variance.where(near_variance > ROUNDING * squares, torch.nan),
         tokens_of_half(torch.cat(distances)),
     )
 
@@ -120,12 +129,17 @@ def n_trimmed(n_tokens: int) -> int:
 
 def trimmed(x: Float[Tensor, "n d_in"]) -> Float[Tensor, "m d_in"]:
     """The activations, in their order, without the ``n_trimmed`` that lie farthest from their mean."""
-    near = (x - x.mean(0)).double().square().sum(-1).argsort()[: len(x) - n_trimmed(len(x))]
+    near = squared_distances(x).argsort()[: len(x) - n_trimmed(len(x))]
     return x[near.sort().values]
 
 
+def squared_distances(x: Float[Tensor, "n d_in"]) -> Float[Tensor, " n"]:
+    """Of each token from the mean of all."""
+    return (x - x.mean(0)).double().square().sum(-1)
+
+
 def tokens_of_half(distances: Float[Tensor, " n"]) -> int:
-    """The fewest tokens whose squared distances from the mean sum to half of those of all."""
+    """The fewest tokens whose ``squared_distances`` sum to half of those of all."""
     sums = distances.sort(descending=True).values.cumsum(0)
     return int((sums < sums[-1] / 2).sum()) + 1
 

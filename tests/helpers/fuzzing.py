@@ -1,5 +1,7 @@
 """What all fuzz tests share: the one property, how many inputs each test takes, and values that nobody expects."""
 
+import copy
+import json
 import math
 import os
 
@@ -44,3 +46,85 @@ ODD = st.one_of(
     st.sampled_from([None, True, False, "", "1", "topk", "nan", b"1", (), [], {}, [1], (0.9, 0.999), 1j]),
     st.text(max_size=5),
 )  # anything that a YAML file, a JSON file or a slip of the hand may put in a value's place
+
+
+@st.composite
+def damages(draw):
+    """One way in which a file is not what was written, as ``damaged`` takes it."""
+    kind = draw(st.sampled_from(["cut", "flip", "insert", "drop", "replace"]))
+    place = draw(st.floats(0, 1) | st.integers(0, 700))  # a share of the file, or a byte near its start: its header
+    return (
+        kind,
+        place,
+        draw(st.binary(min_size=1, max_size=6) | st.sampled_from([b"PK\x03\x04", b"\x80\x02", b"0", b"{}"])),
+    )
+
+
+def damaged(content: bytes, damage) -> bytes:
+    """``content`` cut short, with other bytes, with more bytes, with fewer, or something else instead."""
+    kind, place, other = damage
+    at = min(int(place * len(content)) if isinstance(place, float) else place, len(content))
+    match kind:
+        case "cut":
+            return content[:at]
+        case "flip":
+            return content[:at] + other[: len(content) - at] + content[at + len(other) :]
+        case "insert":
+            return content[:at] + other + content[at:]
+        case "drop":
+            return content[:at] + content[at + len(other) :]
+        case "replace":
+            return other
+
+
+def with_header(content: bytes, change) -> bytes:
+    """A safetensors file whose header, a JSON object, ``change`` has gone over."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    text = json.dumps(change(header)).encode()
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
+def leaves(record, at=()) -> list[tuple]:
+    """The places of all values in what JSON holds, deepest last."""
+    inside = record.items() if isinstance(record, dict) else enumerate(record) if isinstance(record, list) else ()
+    return [at, *(place for key, value in inside for place in leaves(value, (*at, key)))]
+
+
+@st.composite
+def altered(draw, record):
+    """A copy of what JSON holds in which one value is another one, or a key or an item is gone or has another name."""
+    record = copy.deepcopy(record)
+    *path, last = draw(st.sampled_from([place for place in leaves(record) if place]))
+    inside = record
+    for key in path:
+        inside = inside[key]
+    how = draw(st.sampled_from(["value", "value", "gone", "renamed", "nearby"]))
+    value = inside.pop(last) if how in ("gone", "renamed") else inside[last]
+    if how == "renamed" and isinstance(inside, dict):
+        inside[draw(st.sampled_from(["", f"{last}2", str(last)[1:], "b_enc", "weights"]))] = value
+    if how == "value":
+        inside[last] = draw(JSON)
+    if how == "nearby":
+        inside[last] = draw(near(value))
+    return record
+
+
+def near(value):
+    """Values of the same kind as one in a file."""
+    if isinstance(value, bool):
+        return st.just(not value)
+    if isinstance(value, int):
+        return st.sampled_from([value + 1, value - 1, -value, 0, 2 * value, float(value), str(value)])
+    if isinstance(value, str):
+        return st.sampled_from([value + "x", value[:-1], value.upper(), "F16", "I32", "BF16", "BOOL", "relu", "topk"])
+    return JSON
+
+
+JSON = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 100),
+    st.sampled_from([2**31, 2**64, 10**30, 0.5, 1e300, float("nan"), float("inf"), "", "3", [], {}, [1, 2], {"a": 1}]),
+    st.text(max_size=4),
+)

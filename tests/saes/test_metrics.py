@@ -179,6 +179,9 @@ def test_dictionaries_of_two_hook_points_or_none_and_no_activations_are_refused(
     for broken in (float("nan"), float("inf")):
         with pytest.raises(InputError, match="^an activation to evaluate on is not finite$"):
             evaluate(make(), [torch.full((2, make().config.d_in), broken)])
+    for same in (torch.full((5, 24), 0.1), torch.randn(1, 24)):  # one token has no variance, but for rounding
+        with pytest.raises(InputError, match="^the [15] activations to evaluate on do not vary: no share"):
+            evaluate(make(), [same])
     both = [make(x=activations), make(x=activations, hook="blocks.0.hook_mlp_out")]
     for stacks, named in ((both, "blocks.0.hook_mlp_out, blocks.1.hook_mlp_out"), ([], "none")):
         with pytest.raises(InputError, match=f"^dictionaries of one hook point are needed, not of {named}$"):

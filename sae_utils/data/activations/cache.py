@@ -7,6 +7,7 @@ A folder holds ``manifest.json`` (whose activations), ``rows.npy`` (the tokens),
 
 import json
 import logging
+import math
 import shutil
 from collections.abc import Sequence
 from functools import cached_property
@@ -182,6 +183,8 @@ class ActivationCache(ActivationSource):
             raise self._damaged(f"{path.name} is cut short") from None
         if _tensors_sha256(stored) != about.get("sha256"):
             raise self._damaged(f"{path.name} is damaged (its sha256 differs)")
+        if stored.keys() != {f"{name}.{what}" for name in self.hook_points for what in ("mean", "scale")}:
+            raise self._damaged(f"{path.name} is of other hook points")
         return {
             name: Normalisation(stored[f"{name}.mean"], stored[f"{name}.scale"].item()) for name in self.hook_points
         }
@@ -192,12 +195,18 @@ class ActivationCache(ActivationSource):
             try:
                 entry = json.loads(_entry(self.folder, i).read_text())[name]
                 raw = np.memmap(self.folder / entry["file"], np.uint8, mode="c")
-            except (OSError, ValueError, KeyError):
+                known, shape = entry["sha256"], self._shape(i, name)
+            except (OSError, ValueError, KeyError, TypeError):
                 raise self._damaged(f"shard {i} is missing or cut short") from None
-            if _sha256(raw) != entry["sha256"]:
+            if _sha256(raw) != known or raw.size != activation_bytes(math.prod(shape), 1, self._dtype):
                 raise self._damaged(f"{entry['file']} is damaged (its sha256 differs)")
-            self._shards[i, name] = torch.from_numpy(raw).view(self._dtype).view(entry["shape"])
+            self._shards[i, name] = torch.from_numpy(raw).view(self._dtype).view(shape)
         return self._shards[i, name]
+
+    def _shape(self, i: int, name: str) -> tuple[int, int, int]:
+        """Of a shard: as many rows as the others have, or the rest."""
+        rows = min(self.manifest["rows_per_shard"], len(self.order.keep) - i * self.manifest["rows_per_shard"])
+        return rows, self.manifest["context"], self.d_in[name]
 
     def _damaged(self, what: str) -> InputError:
         return InputError(f"activation cache {self.folder}: {what}; delete it all")
@@ -208,8 +217,8 @@ def _belongs(folder: Path, manifest: dict) -> bool:
     if not folder.exists() or all(file.match(f".{MANIFEST}.*.part") for file in folder.iterdir()):
         return False
     try:
-        found = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
+        found = dict(json.loads((folder / MANIFEST).read_text()))
+    except (OSError, ValueError, TypeError):
         raise InputError(f"{folder} holds files but no activation cache; give an empty or new folder") from None
     for key, value in manifest.items():
         if found.get(key) != value:

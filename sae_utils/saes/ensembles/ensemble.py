@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sae_utils.errors import InputError
 from sae_utils.saes.base import Dictionary, SparseCode
 from sae_utils.saes.sae import SAE, SAEConfig
-from sae_utils.saes.training.checkpoints import below, read_tensors, write_tensors
+from sae_utils.saes.training.checkpoints import below, read_tensors, stored_sae, write_tensors
 
 
 class Ensemble(Dictionary, nn.Module):
@@ -158,8 +158,6 @@ def save_ensemble(ensemble: Ensemble, path: Path) -> None:
 def load_ensemble(path: Path, device: str = "cpu") -> Ensemble:
     """The ensemble that ``save_ensemble`` wrote. Raises InputError as ``read_tensors`` does."""
     tensors, about = read_tensors(Path(path), "ensemble")
-    members = []
-    for j, (config, seeds) in enumerate(zip(about["configs"], about["seeds"], strict=True)):
-        members.append(SAE(SAEConfig(**config), seeds, about["hook_point"]))
-        members[j].load_state_dict(below(tensors, f"{j}."))
+    of_members = enumerate(zip(about["configs"], about["seeds"], strict=True))
+    members = [stored_sae(path, *own, about["hook_point"], below(tensors, f"{j}.")) for j, own in of_members]
     return Ensemble(members, tensors["weights"].tolist(), about["sequential"]).to(device)

@@ -109,4 +109,6 @@ def stored_sae(path: Path, config, seeds, hook_point, tensors: Mapping[str, Tens
     for name, tensor in sae.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise InputError(f"checkpoint {path} is of no use: {name} holds values that are not finite")
+    if not sae.scale > 0:
+        raise InputError(f"checkpoint {path} is of no use: its scale is {float(sae.scale)}")
     return sae
