@@ -8,8 +8,8 @@ import sys
 import nbformat
 import pytest
 
-from conftest import close
-from sae_utils.paths import ROOT
+from conftest import COUNTS_VARY, close
+from sae_utils.paths import NOTEBOOKS, ROOT
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,13 @@ def test_not_close(stored, new):
 )
 def test_counts_that_vary_are_within_what_was_measured(stored, new, passes):
     assert close(stored, new, counts_vary=True) == passes
+
+
+def test_notebooks_have_no_tag_that_nothing_reads():
+    """A misspelt one would make counts that vary compare exactly."""
+    cells = [cell for path in NOTEBOOKS.glob("*.ipynb") for cell in nbformat.read(path, 4).cells]
+    tags = {tag for cell in cells for tag in cell.metadata.get("tags", ())}
+    assert tags == {"parameters", COUNTS_VARY, "nbval-ignore-output"}
 
 
 def cell(code: str, stored: list, **metadata) -> nbformat.NotebookNode:
