@@ -4,7 +4,7 @@
 - ``packing``: the one maker of rows, in a file that grows
 - ``installed_python``: the corpus "installed-python", the same on every installation
 - ``token_texts``: token ids back to text, in a row and alone
-- ``streams``, ``hub_datasets``: texts of files and of the hub's data sets, one after another
+- ``streams``, ``txt``, ``hub_datasets``: texts of files and of the hub's data sets, one after another
 """
 
 from sae_utils.data.text.corpus import INSTALLED, check_corpus, documents, token_rows

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -13,7 +14,7 @@ from jaxtyping import Int
 
 from sae_utils.data.text.installed_python import installed_files, installed_sha256, manifest
 from sae_utils.data.text.packing import Block, Packer, pack_in_file, row_start
-from sae_utils.data.text.streams import SUFFIXES, TextStream
+from sae_utils.data.text.streams import SUFFIXES, TextStream, local_file
 from sae_utils.errors import InputError
 from sae_utils.files import sha256_of
 from sae_utils.paths import RESULTS
@@ -21,9 +22,7 @@ from sae_utils.paths import RESULTS
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-FORMAT = (
-    3  # of the rows that are kept: raise it when documents are cut, ordered, split, tokenised or packed in another way
-)
+FORMAT = 3  # of the rows that are kept: raise it when documents are cut, ordered, tokenised or packed in another way
 INSTALLED = "installed-python"
 SPLITS = ("train", "held_out")
 
@@ -67,13 +66,13 @@ def token_rows(
 
 def check_corpus(corpus: str) -> str:
     """``corpus`` itself; raises InputError for a file that is not there or is of another kind. Reads nothing."""
-    path, allowed = Path(corpus).expanduser(), ", ".join(SUFFIXES)
-    if path.suffix in SUFFIXES and not path.is_file():
-        raise InputError(f"corpus={corpus!r}: there is no such file")
-    if path.is_file() and path.suffix not in SUFFIXES:
-        raise InputError(f"corpus={corpus!r} is a {path.suffix or 'plain'} file; allowed: {allowed}")
-    if not corpus or path.is_dir():
+    (file, suffix), allowed = local_file(corpus), ", ".join(SUFFIXES)
+    if file and suffix not in SUFFIXES:
+        raise InputError(f"corpus={corpus!r} is a {suffix or 'plain'} file; allowed: {allowed}")
+    if not corpus or os.path.isdir(os.path.expanduser(corpus)):
         raise InputError(f"corpus={corpus!r} is not {INSTALLED!r}, a {allowed} file or a dataset's name")
+    if not file and suffix in SUFFIXES:
+        raise InputError(f"corpus={corpus!r}: there is no such file")
     return corpus
 
 
@@ -112,12 +111,11 @@ def _take(texts: Iterator[str]) -> list[str]:
 
 
 def _corpus_identity(corpus: str) -> str:
-    path = Path(corpus).expanduser()
     if corpus == INSTALLED:
         held_out = "\n".join(manifest()["held_out"])
         return f"{installed_sha256()} {sha256_of([held_out])}"
-    if path.is_file():
-        return f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}"
+    if file := local_file(corpus)[0]:
+        return f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}"
     return "hub"
 
 

@@ -82,7 +82,7 @@ def encode_text(tokenizer: "PreTrainedTokenizerBase", text: str | list[str], **h
     ids = encoded["input_ids"] if isinstance(text, str) else itertools.chain.from_iterable(encoded["input_ids"])
     for control in {tokenizer.bos_token_id, tokenizer.eos_token_id}.intersection(ids):
         name = tokenizer.convert_ids_to_tokens(control)
-        raise InputError(f"a text shows {name!r}, which this tokenizer takes for its control token even if asked not to")
+        raise InputError(f"a text shows {name!r}, which this tokenizer takes for its control token, asked or not")
     return encoded
 
 

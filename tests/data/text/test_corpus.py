@@ -55,8 +55,8 @@ def test_rows_are_kept_and_taken_up_again(jsonl, tokenizer, tmp_path, monkeypatc
     assert np.array_equal(token_rows(jsonl, tokenizer, "train", 10, 16, kept), rows)
 
 
-@pytest.mark.parametrize("change", ["split", "context", "tokenizer", "first token", "text"])
-def test_kept_rows_are_not_taken_for_others(jsonl, tokenizer, tmp_path, change):
+@pytest.mark.parametrize("change", ["split", "context", "tokenizer", "first token", "text", "format"])
+def test_kept_rows_are_not_taken_for_others(jsonl, tokenizer, tmp_path, change, monkeypatch):
     kept = tmp_path / "cache"
     arguments = {"split": "train", "n_rows": 4, "context": 16}
     token_rows(jsonl, tokenizer, cache_dir=kept, **arguments)
@@ -64,6 +64,8 @@ def test_kept_rows_are_not_taken_for_others(jsonl, tokenizer, tmp_path, change):
         tokenizer = train_tokenizer(TEXTS, 290)
     elif change == "first token":
         tokenizer = with_first_token(tokenizer)
+    elif change == "format":
+        monkeypatch.setattr(corpus_module, "FORMAT", corpus_module.FORMAT - 1)
     elif change == "text":
         with open(jsonl, "a") as file:
             file.write("\n" + json.dumps({"text": "another text"}))
@@ -121,11 +123,17 @@ def test_wrong_corpora_are_refused_in_one_line(tmp_path, tokenizer, monkeypatch)
         "latin.txt": "caf\xe9 " * 10,
         "latin.jsonl": json.dumps({"text": "caf\xe9"}, ensure_ascii=False),
         "blank.jsonl": json.dumps({"text": " "}),
+        "null.jsonl": json.dumps({"text": None}),
+        "lines.txt": "\n \n",
     }
+    (tmp_path / "folder.txt").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="latin-1")
     cases = {
         "none.txt": "there is no such file",
+        "none.TXT": "there is no such file",
+        f"{'long' * 99}.txt": "there is no such file",
+        "folder.txt": "is not 'installed-python', a .txt, .jsonl, .parquet file or a dataset's name",
         "": "is not 'installed-python', a .txt, .jsonl, .parquet file or a dataset's name",
         "other.jsonl": "has no column 'text', 'raw_content', 'content'; its columns are code, n",
         "numbers.jsonl": "its column 'text' holds int, not text",
@@ -136,8 +144,11 @@ def test_wrong_corpora_are_refused_in_one_line(tmp_path, tokenizer, monkeypatch)
         "latin.txt": "cannot be read as UTF-8 text: UnicodeDecodeError",
         "latin.jsonl": "cannot be read as JSON lines: UnicodeDecodeError",
         "blank.jsonl": "has 0 tokens, 0 rows of 16; asked for n_rows=1",
+        "null.jsonl": "has 0 tokens, 0 rows of 16; asked for n_rows=1",
+        "lines.txt": "has 0 tokens, 0 rows of 16; asked for n_rows=1",
     }
     cases = {str(tmp_path / name): said for name, said in cases.items()} | {
+        "~nobody-here/text.txt": "there is no such file",
         __file__: "is a .py file; allowed: .txt, .jsonl, .parquet",
         "https://example.org/text.jsonl": "there is no such file",
         "some/dataset": "the Hugging Face hub was not reached",

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import tokenizers
 from helpers.places import importing
-from helpers.tokenizers import LetterTokenizer
+from helpers.tokenizers import KINDS, LetterTokenizer, tiny
 from transformers import PreTrainedTokenizerFast
 
 from sae_utils.data.text import packing
-from sae_utils.data.text.packing import Block, Packer, RowFile, State, pack_in_file, row_start
+from sae_utils.data.text.packing import Block, Packer, RowFile, State, encode_text, pack_in_file, row_start
 from sae_utils.errors import InputError
 
 DOCUMENTS = [f"document {i} " * (i % 7 + 1) for i in range(2000)]
@@ -118,7 +118,7 @@ def test_end_between_any_two_steps_leaves_what_the_next_call_goes_on_from(path, 
 CHILD = """
 import sys, time
 from pathlib import Path
-from helpers.tokenizers import LetterTokenizer
+from helpers.tokenizers import KINDS, LetterTokenizer, tiny
 from sae_utils.data.text import packing
 from test_packing import ALL, CONTEXT, blocks
 packing.MOST = 64
@@ -204,3 +204,35 @@ def test_row_start_is_what_the_tokenizer_puts_in_front(template, expected, unkno
         words.post_processor = tokenizers.processors.TemplateProcessing(single=template, special_tokens=special)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<bos>", eos_token="<eos>", unk_token=unknown)
     assert row_start(tokenizer) == expected
+
+
+def shows(tokenizer):
+    """A text with the names of the tokenizer's control tokens, at its ends and glued to words."""
+    return f"{tokenizer.eos_token}a b{tokenizer.bos_token}s </s> <s>a <|endoftext|> {tokenizer.eos_token}"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "XGLM"])
+def test_text_that_shows_the_names_of_control_tokens_is_text(kind, path, tmp_path):
+    tokenizer = tiny(kind, tmp_path)
+    text, end, start = shows(tokenizer), tokenizer.eos_token_id, row_start(tokenizer)
+    assert end in tokenizer(text)["input_ids"], "the tokenizer by itself takes them for control tokens"
+    ids = encode_text(tokenizer, text)["input_ids"]
+    assert encode_text(tokenizer, [text, text])["input_ids"] == [ids, ids]
+    assert not {end, tokenizer.bos_token_id} & set(ids) and tokenizer.decode(ids) == text
+    packer = Packer(tokenizer, len(ids) + 1 + (start is not None))
+    rows = pack_in_file(path, packer, lambda _: [Block({}, [text] * 3)], 3, "text")
+    assert rows.tolist() == [[*([] if start is None else [start]), *ids, end]] * 3
+
+
+def test_tokenizers_that_take_a_text_for_control_tokens_all_the_same_are_refused(path, tmp_path):
+    unigram = tiny("XGLM", tmp_path)
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<end>": 0, "a": 1, "?": 2}, "?"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    for tokenizer, text in (
+        (unigram, "a </s> b"),
+        (PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", unk_token="?"), "a <end> a"),
+    ):
+        name = tokenizer.eos_token
+        with pytest.raises(InputError, match=rf"^a text shows '{name}', which this tokenizer takes for its control to"):
+            pack_in_file(path, Packer(tokenizer, 4), lambda _, text=text: [Block({}, [text])], 1, "text")
+        assert encode_text(tokenizer, "a a")["input_ids"]

@@ -1,17 +1,19 @@
-"""Texts of files: each comes once and in order, wherever a stream is taken up again; a .txt is cut into documents."""
+"""Texts of files: each comes once and in order, wherever a stream is taken up again, and nothing else matters."""
 
+import gzip
 import itertools
 import json
 
 import pandas as pd
+import pyarrow.parquet
 import pytest
-from datasets.packaged_modules.json.json import JsonConfig
 
+from sae_utils.data.text import check_corpus
 from sae_utils.data.text import streams as text_streams
-from sae_utils.data.text.streams import Dropped, TextStream, txt_documents
+from sae_utils.data.text.streams import Dropped, TextStream
+from sae_utils.errors import InputError
 
 TEXTS = [f"text {i} " + f"line {i} of a text\n" * (100 if i % 2 else 2) for i in range(150)]  # 150 kB
-PARAGRAPHS = [f"Paragraph {i}\nof {i % 5 + 1} lines.\n" * (i % 5 + 1) for i in range(50)]
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +26,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "txt"])
-def test_stream_goes_on_at_its_position(folder, kind, monkeypatch):
-    # datasets reads 10 MB at once: less here, so that texts come before the file is read
-    monkeypatch.setattr(JsonConfig, "__post_init__", lambda self: setattr(self, "chunksize", 40_000))
+def test_stream_goes_on_at_its_position(folder, kind):
     name = str(folder / f"texts.{kind}")
     stream, found = TextStream(name), []
     for n in (0, 1, 66, 67, 80):  # texts until the stream is left
@@ -37,7 +37,7 @@ def test_stream_goes_on_at_its_position(folder, kind, monkeypatch):
 
 
 def test_position_of_another_version_of_datasets_is_counted_out(folder):
-    stream = TextStream(str(folder / "texts.jsonl"))
+    stream = TextStream(str(folder / "texts.parquet"))
     first = list(itertools.islice(stream, 70))
     position = stream.position | {"datasets": "0.1", "state": {"another": "meaning"}}
     assert first + list(TextStream(stream.corpus, position)) == TEXTS
@@ -81,26 +81,83 @@ def test_library_has_its_own_settings_again(folder):
     assert settings() == before == (20, 5, logging.WARNING)
 
 
-def paragraphs_together(text):
-    """Paragraphs, until a document has SHORTEST characters."""
-    documents = [""]
-    for paragraph in text.split("\n\n"):
-        if len(documents[-1]) >= text_streams.SHORTEST:
-            documents.append("")
-        documents[-1] += paragraph + "\n\n"
-    return documents
+def written(path, text, encoding="utf-8"):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding, "surrogatepass"))
+    return str(path)
 
 
-@pytest.mark.parametrize("piece", [1, 100, 2**20])
-def test_txt_is_cut_at_separators_or_into_runs_of_paragraphs_however_it_is_read(tmp_path, piece, monkeypatch):
-    monkeypatch.setattr(text_streams, "PIECE", piece)
-    monkeypatch.setattr(text_streams, "SHORTEST", 100)
-    path = tmp_path / "texts.txt"
-    path.write_text(text := "<|endoftext|>".join(PARAGRAPHS) + "\n\nA last one<|endoftext|>")
-    assert list(txt_documents(path)) == text.split("<|endoftext|>")
-    for text in ("\n\n".join(PARAGRAPHS), "\n".join(PARAGRAPHS), "\n\n\n\n".join(PARAGRAPHS) + "\n\n"):
-        path.write_text(text)
-        assert list(txt_documents(path)) == paragraphs_together(text)
-    path.write_text(text := "\n\n".join([*PARAGRAPHS, "late<|endoftext|>"]))
-    monkeypatch.setattr(text_streams, "LOOK_AHEAD", 100)
-    assert list(txt_documents(path)) == paragraphs_together(text), "a separator far behind the start is text"
+def test_other_fields_of_json_lines_may_be_anything_anywhere(tmp_path):
+    """Fields that come, go and change their type, far behind the 10 MB by which readers of tables infer types."""
+    rows = [{"text": f"text {i} {'x' * 5000}", "n": i} for i in range(3000)]
+    rows += [{"text": "more", "n": "a word", "of": [1]}, {"n": None, "text": "last", "text2": {}}, {"text": None}]
+    path = written(tmp_path / "a.jsonl", "\n\n".join(map(json.dumps, rows)) + "\n")
+    stream = TextStream(path)
+    assert list(stream) == [row["text"] or "" for row in rows] and stream.position["line"]["line"] == 2 * len(rows) - 1
+
+
+def test_position_in_json_lines_is_where_the_next_line_begins(folder):
+    """So nothing before it is read again."""
+    stream = TextStream(str(folder / "texts.jsonl"))
+    for text in itertools.islice(stream, 67):
+        last = text
+    line = stream.position["line"]
+    assert (line["line"], line["columns"], last) == (67, ["text"], TEXTS[66])
+    assert next(TextStream(stream.corpus, {"documents": 67, "line": line | {"byte": 0}})) == TEXTS[0]
+
+
+@pytest.mark.parametrize("name", ["a.TXT", "a.Jsonl", "a.PARQUET"])
+def test_suffixes_may_be_in_capitals_and_files_begin_with_a_byte_order_mark(tmp_path, name):
+    if name == "a.PARQUET":
+        pd.DataFrame({"text": ["one", "two"]}).to_parquet(tmp_path / name)
+    else:
+        text = "one<|endoftext|>two" if name == "a.TXT" else '{"text": "one"}\r\n{"text": "two"}\r\n'
+        written(tmp_path / name, text, "utf-8-sig")
+    assert check_corpus(str(tmp_path / name)) and list(TextStream(str(tmp_path / name))) == ["one", "two"]
+
+
+LINE = '{"text": "one"}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LINE + "{nope", r", line 2 cannot be read as JSON lines: JSONDecodeError: .*"),
+        (LINE + '\n{"text": "on', r", line 3 cannot be read as JSON lines: JSONDecodeError: .*"),
+        (LINE + '{"text": 3}', ", line 2: its column 'text' holds int, not text"),
+        (LINE + '{"text": ["a"]}', ", line 2: its column 'text' holds list, not text"),
+        (LINE + '{"content": "two"}', ", line 2 has no column 'text'; its columns are content"),
+        (LINE + "null", ", line 2 is no object with fields: b'null'"),
+        ('["one"]\n["two"]', r", line 1 is no object with fields: b.*one.*"),
+        ('"one"', r", line 1 is no object with fields: b.*one.*"),
+        ("[" * 10**5, r", line 1 cannot be read as JSON lines: RecursionError: .*"),
+        (
+            LINE + r'{"text": "half \ud83d"}',
+            ", line 2: its column 'text' holds a lone surrogate, .*",
+        ),
+        (LINE + '{"text": "\udc00"}', r", line 2 cannot be read as JSON lines: UnicodeDecodeError: .*"),
+        (gzip.compress(LINE.encode()), r", line 1 cannot be read as JSON lines: UnicodeDecodeError: .*"),
+        (LINE.encode("utf-16"), r", line 1 cannot be read as JSON lines: UnicodeDecodeError: .*"),
+        ("\n \n", " has no documents"),
+    ],
+)
+def test_broken_json_lines_are_refused_with_the_line(tmp_path, text, said):
+    path = written(tmp_path / "a.jsonl", text)
+    with pytest.raises(InputError, match=rf"^corpus='{path}'{said}$") as error:
+        list(TextStream(path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("columns", [{"text": []}, {"text": [], "n": []}])
+def test_parquet_of_no_rows_has_no_documents_and_an_empty_group_is_none(tmp_path, columns):
+    schema = pyarrow.schema([(column, pyarrow.string()) for column in columns])
+    none, some = pyarrow.table(columns, schema), pyarrow.table(dict.fromkeys(columns, ["one"]), schema)
+    for groups, texts in (([], None), ([none], None), ([none, some, none, some], ["one", "one"])):
+        path = tmp_path / f"{len(groups)}.parquet"
+        with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+            for group in groups:
+                writer.write_table(group)
+        if texts:
+            assert list(TextStream(str(path))) == texts
+        else:
+            with pytest.raises(InputError, match=r"parquet' has no documents$"):
+                next(TextStream(str(path)))
