@@ -1,8 +1,10 @@
 """Files that are written whole or not at all, hashes of what they hold, and tensors read from safetensors."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +15,21 @@ from safetensors import safe_open
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def only_writer(path: Path, what: str) -> Iterator[None]:
+    """Waits until no other process is in such a block with the lock file ``path``, which stays; says so of ``what``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.warning("another process is writing %s: waiting for it", what)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

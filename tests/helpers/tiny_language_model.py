@@ -26,6 +26,15 @@ FAMILIES = {  # names of transformers' classes without their ends, and sizes
     "gemma": ("Gemma", GEMMA),
     "gemma2": ("Gemma2", {**GEMMA, "query_pre_attn_scalar": 8, "sliding_window": 8}),
 }
+QWEN = {**SIZES, "num_key_value_heads": 1, "head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 2}
+QWEN |= {"linear_key_head_dim": 4, "linear_value_head_dim": 4, "num_experts": 4, "num_experts_per_tok": 2}
+OTHERS = {  # of which TransformerLens computes the first three otherwise than transformers does
+    "cohere": ("Cohere", {**SIZES, "num_key_value_heads": 1}),
+    "cohere2": ("Cohere2", {**SIZES, "num_key_value_heads": 1, "head_dim": 8, "sliding_window": 8}),
+    "hunyuan": ("HunYuanDenseV1", {**SIZES, "num_key_value_heads": 1, "head_dim": 8}),
+    "mamba": ("Mamba", {"hidden_size": 16, "num_hidden_layers": 3, "state_size": 4}),
+    "qwen3_next": ("Qwen3Next", {**QWEN, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}),  # fails
+}
 WITH_BOS = ("llama", "gemma", "gemma2")  # families whose tokenizers put the beginning-of-text token before a text
 
 
@@ -44,12 +53,12 @@ def make_tiny(folder: Path, seed: int = 0, n_layers: int = 3) -> Path:
 
 
 def make_family(folder: Path, family: str) -> Path:
-    """A random model of one of FAMILIES, whose norms and biases are not the identity that they begin as."""
+    """A random model of FAMILIES or OTHERS, whose norms and biases are not the identity that they begin as."""
     import transformers
 
     torch.manual_seed(0)
     tokenizer = family_tokenizer(family)
-    name, sizes = FAMILIES[family]
+    name, sizes = (FAMILIES | OTHERS)[family]
     end = "LMHeadModel" if family == "gpt2" else "ForCausalLM"
     model = getattr(transformers, name + end)(_config(name, sizes, tokenizer))
     with torch.no_grad():

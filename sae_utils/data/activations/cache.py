@@ -33,7 +33,7 @@ from sae_utils.data.activations.source import (
 )
 from sae_utils.data.models.language_model import LanguageModel, check_dtype
 from sae_utils.errors import InputError
-from sae_utils.files import read_safetensors, sha256_of, whole_file, write_json
+from sae_utils.files import only_writer, read_safetensors, sha256_of, whole_file, write_json
 from sae_utils.memory import BLOCK_ROWS, LARGEST_CACHE_GB, activation_bytes, buffer_rows, free_disk, human
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,6 @@ def _cached(model, rows, hook_points, cache_dir: Path, block_rows: int, dtype: t
             return build_cache(folder, model, rows, hook_points, dtype, block_rows=block_rows)
         except BeyondRange as error:
             log.warning("%s: the cache is built again in bfloat16", str(error).partition(";")[0])
-            shutil.rmtree(folder)
     return build_cache(overflowed, model, rows, hook_points, torch.bfloat16, block_rows=block_rows)
 
 
@@ -94,7 +93,7 @@ def build_cache(
     block_rows: int = BLOCK_ROWS,
     progress: bool = True,
 ) -> "ActivationCache":
-    """Write what of the cache is not there yet, and open it.
+    """Write what of the cache is not there yet, and open it. Where another process writes it, wait for that.
 
     Raises InputError, before the start, where the folder holds another cache, the disk has too little room (NoRoom),
     or an argument is wrong; and where activations are beyond the range of ``dtype`` (BeyondRange) or not finite.
@@ -103,7 +102,6 @@ def build_cache(
     check_whole("rows_per_shard", rows_per_shard, 1)
     manifest = {
         "format": FORMAT,
-        "model": model.name,
         "weights_sha256": model.fingerprint,
         "d_in": {name: x.shape[-1] for name, x in probe(model, rows, hook_points).items()},
         "n_rows": len(rows),
@@ -113,24 +111,45 @@ def build_cache(
         "dtype": str(dtype).removeprefix("torch."),
         "rows_per_shard": rows_per_shard,
     }
-    if _belongs(folder, manifest) and (folder / NORMALISATION).exists():
-        return ActivationCache(folder, block_rows)
-    shards = [i for i in range(-(-len(rows) // rows_per_shard)) if not _entry(folder, i).exists()]
-    _check_room(folder, manifest, shards)
+    if not _whole(folder, manifest):
+        _check_room(folder, manifest, _missing(folder, manifest))
+        with only_writer(folder.with_name(f".{folder.name}.lock"), f"activation cache {folder}"):
+            if not _whole(folder, manifest):  # what another process made meanwhile
+                _build(folder, manifest, model, rows, dtype, progress)
+    return ActivationCache(folder, block_rows)
+
+
+def _whole(folder: Path, manifest: dict) -> bool:
+    """Whether nothing is missing; raises InputError where a whole cache is another one."""
+    return (folder / NORMALISATION).exists() and _belongs(folder, manifest)
+
+
+def _missing(folder: Path, manifest: dict) -> list[int]:
+    """The shards that are not there."""
+    n_shards = -(-manifest["n_rows"] // manifest["rows_per_shard"])
+    return [i for i in range(n_shards) if not _entry(folder, i).exists()]
+
+
+def _build(folder: Path, manifest: dict, model: LanguageModel, rows, dtype: torch.dtype, progress: bool) -> None:
+    """Writes what is missing. What turns out to be beyond ``dtype`` can never be whole, and is removed."""
+    _belongs(folder, manifest)
     for part in folder.glob(".*.part"):  # what a killed build had begun to write
         part.unlink()
     write_json(folder / MANIFEST, manifest)
     with whole_file(folder / ROWS) as part, part.open("wb") as file:
         np.save(file, rows)
-    for i in tqdm(shards, desc="activations", unit="shard", disable=not progress):
-        _write_shard(folder, i, model, rows[i * rows_per_shard : (i + 1) * rows_per_shard], hook_points, dtype)
-    cache = ActivationCache(folder, block_rows)
-    estimated = cache.estimate_normalisation()
+    n, shards = manifest["rows_per_shard"], _missing(folder, manifest)
+    try:
+        for i in tqdm(shards, desc="activations", unit="shard", disable=not progress):
+            _write_shard(folder, i, model, rows[i * n : (i + 1) * n], list(manifest["d_in"]), dtype)
+    except BeyondRange:
+        shutil.rmtree(folder)
+        raise
+    estimated = ActivationCache(folder).estimate_normalisation()
     tensors = {f"{name}.mean": n.mean for name, n in estimated.items()}
     tensors |= {f"{name}.scale": torch.tensor(n.scale, dtype=torch.float64) for name, n in estimated.items()}
     with whole_file(folder / NORMALISATION) as part:
         save_file(tensors, part, metadata={"sha256": _tensors_sha256(tensors)})
-    return cache
 
 
 class NoRoom(InputError):

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_utils.data.models import hub
+from sae_utils.data.models import hub, reference
 from sae_utils.data.models import names as model_names
+from sae_utils.data.models.fingerprint import fingerprint
 from sae_utils.data.models.names import BUNDLED, SITES
 from sae_utils.errors import InputError
-from sae_utils.files import sha256_of
 
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
@@ -33,11 +33,13 @@ class LanguageModel:
     ``bridge`` is TransformerLens's (a HookedTransformer for what is of no Hugging Face architecture), with the weights
     as they were trained: no norm folded in, nothing centred. ``tokenizer`` is as the model's makers left it, which
     TransformerLens's copy is not: that one puts a beginning-of-text token in front of texts for every model.
+    ``tensors`` are the weights by their own names: a tied one once, and none that TransformerLens made of others.
     """
 
     name: str
     bridge: "TransformerBridge | HookedTransformer" = field(repr=False)
     tokenizer: "PreTrainedTokenizerBase" = field(repr=False)
+    tensors: Mapping[str, Tensor] = field(repr=False)
 
     @property
     def weights(self) -> torch.nn.Module:
@@ -74,10 +76,19 @@ class LanguageModel:
         """Of the weights and the activations."""
         return next(self.weights.parameters()).dtype
 
+    @property
+    def n_parameters(self) -> int:
+        """Parameters, as the model's makers count them."""
+        return sum(tensor.numel() for tensor in self.tensors.values() if isinstance(tensor, torch.nn.Parameter))
+
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over at most 65,536 evenly spaced values of each weight, and their dtype."""
-        return sha256_of(part for weight in self.weights.parameters() for part in _sampled(weight))
+        """sha256 over every byte of the weights, their names, shapes and dtypes, and what the configuration sets.
+
+        The same for the same model in another folder, on another device, or saved by another version of transformers.
+        """
+        config = self.bridge.cfg if self.weights is self.bridge else self.weights.config
+        return fingerprint(self.tensors, config.to_dict())
 
     def hook_point(self, site: str, layer: int) -> str:
         """TransformerLens's name of a site, such as ``blocks.3.hook_mlp_out``.
@@ -86,12 +97,17 @@ class LanguageModel:
         residual stream: the output of the MLP or, where a norm comes after it (Gemma-2 and later), that of the norm,
         which is what the MLP dictionaries of Gemma Scope were trained on (arXiv 2408.05147, "MLP sublayer's output").
 
-        Raises InputError for a site that is not in SITES and for a layer that the model does not have.
+        Raises InputError for a site that is not in SITES, and for a layer or a site of it that the model does not have.
         """
         if site not in SITES:
             raise InputError(f"site={site!r} is unknown; allowed: {', '.join(SITES)}")
         if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < self.n_layers:
             raise InputError(f"layer={layer!r} is not in {self.name}; allowed: 0 to {self.n_layers - 1}")
+        there = [name for name in SITES if f"blocks.{layer}.hook_{name}" in self.bridge.hook_dict]
+        if site not in there:
+            raise InputError(
+                f"site={site!r} is not in layer {layer} of {self.name}; allowed: {', '.join(there) or 'none'}"
+            )
         return f"blocks.{layer}.hook_{site}"
 
     @torch.no_grad()
@@ -159,7 +175,8 @@ class LanguageModel:
         # TransformerLens ignores a hook on a name that it does not know.
         unknown = [name for name in hook_points if name not in self.bridge.hook_dict]
         if unknown:
-            points = [self.hook_point(site, layer) for layer in range(self.n_layers) for site in SITES]
+            sites = [f"blocks.{layer}.hook_{site}" for layer in range(self.n_layers) for site in SITES]
+            points = [name for name in sites if name in self.bridge.hook_dict]
             near = ", ".join(difflib.get_close_matches(unknown[0], points, n=3, cutoff=0))
             layers = f"whose layers are 0 to {self.n_layers - 1}"
             raise InputError(f"hook point {unknown[0]!r} is not in {self.name}, {layers}; near ones: {near}")
@@ -176,7 +193,8 @@ def load_language_model(
     A hub name takes a revision after an @: ``EleutherAI/pythia-160m@step1000``. ``dtype`` is a torch dtype or its
     name: float32, float16, bfloat16. ``layer`` is one that will be asked for, checked before the weights load. Raises
     InputError, before anything slow, for a name that is none of the three, for a folder with files missing, for what
-    is no causal language model, for a gated model without a token, and for a device or layer that is not there.
+    is no causal language model, for a gated model without a token, and for a device or layer that is not there; then
+    for weights that are not all there, and for a family that TransformerLens computes otherwise than transformers.
     """
     device = check_device(device)
     dtype = check_dtype(dtype)
@@ -190,18 +208,13 @@ def load_language_model(
         if not place.is_hooked:
             _check_config(name, place, layer)
         try:
-            bridge, tokenizer = _boot(place, device, dtype)
+            model = _boot(name, place, device, dtype)
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(f"model {name!r} does not load: {hub.one_line(error)}") from error
-    bridge.eval()
-    model = LanguageModel(name, bridge, tokenizer)
     model.weights.requires_grad_(False)
     return model
-
-
-def _sampled(weight: Tensor) -> tuple[str, bytes]:
-    sample = weight.detach().flatten()[:: max(1, weight.numel() // 65536)]
-    return f"{weight.dtype}{list(weight.shape)}", sample.float().cpu().numpy().tobytes()
 
 
 def check_device(device: str) -> torch.device:
@@ -250,18 +263,20 @@ def _check_config(name: str, place: model_names.Place, layer: int | None) -> Non
         raise InputError(f"model {name!r}: TransformerLens does not know its architecture, {architectures}")
 
 
-def _boot(place: model_names.Place, device: torch.device, dtype: torch.dtype) -> tuple:
-    """The bridge and the tokenizer. A model that TransformerLens is the home of has TransformerLens's tokenizer."""
+def _boot(name: str, place: model_names.Place, device: torch.device, dtype: torch.dtype) -> LanguageModel:
+    """The model in evaluation mode. One that TransformerLens is the home of has TransformerLens's tokenizer."""
     options = {"device": str(device), "dtype": dtype}
     if place.is_hooked:
         from transformer_lens import HookedTransformer
 
-        bridge = HookedTransformer.from_pretrained_no_processing(place.repository, **options)
-        return bridge, bridge.tokenizer
+        hooked = HookedTransformer.from_pretrained_no_processing(place.repository, **options).eval()
+        return LanguageModel(name, hooked, hooked.tokenizer, dict(hooked.named_parameters()))
 
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import AutoTokenizer
 
-    where = str(place.folder or place.repository)
-    bridge = TransformerBridge.boot_transformers(where, revision=place.revision, **options)
-    return bridge, AutoTokenizer.from_pretrained(where, revision=place.revision)
+    where, loader = str(place.folder or place.repository), reference.Loader(name, device)
+    bridge = TransformerBridge.boot_transformers(where, revision=place.revision, model_class=loader, **options).eval()
+    reference.check_same(name, bridge, loader.reference)
+    tokenizer = AutoTokenizer.from_pretrained(where, revision=place.revision)
+    return LanguageModel(name, bridge, tokenizer, loader.tensors)

@@ -43,6 +43,28 @@ build_cache(sys.argv[2], TableModel(), rows, hooks, rows_per_shard=8, progress=F
 """
 
 
+# Builds a cache through its public face as soon as the file argv[2] is there, and says what it is made of.
+BUILDING_CHILD = """
+import sys, time
+from pathlib import Path
+import numpy as np
+import torch
+from helpers.tiny_language_model import TableModel
+from sae_utils.data.activations import open_source
+
+start, folder, scale, *hooks = sys.argv[2:]
+model = TableModel(change=lambda tokens, x: float(scale) * x)
+print("ready", flush=True)
+for i in range(3):
+    while not Path(start + str(i)).exists():
+        time.sleep(0.001)
+    source = open_source(model, np.load(sys.argv[1]), hooks, Path(folder) / str(i))
+    batch = next(source.batches(64, data_seed=1))
+    scales = [source.normalisation[hook].scale for hook in hooks]
+    print(source.folder.name, source.content, scales, [x.sum().item() for x in batch.values()], flush=True)
+"""
+
+
 @pytest.fixture
 def model():
     return TableModel()
@@ -120,6 +142,31 @@ def test_killed_build_goes_on_to_the_same_bytes(cache, model, rows, tmp_path, ki
         _ = ActivationCache(torn).normalisation
     build(torn, model, rows)
     assert contents(torn) == whole
+
+
+@pytest.mark.parametrize(("scale", "dtype"), [(1.0, "float16"), (1e6, "bfloat16")])
+def test_processes_that_build_one_cache_at_once_end_with_it_whole(rows, tmp_path, scale, dtype):
+    """Three rounds of three processes that begin together; 1e6 is beyond float16, so that cache is thrown away."""
+    saved, rows = tmp_path / "rows.npy", np.tile(rows, (40, 1))
+    np.save(saved, rows)
+    command = [sys.executable, "-c", BUILDING_CHILD, saved, tmp_path / "start", tmp_path, str(scale), *HOOKS]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    children = [subprocess.Popen(command, env=importing(), **pipes) for _ in range(3)]
+    assert [child.stdout.readline() for child in children] == ["ready\n"] * 3
+    said = []
+    for i in range(3):
+        (tmp_path / f"start{i}").touch()
+        said.append([child.stdout.readline() for child in children])
+    errors = [child.communicate()[1] for child in children]
+    assert [child.returncode for child in children] == [0, 0, 0], errors
+    assert any("another process is writing activation cache" in error for error in errors)
+    assert len({line for lines in said for line in lines}) == 1, "the same cache, content and numbers"
+    alone = build(
+        tmp_path / "alone", TableModel(change=lambda tokens, x: scale * x), rows, dtype=dtype, rows_per_shard=256
+    )
+    for i in range(3):
+        (folder,) = (tmp_path / str(i)).glob("activations-*")
+        assert contents(folder) == contents(alone.folder)
 
 
 def flipped(body):

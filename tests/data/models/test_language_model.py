@@ -4,10 +4,14 @@ import json
 import shutil
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
-from helpers.tiny_language_model import make_tiny
+from helpers.tiny_language_model import make_family, make_tiny
+from transformers import AutoModelForCausalLM, GPTNeoXForCausalLM
 
+from sae_utils.data.activations import open_source
+from sae_utils.data.models.fingerprint import fingerprint
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
 
@@ -37,6 +41,77 @@ def test_forward_pass_stops_after_the_last_layer_needed(model):
 def test_fingerprint_tells_weights_apart(model, folder, tmp_path):
     assert load_language_model(folder).fingerprint == model.fingerprint
     assert load_language_model(make_tiny(tmp_path, seed=1)).fingerprint != model.fingerprint
+    assert load_language_model(folder, dtype="bfloat16").fingerprint != model.fingerprint
+
+
+def test_fingerprint_sees_one_value_of_a_large_tensor():
+    tensor = torch.zeros(131_072, 64)
+    before = fingerprint({"embed": tensor}, {})
+    for i, j in ((1, 3), (131_071, 62)):
+        tensor[i, j] = 1.0
+        assert fingerprint({"embed": tensor}, {}) != before
+        tensor[i, j] = 0.0
+    assert fingerprint({"embed": tensor}, {}) == before != fingerprint({"embed": tensor.view(64, -1)}, {})
+    assert fingerprint({"embed": tensor.view(torch.int32)}, {}) != before != fingerprint({"unembed": tensor}, {})
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    return make_family(tmp_path_factory.mktemp("llama"), "llama")
+
+
+def changed(folder, copy, change):
+    """A copy of the model whose config.json has other settings, and those of the outermost that are dicts in part."""
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / "config.json").read_text())
+    for key, value in change.items():
+        config[key] = config[key] | value if isinstance(value, dict) else value
+    (copy / "config.json").write_text(json.dumps(config))
+    return load_language_model(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"rms_norm_eps": 1e-2}, False),
+        ({"rope_parameters": {"rope_theta": 500.0}}, False),
+        ({"hidden_act": "gelu"}, False),
+        ({"attention_dropout": 0.0}, True),  # as it was
+        ({"transformers_version": "4.30.0", "architectures": ["LlamaForCausalLM"], "use_cache": False}, True),
+        ({"dtype": "float16", "_name_or_path": "elsewhere"}, True),
+    ],
+)
+def test_fingerprint_and_cache_know_the_settings_that_change_activations(llama, tmp_path, change, same):
+    plain, other = load_language_model(llama), changed(llama, tmp_path / "copy", change)
+    assert (other.fingerprint == plain.fingerprint) == same
+    rows, hook = np.arange(1, 65).reshape(4, 16), plain.hook_point("mlp_out", 1)
+    first, second = (open_source(model, rows, [hook], tmp_path / "cache") for model in (plain, other))
+    assert (first.folder == second.folder) == (first.content == second.content) == same
+    live = other.activations(torch.from_numpy(rows), [hook])[hook]
+    torch.testing.assert_close(second.read(np.arange(4))[hook].float(), live, rtol=2e-3, atol=2e-3)
+    assert torch.equal(live, plain.activations(torch.from_numpy(rows), [hook])[hook]) == same
+
+
+def test_sliding_window_belongs_to_the_fingerprint(tmp_path):
+    folder = make_family(tmp_path / "gemma2", "gemma2")
+    prints = [changed(folder, tmp_path / f"{n}", {"sliding_window": n}).fingerprint for n in (4, 8)]
+    assert prints[1] == load_language_model(folder).fingerprint != prints[0]
+
+
+def test_parameters_are_those_of_transformers(folder, model):
+    """GPT-NeoX has its queries, keys and values in one tensor, of which TransformerLens makes three more."""
+    assert load_language_model("pycode-2m").n_parameters == 2_238_464
+    own = GPTNeoXForCausalLM.from_pretrained(folder)
+    assert model.n_parameters == sum(weight.numel() for weight in own.parameters())
+    assert model.n_parameters < sum(weight.numel() for weight in model.weights.parameters())
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma2"])
+def test_tied_parameters_count_once(tmp_path, family):
+    folder = make_family(tmp_path / family, family)
+    own = AutoModelForCausalLM.from_pretrained(folder)
+    assert load_language_model(folder).n_parameters == sum(weight.numel() for weight in own.parameters())
+    assert own.lm_head.weight is own.get_input_embeddings().weight
 
 
 @pytest.mark.parametrize(
