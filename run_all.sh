@@ -6,19 +6,27 @@ usage() {
     cat <<'TEXT'
 ./run_all.sh [--preset NAME] [--only 00,01] [--fresh] [--dry-run] [--throughput FILE]
     runs the notebooks in order, writes results/NAME/ and figures/; what is done and unchanged is skipped
+./run_all.sh setup
+    makes the environment and runs nothing
 ./run_all.sh test
     lint, import contracts, tests, and every notebook compared with its stored outputs; readers and writers of SAE
     files also against the real sae-lens and sparsify, which are put in .interop, for those tests alone
+./run_all.sh clean --cache
+    removes results/cache, which all presets share: rows of text, activations and trained dictionaries. The next run
+    makes them again. Results and figures are kept
 
     --preset NAME   parameters from notebooks/presets/NAME.yaml (laptop)
     --only 00,01    these notebooks alone
-    --fresh         run what is done, too
-    --dry-run       say what would run, with which parameters, what it trains and what that costs on this machine
+    --fresh         run what is done, too; what results/cache holds is kept and used
+    --dry-run       say what would run, with which parameters, what it trains and what that costs on this machine;
+                    needs the environment, and installs and writes nothing
     --throughput FILE  with --dry-run: on the machine whose speed FILE has, as a dry run there printed it
+    --python 3.12   make .venv with this version
     --help          this text
 
-The first run makes .venv from requirements.txt with Python 3.11. An active conda or virtual environment that has
-those pins is used instead.
+The first run makes .venv from requirements.txt, with the newest Python of 3.11 to 3.13 on PATH, else 3.14, else with
+one that uv finds or downloads. An active conda or virtual environment is used instead if it has those pins and this
+folder's sae_utils (pip install --no-deps -e .). It is never changed, and a .venv that was not made here never removed.
 TEXT
 }
 
@@ -38,17 +46,36 @@ phase() {  # phase NAME COMMAND...: says how long it took; shows what it printed
     echo "$((SECONDS - start)) s"
 }
 
-batch=() mode=notebooks
+versions="3.13 3.12 3.11 3.14"  # 3.14 last: the pins have wheels for it, but no test has run on it
+batch=() mode=notebooks preset=laptop only="" asked="" dry="" throughput=""
 while (($#)); do
     case $1 in
+        --preset | --only | --throughput | --python)
+            (($# > 1)) || refuse "$1 needs a value"
+            set -- "$1=$2" "${@:3}" ;;
+    esac
+    case $1 in
         --help | -h) usage; exit 0 ;;
-        test) (($# == 1 && ${#batch[@]} == 0)) || refuse "test takes no options"; mode=test ;;
-        --preset | --only | --throughput) (($# > 1)) || refuse "$1 needs a value"; batch+=("$1=$2"); shift ;;
-        --preset=* | --only=* | --throughput=* | --fresh | --dry-run) batch+=("$1") ;;
+        setup | test | clean) [[ $mode == notebooks ]] || refuse "$mode and $1: one at a time"; mode=$1 ;;
+        --python=*)
+            asked=${1#*=}
+            [[ " $versions " == *" $asked "* ]] || refuse "no Python '$asked'; allowed are ${versions// /, }"
+            versions=$asked ;;
+        --preset=*) preset=${1#*=}; batch+=("$1") ;;
+        --only=*) only=${1#*=}; batch+=("$1") ;;
+        --throughput=*) throughput=$1; batch+=("$1") ;;
+        --dry-run) dry=$1; batch+=("$1") ;;
+        --fresh | --cache) batch+=("$1") ;;
         *) refuse "unknown argument '$1'; ./run_all.sh --help lists what there is" ;;
     esac
     shift
 done
+case $mode in
+    clean) [[ ${batch[*]-}$asked == --cache ]] || refuse "clean takes --cache, and nothing else" ;;
+    setup | test) ((${#batch[@]} == 0)) || refuse "$mode takes no options but --python" ;;
+    *) [[ " ${batch[*]-} " != *" --cache "* ]] || refuse "--cache goes with clean" ;;
+esac
+[[ -z $throughput || -n $dry ]] || refuse "--throughput is what --dry-run estimates with; give both"
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 root=$PWD
@@ -56,28 +83,55 @@ venv=$root/.venv
 stamp=$venv/sae_utils.stamp
 interop=$root/.interop
 
-find_python() {  # a Python 3.11 that can make virtual environments
+check_names() {  # of the preset and the notebooks, before anything is installed
+    local name there
+    there=$(cd notebooks && printf '%s, ' presets/*.yaml) there=${there//.yaml/} there=${there//presets\//}
+    [[ -f notebooks/presets/$preset.yaml ]] || refuse "no preset '$preset'; there are ${there%, }"
+    there=$(cd notebooks && printf '%s, ' [0-9][0-9]_*.ipynb) there=${there//.ipynb/}
+    for name in ${only//,/ }; do
+        [[ ", $there" == *", $name"[_,]* ]] || refuse "no notebook '$name'; there are ${there%, }"
+    done
+}
+
+clean_cache() {
+    local lock size
+    for lock in results/*/.lock; do
+        if [[ -e $lock ]] && command -v flock >/dev/null && ! flock -n "$lock" true; then
+            refuse "another run is writing to ${lock%/.lock}; wait for it, or end it"
+        fi
+    done
+    [[ ! -L results/cache ]] || refuse "results/cache is a link, whose folder is yours to remove"
+    [[ -d results/cache ]] || { echo "results/cache is not there: nothing to remove"; return; }
+    size=$(du -sh results/cache)
+    rm -rf results/cache
+    echo "removed results/cache, ${size%%[[:space:]]*}"
+}
+
+find_python() {  # one of the versions that can make virtual environments; nothing where there is none
     local candidate
-    for candidate in python3.11 python3 python; do
-        if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+    # shellcheck disable=SC2086 # one word per version
+    for candidate in $(printf 'python%s ' $versions) python3 python; do
+        if fits "$candidate" && "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
             command -v "$candidate"
             return
         fi
     done
-    refuse "no Python 3.11 with venv on PATH (python3 is $(python3 --version 2>&1 || true)); install python3.11 and \
-python3.11-venv, or: conda env create -f environment.yml && conda activate sae_utils"
 }
 
-pins_hold() {  # pins_hold PYTHON: whether it is 3.11 and has every pin
-    "$1" - <<'PYTHON' 2>/dev/null
+fits() {  # fits PYTHON: whether it is one of the versions
+    # shellcheck disable=SC2086 # one word per version
+    "$1" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in sys.argv)' $versions 2>/dev/null
+}
+
+pins_hold() {  # pins_hold PYTHON: whether it is one of the versions and has every pin
+    fits "$1" && "$1" - <<'PYTHON' 2>/dev/null
 import sys
 from importlib import metadata
 
 with open("requirements.txt", encoding="utf-8") as file:
     pins = [line.strip().split("==") for line in file if line.strip() and not line.startswith("#")]
 # A local build tag (2.13.0+cpu) is the same release.
-held = all(metadata.version(name).partition("+")[0] == version for name, version in pins)
-sys.exit(not (held and sys.version_info[:2] == (3, 11)))
+sys.exit(not all(metadata.version(name).partition("+")[0] == version for name, version in pins))
 PYTHON
 }
 
@@ -85,8 +139,16 @@ has_sae_utils() {  # has_sae_utils PYTHON: whether its sae_utils is this folder'
     [[ $(cd / && "$1" -c 'import sae_utils; print(sae_utils.__file__)' 2>/dev/null) -ef sae_utils/__init__.py ]]
 }
 
-install() {  # install PYTHON PIP-ARGUMENTS...
-    "$1" -m pip --disable-pip-version-check install -q "${@:2}"
+can_install() {  # can_install PYTHON: whether it has pip, or uv is there
+    "$1" -c 'import pip' 2>/dev/null || command -v uv >/dev/null
+}
+
+install() {  # install PYTHON PIP-ARGUMENTS...: by its pip, or by uv where it has none
+    if "$1" -c 'import pip' 2>/dev/null; then
+        "$1" -m pip --disable-pip-version-check install -q "${@:2}"
+    else
+        uv pip install -q --python "$1" "${@:2}"
+    fi
 }
 
 write_stamp() {  # write_stamp FILE TEXT: there as a whole, or not at all
@@ -94,21 +156,43 @@ write_stamp() {  # write_stamp FILE TEXT: there as a whole, or not at all
     mv "$1.part" "$1"
 }
 
+# The stamp marks a .venv that was made here. It holds the folder and what was installed. While that changes it says so:
+# a set-up that was interrupted starts from nothing. So does one whose folder was moved, which breaks its scripts.
+wanted=$(printf '%s\n' "$root" && cat requirements.txt pyproject.toml)
+made=$(cat "$stamp" 2>/dev/null || true)
+
+ready() {  # whether .venv can be used as it is
+    [[ -x $venv/bin/python && $made != unfinished ]] || return 1
+    [[ -z $asked ]] || fits "$venv/bin/python" || return 1
+    [[ $made == "$wanted" ]] && return
+    [[ -z $made || -n $dry ]] && pins_hold "$venv/bin/python" && has_sae_utils "$venv/bin/python"
+}
+
 make_venv() {
-    # The stamp holds the folder and what was installed. It goes before anything changes and comes back last, so a
-    # set-up that was interrupted starts from nothing; so does one whose folder was moved, which breaks its scripts.
-    local wanted made base
-    wanted=$(printf '%s\n' "$root" && cat requirements.txt pyproject.toml)
-    made=$(cat "$stamp" 2>/dev/null || true)
-    if [[ -x $venv/bin/python && $made == "$wanted" ]]; then return; fi
-    rm -f "$stamp"
-    if [[ ! -x $venv/bin/python || ${made%%$'\n'*} != "$root" ]]; then
+    local base
+    if [[ -z $made && -e $venv ]]; then  # by uv or by hand
+        [[ -x $venv/bin/python ]] || refuse "$venv holds no Python; remove it, and it is made here"
+        fits "$venv/bin/python" || refuse "$venv is of another Python than ${versions// /, }; remove it, and it is made here"
+        can_install "$venv/bin/python" || refuse "$venv has no pip, and uv is not on PATH; install uv, or remove it"
+        echo "$venv was not made here; it is kept, and filled"
+    elif [[ ${made%%$'\n'*} != "$root" || ! -x $venv/bin/python ]] || ! fits "$venv/bin/python"; then
         base=$(find_python)
-        phase "making .venv with $base" "$base" -m venv --clear "$venv"
+        [[ -n $base ]] || command -v uv >/dev/null || refuse "no Python ${versions// /, } with venv on PATH (python3 is \
+$(python3 --version 2>&1 || true)); install one (python3.12 and python3.12-venv), or uv, or: \
+conda env create -f environment.yml && conda activate sae_utils"
+        rm -rf "$venv"
+        mkdir "$venv"
+        write_stamp "$stamp" unfinished
+        if [[ -n $base ]]; then
+            phase "making .venv with $base" "$base" -m venv "$venv"
+        else
+            phase "making .venv with uv" uv venv -q --allow-existing --python "${versions%% *}" "$venv"
+        fi
     fi
-    phase "installing requirements.txt" install "$venv/bin/python" -r requirements.txt
-    phase "installing sae_utils" install "$venv/bin/python" --no-deps -e .
-    write_stamp "$stamp" "$wanted"
+    [[ -z $made && ! -e $stamp ]] || write_stamp "$stamp" unfinished
+    phase "installing requirements.txt into .venv" install "$venv/bin/python" -r requirements.txt
+    phase "installing sae_utils into .venv" install "$venv/bin/python" --no-deps -e .
+    [[ ! -e $stamp ]] || write_stamp "$stamp" "$wanted"
 }
 
 make_interop() {  # whether .interop holds what tests/saes/formats/test_interop.py needs; in CI it must
@@ -132,19 +216,32 @@ make_interop() {  # whether .interop holds what tests/saes/formats/test_interop.
     fi
 }
 
+if [[ $mode == clean ]]; then
+    clean_cache
+    exit
+fi
+[[ $mode != notebooks ]] || check_names
+
 active=${VIRTUAL_ENV:-${CONDA_PREFIX:-}}
-if [[ -n $active && $active != "$venv" ]] && pins_hold "$active/bin/python"; then
-    python=$active/bin/python
-    has_sae_utils "$python" || phase "installing sae_utils into $active" install "$python" --no-deps -e .
-else
-    [[ -z $active || $active == "$venv" ]] || echo "$active does not hold the pins of requirements.txt: using .venv"
+python=$venv/bin/python
+if [[ -n $active && -z $asked && ! $active -ef $venv ]]; then
+    if ! pins_hold "$active/bin/python"; then
+        echo "$active does not hold the pins of requirements.txt: using .venv"
+    elif ! has_sae_utils "$active/bin/python"; then
+        refuse "$active has the pins but not this folder's sae_utils; add it (pip install --no-deps -e .), or deactivate"
+    else
+        python=$active/bin/python
+    fi
+fi
+if [[ $python == "$venv/bin/python" ]] && ! ready; then
+    [[ -z $dry ]] || refuse "--dry-run installs nothing, and .venv is not set up: ./run_all.sh setup comes first"
     make_venv
-    python=$venv/bin/python
 fi
 
-if [[ $mode == notebooks ]]; then
-    exec "$python" -m sae_utils.run.batch ${batch[@]+"${batch[@]}"}
-fi
+case $mode in
+    setup) echo "$python is set up"; exit ;;
+    notebooks) exec "$python" -m sae_utils.run.batch ${batch[@]+"${batch[@]}"} ;;
+esac
 bin=$(dirname "$python")
 phase "ruff check" "$bin/ruff" check -q .
 phase "ruff format --check" "$bin/ruff" format -q --check .

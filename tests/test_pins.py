@@ -9,6 +9,7 @@ import yaml
 from sae_utils.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+VERSIONS = re.search(r'^versions="(.*)"', (ROOT / "run_all.sh").read_text(), re.M).group(1).split()
 
 
 def pins(name: str) -> dict[str, str]:
@@ -52,5 +53,11 @@ def test_both_lists_agree():
 def test_environment_yml_refers_to_the_same_pins():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["name"] == PROJECT["name"]
-    assert environment["dependencies"] == ["python=3.11", "pip", {"pip": ["-r requirements.txt"]}]
-    assert PROJECT["requires-python"] == ">=3.11,<3.12"
+    python, *rest = environment["dependencies"]
+    assert rest == ["pip", {"pip": ["-r requirements.txt", "-e ."]}]
+    assert python.removeprefix("python=") in VERSIONS
+
+
+def test_run_all_takes_the_pythons_of_pyproject():
+    least, below = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["requires-python"]).groups()
+    assert sorted(VERSIONS) == [f"3.{minor}" for minor in range(int(least), int(below))]

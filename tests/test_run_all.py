@@ -1,5 +1,6 @@
 """run_all.sh, in a folder with a space in its name, with a pretend Python that writes down how it was called."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -13,14 +14,29 @@ from sae_utils.paths import ROOT
 
 PYTHON = """\
 #!/bin/bash
+here=${0%/*}
 call="${PYTHONPATH:+PYTHONPATH=$PYTHONPATH }$*"
 [[ $1 == -c || $1 == - ]] || echo "${call//"$TEST_ROOT"/ROOT}" >>"$TEST_ROOT/calls"
 case $* in
-    "-m venv --clear "*) mkdir -p "$4/bin" && for tool in python ruff lint-imports; do cp "$0" "$4/bin/$tool"; done ;;
-    - | "-c import sys, ensurepip"*) exit "${TEST_PYTHON_FITS:-0}" ;;
+    "-m venv "*) mkdir -p "$3/bin" && for tool in python ruff lint-imports; do cp "$0" "$3/bin/$tool"; done ;;
+    "-c import sys; sys.exit"*) [[ " $* " == *" VERSION "* ]] ;;
+    "-c import ensurepip"*) [[ ! -e $TEST_ROOT/no-venv ]] ;;
+    "-c import pip") [[ ! -e $here/no-pip ]] ;;
+    "-c import sae_utils"*) cat "$here/sae_utils" ;;
+    -) [[ $(cat "$here/pins") == $(cat requirements.txt) ]] ;;
     "-m pip "*)
         if [[ -e $TEST_ROOT/offline ]]; then printf "Retrying\nno index reached\n"; exit 1; fi
+        [[ $* != *" -r "* ]] || cp requirements.txt "$here/pins"
+        [[ $* != *" -e "* ]] || echo "$PWD/sae_utils/__init__.py" >"$here/sae_utils"
         [[ $8 != --target || -d $9 ]] ;;
+esac
+"""
+UV = """\
+#!/bin/bash
+echo "uv ${*//"$TEST_ROOT"/ROOT}" >>"$TEST_ROOT/calls"
+case $* in
+    "venv "*) "$TEST_ROOT/tools/python" -m venv "$6" && : >"$6/bin/no-pip" ;;
+    "pip install "*) "$5" -m pip --disable-pip-version-check install "${@:6}" ;;
 esac
 """
 PIP = "-m pip --disable-pip-version-check install -q"
@@ -29,7 +45,9 @@ INTEROP = f"{PIP} --no-deps --no-compile --target ROOT/a folder/.interop sae-len
 INTEROP_TESTS = "PYTHONPATH=ROOT/a folder/.interop -m pytest -q tests/saes/formats/test_interop.py"
 OTHER_TESTS = "-m pytest --nbval --ignore=tests/saes/formats/test_interop.py tests notebooks"
 ALL_TESTS = "-m pytest --nbval tests notebooks"
-SET_UP = ["-m venv --clear ROOT/a folder/.venv", f"{PIP} -r requirements.txt", f"{PIP} --no-deps -e ."]
+INSTALLS = [f"{PIP} -r requirements.txt", f"{PIP} --no-deps -e ."]
+SET_UP = ["-m venv ROOT/a folder/.venv", *INSTALLS]
+BATCH = "-m sae_utils.run.batch"
 
 
 class Checkout:
@@ -45,14 +63,40 @@ class Checkout:
             "# made by uv\n#   other\nsae-lens==6\nnumpy==1\nplotly==7\n"
         )
         (self.folder / "pyproject.toml").write_text("")
-        for tool in ("bash", "cat", "dirname", "mkdir", "cp", "mv", "rm", "grep"):
+        for name in ("sae_utils/__init__.py", "notebooks/presets/laptop.yaml", "notebooks/presets/tiny.yaml"):
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).touch()
+        for name in ("00_language_model", "01_seed_divergence"):
+            (self.folder / "notebooks" / f"{name}.ipynb").touch()
+        for tool in ("bash", "cat", "dirname", "mkdir", "cp", "mv", "rm", "grep", "du"):
             (self.tools / tool).symlink_to(shutil.which(tool))
         self.python(self.tools / "python3.11")
 
-    def python(self, path: Path) -> None:
+    def python(self, path: Path, version: str = "3.11") -> None:
+        self.executable(path, PYTHON.replace("VERSION", version))
+
+    def uv(self, version: str = "3.13") -> None:
+        """A pretend uv whose Python is on no PATH under a name that the script asks for."""
+        self.python(self.tools / "python", version)
+        self.executable(self.tools / "uv", UV)
+
+    def executable(self, path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(PYTHON)
+        path.write_text(text)
         path.chmod(0o755)
+
+    def environment(self, path: Path, version: str = "3.11", pins: bool = True, installed: bool = True) -> str:
+        """An environment that the script did not make."""
+        self.python(path / "bin" / "python", version)
+        shutil.copy(self.folder / "requirements.txt", path / "bin" / "pins") if pins else None
+        source = self.folder if installed else self.root
+        (path / "bin" / "sae_utils").write_text(f"{source}/sae_utils/__init__.py")
+        return str(path)
+
+    def files(self) -> dict[str, bytes]:
+        """Every file of the checkout and its bytes."""
+        paths = (path for path in self.folder.rglob("*") if path.is_file())
+        return {str(path): path.read_bytes() for path in paths}
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str, list[str]]:
         """Exit code, what was printed, and the calls of Python; run from another folder."""
@@ -72,20 +116,20 @@ def checkout(tmp_path):
 def test_sets_up_once_and_again_when_the_pins_change(checkout):
     code, out, calls = checkout.run()
     assert code == 0
-    assert calls == [*SET_UP, "-m sae_utils.run.batch"]
+    assert calls == [*SET_UP, BATCH]
     assert [line.split(" ... ")[0] for line in out.splitlines()][1:] == [
-        "installing requirements.txt",
-        "installing sae_utils",
+        "installing requirements.txt into .venv",
+        "installing sae_utils into .venv",
     ]
-    assert checkout.run() == (0, "", ["-m sae_utils.run.batch"])
+    assert checkout.run() == (0, "", [BATCH])
     (checkout.folder / "requirements.txt").write_text("numpy==2\n")
-    assert checkout.run()[2] == [*SET_UP[1:], "-m sae_utils.run.batch"]
+    assert checkout.run()[2] == [*SET_UP[1:], BATCH]
 
 
 def test_moved_checkout_is_set_up_again(checkout):
     checkout.run()
     checkout.folder = checkout.folder.rename(checkout.root / "moved")
-    assert checkout.run()[2][0] == "-m venv --clear ROOT/moved/.venv"
+    assert checkout.run()[2][0] == "-m venv ROOT/moved/.venv"
 
 
 def test_interrupted_set_up_is_redone(checkout):
@@ -93,16 +137,16 @@ def test_interrupted_set_up_is_redone(checkout):
     offline.touch()
     code, out, calls = checkout.run()
     assert code == 1
-    assert "installing requirements.txt ... FAILED\nRetrying\nno index reached" in out
+    assert "installing requirements.txt into .venv ... FAILED\nRetrying\nno index reached" in out
     assert calls == SET_UP[:2]
     offline.unlink()
-    assert checkout.run()[2] == [*SET_UP, "-m sae_utils.run.batch"]
+    assert checkout.run()[2] == [*SET_UP, BATCH]
 
     (checkout.folder / "requirements.txt").write_text("numpy==2\n")
     offline.touch()
     assert checkout.run()[::2] == (1, SET_UP[1:2])
     offline.unlink()
-    assert checkout.run()[2] == [*SET_UP, "-m sae_utils.run.batch"]
+    assert checkout.run()[2] == [*SET_UP, BATCH]
 
 
 def test_interop_tests_run_once_and_by_themselves(checkout):
@@ -148,7 +192,7 @@ def test_without_interop_packages_their_tests_are_skipped_but_not_in_ci(checkout
 def test_failing_interop_tests_end_the_run(checkout):
     checkout.run()
     python = checkout.folder / ".venv" / "bin" / "python"
-    python.write_text(PYTHON.replace("esac", "    *test_interop.py) exit 3 ;;\nesac"))
+    python.write_text(python.read_text().replace("esac", "    *test_interop.py) exit 3 ;;\nesac"))
     assert checkout.run("test")[::2] == (3, [*LINT, INTEROP, INTEROP_TESTS])
 
 
@@ -164,57 +208,197 @@ def test_ci_asks_for_the_interop_tests(checkout):
 def test_arguments_reach_the_batch(checkout):
     checkout.run()
     calls = checkout.run("--preset", "tiny", "--only=00,01", "--fresh", "--dry-run", "--throughput", "a.yaml")[2]
-    assert calls == ["-m sae_utils.run.batch --preset=tiny --only=00,01 --fresh --dry-run --throughput=a.yaml"]
+    assert calls == [f"{BATCH} --preset=tiny --only=00,01 --fresh --dry-run --throughput=a.yaml"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--prest", "x"], "unknown argument '--prest'"),
-        (["--preset"], "--preset needs a value"),
-        (["01"], "unknown argument '01'"),
-        (["test", "--fresh"], "test takes no options"),
-        (["--fresh", "test"], "test takes no options"),
-    ],
-)
+BAD = {
+    "--prest x": "unknown argument '--prest'",
+    "--preset": "--preset needs a value",
+    "01": "unknown argument '01'",
+    "test --fresh": "test takes no options but --python",
+    "--fresh test": "test takes no options but --python",
+    "setup --dry-run": "setup takes no options but --python",
+    "setup test": "setup and test: one at a time",
+    "clean": "clean takes --cache, and nothing else",
+    "clean --cache --fresh": "clean takes --cache, and nothing else",
+    "--cache": "--cache goes with clean",
+    "--python 3.10": "no Python '3.10'; allowed are 3.13, 3.12, 3.11, 3.14",
+    "--throughput a.yaml": "--throughput is what --dry-run estimates with; give both",
+    "--preset big": "no preset 'big'; there are laptop, tiny",
+    "--only 00,02": "no notebook '02'; there are 00_language_model, 01_seed_divergence",
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD.items())
 def test_bad_arguments_are_one_line_before_anything_is_made(checkout, arguments, said):
-    code, out, calls = checkout.run(*arguments)
+    before = checkout.files()
+    code, out, calls = checkout.run(*arguments.split())
     assert (code, calls, out.count("\n")) == (2, [], 1)
-    assert said in out
-    assert not (checkout.folder / ".venv").exists()
+    assert out.startswith(f"run_all.sh: {said}")
+    assert checkout.files() == before
 
 
 def test_help(checkout):
+    before = checkout.files()
     code, out, calls = checkout.run("--help")
     assert (code, calls) == (0, [])
-    assert all(word in out for word in ("--preset", "--only", "--fresh", "--dry-run", "--throughput", "test"))
+    words = (
+        "--preset",
+        "--only",
+        "--fresh",
+        "--dry-run",
+        "--throughput",
+        "--python",
+        "setup",
+        "test",
+        "clean",
+        "is kept",
+    )
+    assert all(word in out for word in words)
+    assert checkout.files() == before
+
+
+def test_dry_run_installs_nothing(checkout):
+    """Neither into a .venv that is not there, nor into one whose pins are old, nor into an active environment."""
+    needs = "run_all.sh: --dry-run installs nothing, and .venv is not set up: ./run_all.sh setup comes first\n"
+    before = checkout.files()
+    assert checkout.run("--dry-run") == (2, needs, [])
+    active = checkout.environment(checkout.root / "active", pins=False)
+    code, out, calls = checkout.run("--dry-run", VIRTUAL_ENV=active)
+    assert (code, calls) == (2, []) and out.endswith(needs) and out.count("\n") == 2
+    assert checkout.files() == before
+
+    assert checkout.run("setup")[2] == SET_UP
+    (checkout.folder / "pyproject.toml").write_text("# a comment\n")
+    assert checkout.run("--dry-run") == (0, "", [f"{BATCH} --dry-run"])
+    (checkout.folder / "requirements.txt").write_text("numpy==2\n")
+    before = checkout.files()
+    assert checkout.run("--dry-run") == (2, needs, [])
+    assert checkout.files() == before
+
+
+def test_newest_tested_python_is_taken_and_another_where_it_is_asked_for(checkout):
+    for version in ("3.12", "3.13", "3.14"):
+        checkout.python(checkout.tools / f"python{version}", version)
+    assert checkout.run("setup")[1].startswith(f"making .venv with {checkout.tools}/python3.13 ... ")
+    assert checkout.run("test", "--python", "3.12")[2][:3] == SET_UP
+    assert checkout.run("--python=3.12")[2] == [BATCH]
+    assert checkout.run()[2] == [BATCH]
+    assert checkout.run("--python=3.14", VIRTUAL_ENV=checkout.environment(checkout.root / "active"))[2][:3] == SET_UP
+
+
+def test_a_python_that_does_not_start_is_passed_over(checkout):
+    """As those of pyenv, which stand on PATH whether they are chosen or not."""
+    checkout.executable(checkout.tools / "python3.13", "#!/bin/bash\nexit 127\n")
+    assert checkout.run("setup")[1].startswith(f"making .venv with {checkout.tools}/python3.11 ... ")
 
 
 def test_no_python_is_one_line(checkout):
-    code, out, _ = checkout.run(TEST_PYTHON_FITS="1")
+    (checkout.root / "no-venv").touch()
+    code, out, _ = checkout.run()
     assert (code, out.count("\n")) == (2, 1)
-    assert "no Python 3.11 with venv on PATH" in out
-    assert "install python3.11" in out
-
-
-@pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
-def test_active_environment_with_the_pins_is_used(checkout, variable):
-    active = checkout.root / "active"
-    checkout.python(active / "bin" / "python")
-    code, out, calls = checkout.run(**{variable: str(active)})
-    assert code == 0
-    assert calls == [f"{PIP} --no-deps -e .", "-m sae_utils.run.batch"]
-    assert f"installing sae_utils into {active}" in out
+    assert "no Python 3.13, 3.12, 3.11, 3.14 with venv on PATH" in out
+    assert "python3.12-venv), or uv, or: conda env create -f environment.yml" in out
     assert not (checkout.folder / ".venv").exists()
 
 
-def test_active_environment_without_the_pins_is_not_touched(checkout):
-    active = checkout.root / "active"
-    (active / "bin").mkdir(parents=True)
-    code, out, calls = checkout.run(VIRTUAL_ENV=str(active))
+def test_uv_makes_and_fills_where_no_python_can(checkout):
+    (checkout.root / "no-venv").touch()
+    checkout.uv()
+    code, out, calls = checkout.run()
+    assert code == 0 and out.startswith("making .venv with uv ... ")
+    made = "uv venv -q --allow-existing --python 3.13 ROOT/a folder/.venv"
+    filled = "uv pip install -q --python ROOT/a folder/.venv/bin/python"
+    uv_calls = [call for call in calls if call.startswith("uv")]
+    assert uv_calls == [made, f"{filled} -r requirements.txt", f"{filled} --no-deps -e ."]
+    assert checkout.run() == (0, "", [BATCH])
+
+
+def test_a_venv_that_was_not_made_here_is_kept(checkout):
+    """Used where it holds everything, filled where it does not, refused where it cannot be filled."""
+    venv = checkout.folder / ".venv"
+    checkout.environment(venv)
+    (venv / "mine").touch()
+    (venv / "bin" / "no-pip").touch()
+    before = checkout.files()
+    assert checkout.run() == checkout.run(VIRTUAL_ENV=str(venv)) == (0, "", [BATCH])
+    assert checkout.files() == before
+
+    (checkout.folder / "requirements.txt").write_text("numpy==2\n")
+    before = checkout.files()
+    no_pip = f"run_all.sh: {venv} has no pip, and uv is not on PATH; install uv, or remove it\n"
+    assert checkout.run() == (2, no_pip, [])
+    assert checkout.files() == before
+    checkout.uv()
+    code, out, calls = checkout.run()
+    assert code == 0 and out.startswith(f"{venv} was not made here; it is kept, and filled\n")
+    assert calls[-1] == BATCH and (venv / "mine").exists()
+    assert checkout.run() == (0, "", [BATCH])
+
+    code, out, calls = checkout.run("--python", "3.12")
+    assert (code, calls) == (2, []) and f"{venv} is of another Python than 3.12; remove it" in out
+    (venv / "bin" / "python").unlink()
+    assert f"{venv} holds no Python; remove it" in checkout.run()[1]
+    assert (venv / "mine").exists()
+
+
+@pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_active_environment_with_everything_is_used(checkout, variable, version):
+    active = checkout.environment(checkout.root / "active", version)
+    assert checkout.run(**{variable: active}) == (0, "", [BATCH])
+    assert not (checkout.folder / ".venv").exists()
+
+
+def test_active_environment_with_another_sae_utils_is_refused_and_not_changed(checkout):
+    active = checkout.environment(checkout.root / "active", installed=False)
+    said = f"{active} has the pins but not this folder's sae_utils; add it (pip install --no-deps -e .), or deactivate"
+    for arguments in ([], ["--dry-run"]):
+        assert checkout.run(*arguments, VIRTUAL_ENV=active) == (2, f"run_all.sh: {said}\n", [])
+    assert not (checkout.folder / ".venv").exists()
+
+
+@pytest.mark.parametrize(("pins", "version"), [(False, "3.11"), (True, "3.10")])
+def test_active_environment_without_the_pins_is_not_touched(checkout, pins, version):
+    active = checkout.environment(checkout.root / "active", version, pins=pins)
+    code, out, calls = checkout.run(VIRTUAL_ENV=active)
     assert code == 0
     assert out.startswith(f"{active} does not hold the pins of requirements.txt: using .venv")
-    assert calls == [*SET_UP, "-m sae_utils.run.batch"]
+    assert calls == [*SET_UP, BATCH]
+
+
+def test_clean_removes_the_cache_alone_and_says_how_large_it_was(checkout):
+    assert checkout.run("clean", "--cache")[:2] == (0, "results/cache is not there: nothing to remove\n")
+    kept = checkout.folder / "results" / "laptop" / "00_language_model.json"
+    cache = checkout.folder / "results" / "cache"
+    for path in (kept, cache / "rows.bin", cache / "activations" / "0.bin"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(2**20))
+    code, out, calls = checkout.run("clean", "--cache")
+    assert (code, calls) == (0, []) and re.fullmatch(r"removed results/cache, 2\.[01]M\n", out)
+    assert kept.exists() and not cache.exists()
+
+    elsewhere = checkout.root / "elsewhere"
+    elsewhere.mkdir()
+    cache.symlink_to(elsewhere)
+    assert "results/cache is a link, whose folder is yours to remove" in checkout.run("clean", "--cache")[1]
+    assert elsewhere.is_dir() and cache.is_symlink()
+
+
+@pytest.mark.skipif(not shutil.which("flock"), reason="without flock nothing tells that a run is on")
+def test_clean_waits_for_no_run(checkout):
+    (checkout.tools / "flock").symlink_to(shutil.which("flock"))
+    (checkout.tools / "true").symlink_to(shutil.which("true"))
+    cache, lock = checkout.folder / "results" / "cache", checkout.folder / "results" / "laptop" / ".lock"
+    cache.mkdir(parents=True)
+    lock.parent.mkdir()
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        code, out, _ = checkout.run("clean", "--cache")
+        assert (code, out) == (2, "run_all.sh: another run is writing to results/laptop; wait for it, or end it\n")
+        assert cache.is_dir()
+    assert checkout.run("clean", "--cache")[0] == 0
+    assert not cache.exists()
 
 
 @pytest.mark.parametrize(
@@ -229,8 +413,9 @@ def test_active_environment_without_the_pins_is_not_touched(checkout):
 def test_pins_hold_asks_the_real_environment(tmp_path, requirements, held):
     (tmp_path / "requirements.txt").write_text(requirements)
     script = (ROOT / "run_all.sh").read_text()
-    function = script[script.index("pins_hold()") : script.index("has_sae_utils()")]
-    run = subprocess.run(["bash", "-c", f'{function}\npins_hold "$1"', "bash", sys.executable], cwd=tmp_path)
+    functions = script[script.index("fits()") : script.index("has_sae_utils()")]
+    functions += "versions='3.13 3.12 3.11 3.14'"
+    run = subprocess.run(["bash", "-c", f'{functions}\npins_hold "$1"', "bash", sys.executable], cwd=tmp_path)
     assert (run.returncode == 0) == held
 
 
