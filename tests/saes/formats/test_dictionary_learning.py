@@ -148,3 +148,14 @@ def test_what_is_not_a_state_dict_is_refused(tmp_path):
     assert "dict_size=7" in refused(tmp_path / "size")
     save(tmp_path / "shape", weights() | {"threshold": thresholds()[:-1]})
     assert f"threshold of {tmp_path / 'shape' / 'ae.pt'} has shape [{N_LATENTS - 1}]" in refused(tmp_path / "shape")
+
+
+def test_a_changed_weight_is_refused(tmp_path):
+    """The archive has a checksum of each tensor, which torch does not look at."""
+    w = weights()
+    file = save(tmp_path, linear(w) | {"encoder.bias": w["b_enc"], "bias": w["b_dec"]}) / "ae.pt"
+    content = bytearray(file.read_bytes())
+    place = content.find(w["b_dec"].numpy().tobytes())
+    content[place + 3] ^= 1
+    file.write_bytes(content)
+    assert "does not match its checksum" in refused(tmp_path)
