@@ -10,6 +10,8 @@ from dataclasses import replace
 from sae_utils.analysis.meta.meta_sae import MetaTraining
 from sae_utils.analysis.meta.study import Sizes, study_counts
 from sae_utils.data.models.language_model import LanguageModel
+from sae_utils.data.models.names import row_context
+from sae_utils.run.known_truth_plan import world_cells
 from sae_utils.run.model_facts import ModelFacts
 from sae_utils.run.plan import Meta, Plan, Search, search_name
 from sae_utils.saes import SAEConfig
@@ -22,7 +24,7 @@ Model = LanguageModel | ModelFacts
 
 def plan_of(notebook: str, p, model: Model) -> Plan:
     """The plan of a notebook with the parameters ``p``. With ``saes`` no dictionary is trained, meta-SAEs are."""
-    context = p.context or model.context
+    context = row_context(p.context, model.context)
     plan = replace(_PLANS[notebook](p, model), context=context)
     if getattr(p, "saes", None):
         return replace(plan, activations=(plan.held_out,), cells=())
@@ -37,9 +39,11 @@ def _held_out(p, model: Model) -> Activations:
     return replace(_source(p, model, p.n_eval_tokens), split="held_out")
 
 
-def _cell(name: str, p, model: Model, reads: Activations, config: SAEConfig, n_seeds: int, *sizes: int) -> Cell:
-    """A stack of the first seeds; ``sizes`` are the tokens that it is trained on, and those of a batch."""
-    training = TrainingConfig(*sizes, p.data_seed, p.base_lr)
+def _cell(
+    name: str, p, model: Model, reads: Activations, config: SAEConfig, n_seeds: int, n_tokens: int, batch_size: int
+) -> Cell:
+    """A stack of the first seeds."""
+    training = TrainingConfig(n_tokens, batch_size, p.data_seed, p.base_lr)
     return Cell(name, config, model.hook_point(p.site, p.layer), tuple(range(n_seeds)), training, reads)
 
 
@@ -51,7 +55,7 @@ def _seeds(p, model: Model, source: Activations) -> Cell:
 
 def _language_model(p, model: Model) -> Plan:
     """Notebook 00: every held-out row once without the MLP of each layer, and three times as it is."""
-    n_rows = p.n_eval_rows * (p.context or model.context)
+    n_rows = p.n_eval_rows * row_context(p.context, model.context)
     text = ("held_out", n_rows), ("train", p.n_ngram_tokens)
     return Plan(text=text, forward_tokens=(model.n_layers + 3) * n_rows)
 
@@ -71,6 +75,12 @@ def _explorer(p, model: Model) -> Plan:
     sizes = Sizes(p.n_meta, p.meta_k)
     meta = _meta(model, training, sizes, {(p.n_meta, p.meta_k): 1})
     return replace(plan, cells=(seeds, smaller), meta=meta)
+
+
+def _known_truth(p, model: Model) -> Plan:
+    """Notebook 10: dictionaries of worlds, and the seeds of notebook 01."""
+    plan = _seed_divergence(p, model)
+    return replace(plan, cells=(*world_cells(p), *plan.cells))
 
 
 def _sweeps(p, model: Model) -> Plan:
@@ -271,4 +281,5 @@ _PLANS = {
     "07_spurious_correlations": _correlations,
     "08_shared_and_orphan": _seed_divergence,
     "09_explorer": _explorer,
+    "10_known_truth": _known_truth,
 }
