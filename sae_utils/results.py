@@ -6,6 +6,7 @@ The JSON file holds the sha256 of the npz file, so a pair torn by a crash is nev
 import dataclasses
 import json
 import math
+import os
 import platform
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,8 @@ class Results:
 
 
 def results_folder(preset: str, results_dir: str | Path = "") -> Path:
-    """``<results_dir>/<preset>``; an empty ``results_dir`` is the repository's ``results/``."""
-    return (Path(results_dir) if str(results_dir) else RESULTS) / preset
+    """``<results_dir>/<preset>``, ``~`` being one's home; an empty ``results_dir`` is the repository's ``results/``."""
+    return (Path(os.path.expanduser(results_dir)) if str(results_dir) else RESULTS) / preset
 
 
 def pages_folder(preset: str, results_dir: str | Path = "") -> Path:

@@ -11,10 +11,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from sae_utils.data.models import names as model_names
 from sae_utils.data.models.names import SITES
 from sae_utils.errors import InputError
+from sae_utils.paths import RESULTS
 
 FIXED_K = ("topk", "batch_topk")
 ARCHITECTURES = (*FIXED_K, "relu", "gated", "jump_relu")
 TEXT_FILES = (".txt", ".jsonl", ".parquet")
+TABLES = (".csv", ".jsonl")
 CORPORA = "installed-python, a Hugging Face dataset (name or name:configuration), or a .txt, .jsonl or .parquet file"
 
 
@@ -57,12 +59,42 @@ def check_corpus(corpus: str) -> str:
     """Refuses a text file that does not exist, a folder, another kind of file, and what no dataset is named."""
     path = local_path(corpus)
     is_name = re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", corpus)
-    if "://" not in corpus and path.suffix in TEXT_FILES:
-        if not path.is_file():
+    if "://" not in corpus and path.suffix.lower() in TEXT_FILES:
+        if not os.path.isfile(path):  # unlike Path's, it raises for no name
             raise InputError("is a file that is not there")
-    elif path.exists() or not is_name:
+    elif os.path.exists(path) or not is_name:
         raise InputError(f"must be {CORPORA}")
     return corpus
+
+
+def check_dataset(dataset: str) -> str:
+    """Refuses a table that does not exist, and a folder or another kind of file."""
+    path = local_path(dataset)
+    if path.suffix.lower() in TABLES and not path.is_file():
+        raise InputError("is a file that is not there")
+    if dataset and path.suffix.lower() not in TABLES and path.is_file():
+        raise InputError("must be a Hugging Face dataset, or a .csv or .jsonl file")
+    return dataset
+
+
+def check_results_dir(folder: str) -> str:
+    """The folder with ``~`` for one's home; refuses one that is a file, or that can neither be made nor written in."""
+    path = local_path(folder) if folder else RESULTS
+    there = next(one for one in (path.absolute(), *path.absolute().parents) if os.path.lexists(one))
+    if path.parts[:1] and path.parts[0].startswith("~"):
+        raise InputError("is in the home folder of a user who is not there")
+    if not there.is_dir():
+        raise InputError(f"must be a folder, and {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"must be a folder that can be written in, and {there} cannot")
+    return str(path) if folder else ""
+
+
+def check_context(context: int) -> int:
+    """Refuses a row of one token, of which nothing is left: its first position is not read."""
+    if context == 1:
+        raise InputError("must be 0 (the model's own), or 2 or more")
+    return context
 
 
 def check_fixed_k(architecture: str) -> str:
@@ -102,6 +134,7 @@ Item = TypeVar("Item")
 ListOf = Annotated[list[Item], Field(min_length=1), AfterValidator(each_once)]
 Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Context = Annotated[Natural, AfterValidator(check_context)]
 TwoOrMore = Annotated[int, Field(ge=2)]
 TwentyOrMore = Annotated[int, Field(ge=20)]
 Site = Literal[*SITES]
@@ -122,7 +155,8 @@ K = Annotated[Count, Field(description="latents that are active on a token")]
 Tokens = Annotated[Count, Field(description="tokens that each dictionary is trained on")]
 SourceTokens = Annotated[Natural, Field(description="tokens of activations that are read from; 0 is n_tokens")]
 EvalTokens = Annotated[Count, Field(description="held-out tokens for evaluation")]
-BatchSize = Annotated[Count, Field(description="tokens in a training step")]
+BatchSize = Annotated[TwoOrMore, Field(description="tokens in a training step")]  # one has no variance to explain
+Dataset = Annotated[str, AfterValidator(check_dataset)]
 DataSeed = Annotated[
     int,
     Field(ge=0, le=2**32 - 1, description="order of the training tokens, the same for every dictionary"),
@@ -141,14 +175,16 @@ class Parameters(BaseModel):
     corpus: Annotated[str, AfterValidator(check_corpus)] = value(
         "installed-python", "text: installed-python, a Hugging Face dataset, or a .txt, .jsonl, .parquet file"
     )
-    context: Natural = value(0, "tokens in a row of text; 0 is the model's own")
+    context: Context = value(0, "tokens in a row of text; 0 is the model's own, at most 2048")
     device: Annotated[str, matching(r"cpu|cuda(:\d+)?", "cpu, cuda or cuda:<number>")] = value(
         "cpu", "cpu, cuda, or cuda:<number>"
     )
     dtype: Literal["float32", "bfloat16", "float16"] = value(
         "float32", "of the language model: float32, bfloat16, float16"
     )
-    results_dir: str = value("", "where results go; empty is the repository's results/")
+    results_dir: Annotated[str, AfterValidator(check_results_dir)] = value(
+        "", "where results go; empty is the repository's results/"
+    )
     preset: Annotated[str, matching(r"[A-Za-z0-9][\w.-]*", "letters, digits, '-', '_' and '.'")] = value(
         "tiny", "name under which the results are kept"
     )

@@ -13,8 +13,10 @@ from sae_utils.run.rules import (
     Architecture,
     AtLeast,
     BatchSize,
+    Context,
     Count,
     DataSeed,
+    Dataset,
     EvalTokens,
     K,
     Latents,
@@ -40,7 +42,7 @@ class LanguageModelParameters(Parameters):
 
     n_eval_rows: Count = value(48, "rows of held-out text to measure on")
     n_ngram_tokens: Count = value(1_000_000, "training tokens that the n-gram models are counted on")
-    batch_size: BatchSize = value(4096, "tokens in a forward pass")
+    batch_size: Count = value(4096, "tokens in a forward pass")
 
 
 class SeedParameters(LayerParameters):
@@ -198,7 +200,7 @@ class BaggingAndBoostingParameters(LayerParameters):
         64, "latents in each TopK member of the ensembles that are compared; at least k * n_members"
     )
     member_tokens: Count = value(50_000, "tokens that each member is trained on")
-    member_batch_size: Count = value(128, "tokens in a training step of a member")
+    member_batch_size: BatchSize = value(128, "tokens in a training step of a member")
     other_latents: Count = value(48, "latents in each ReLU and JumpReLU member")
     at_least: AtLeast = 2
 
@@ -215,7 +217,7 @@ class BaggingAndBoostingParameters(LayerParameters):
 class ConceptParameters(LayerParameters):
     """What ``06_concept_detection`` and ``07_spurious_correlations`` take: the ensembles of 05, and labelled texts."""
 
-    context: Natural = value(0, "tokens in a row of text that dictionaries are trained on; 0 is the model's own")
+    context: Context = value(0, "tokens in a row of text for the dictionaries; 0 is the model's own, at most 2048")
     architecture: Architecture = "topk"
     k: K = value(8, "latents that are active on a token, in every member and dictionary but those of total L0")
     data_seed: DataSeed = 0
@@ -223,8 +225,8 @@ class ConceptParameters(LayerParameters):
     n_ensembles: TwoOrMore = value(2, "of each kind, which share no member; at least 2")
     member_latents: Count = value(64, "latents in each member")
     member_tokens: Count = value(50_000, "tokens that each member, and an expanded SAE, is trained on")
-    member_batch_size: Count = value(128, "tokens in a training step of those")
-    dataset: str = value(
+    member_batch_size: BatchSize = value(128, "tokens in a training step of those")
+    dataset: Dataset = value(
         "", "labelled texts: a Hugging Face name, or a .csv or .jsonl file; empty is held-out Python source"
     )
     text_column: Annotated[str, matching(r"\S.*", "the name of a column")] = value("text", "of that data set")

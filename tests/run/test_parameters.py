@@ -4,13 +4,16 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pydantic
 import pytest
 
+from sae_utils.data.labelled.datasets import READERS
 from sae_utils.data.models import SITES
 from sae_utils.data.text import SUFFIXES, check_corpus
 from sae_utils.errors import InputError
+from sae_utils.results import results_folder
 from sae_utils.run import rules
 from sae_utils.run.parameters import check
 from sae_utils.run.schemas import NOTEBOOKS
@@ -35,9 +38,15 @@ BAD = {
         ({"base_lr": True}, "base_lr = True must be float, not bool"),
         ({"base_lr": 2}, "base_lr = 2 must be 1e-09 to 1.0"),
         ({"results_dir": None}, "results_dir = None must be str, not NoneType"),
+        (
+            {"results_dir": "~no-such-user/out"},
+            "results_dir = '~no-such-user/out' is in the home folder of a user who is not there",
+        ),
         ({"layer": -1}, "layer = -1 must be 0 or more"),
         ({"layer": 6}, "layer = 6 must be 0 to 5 for the model pycode-2m"),
         ({"context": 257}, "context = 257 must be 0 (the model's) to 256 for the model pycode-2m"),
+        ({"context": 1}, "context = 1 must be 0 (the model's own), or 2 or more"),
+        ({"batch_size": 1}, "batch_size = 1 must be 2 or more"),
         ({"n_seeds": 4}, "n_seeds = 4 must be 5 or more"),
         ({"data_seed": 2**32}, "data_seed = 4294967296 must be 0 to 4294967295"),
         ({"k": 129}, "k = 129 must be at most n_latents = 128"),
@@ -112,12 +121,17 @@ BAD = {
         ({"member_tokens": 500_000}, "member_tokens = 500000 must be at most n_tokens = 400000"),
         ({"member_batch_size": 60_000}, "member_batch_size = 60000 must be at most member_tokens = 50000"),
         ({"other_latents": 8}, "other_latents = 8 must be above k = 8"),
+        ({"member_batch_size": 1}, "member_batch_size = 1 must be 2 or more"),
         ({"n_ensembles": 2}, "n_ensembles = 2 must be 3 or more"),
         ({"n_members": 1}, "n_members = 1 must be 2 or more"),
     ],
     "06": [
         ({"member_latents": 4}, "k = 8 must be at most member_latents = 4"),
         ({"member_tokens": 500_000}, "member_tokens = 500000 must be at most n_tokens = 400000"),
+        ({"context": 1}, "context = 1 must be 0 (the model's own), or 2 or more"),
+        ({"dataset": "missing.csv"}, "dataset = 'missing.csv' is a file that is not there"),
+        ({"dataset": "~nobody/TABLE.JSONL"}, "dataset = '~nobody/TABLE.JSONL' is a file that is not there"),
+        ({"dataset": __file__}, f"dataset = {__file__!r} must be a Hugging Face dataset, or a .csv or .jsonl file"),
         ({"context": 64, "window": 65}, "window = 65 must be 2 to context = 64"),
         ({"n_ensembles": 1}, "n_ensembles = 1 must be 2 or more"),
         ({"probe_ks": [2, 5]}, "probe_ks = [2, 5] must be a list of 1 and at least one more"),
@@ -208,6 +222,20 @@ def test_home_folder_is_known_as_the_loaders_know_it(tmp_path, monkeypatch):
     refused("layer = 3 must be 0 to 2", **local)
 
 
+def test_results_folder_is_one_that_can_be_made_and_written_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert check(NAME["01"], GOOD | {"results_dir": "~/new/out"}).results_dir == f"{tmp_path}/new/out"
+    assert results_folder("tiny", "~/new/out") == tmp_path / "new" / "out" / "tiny"
+    (tmp_path / "file").touch()
+    for name in ("~/file", "~/file/out"):
+        refused(f"results_dir = '{name}' must be a folder, and {tmp_path}/file is a file", results_dir=name)
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)  # root may write anywhere
+    said = f"must be a folder that can be written in, and {tmp_path} cannot"
+    refused(f"results_dir = '~/new/out' {said}", results_dir="~/new/out")
+    monkeypatch.setattr("sae_utils.run.rules.RESULTS", tmp_path / "results")
+    refused(f"results_dir = '' {said}", results_dir="")
+
+
 @pytest.mark.parametrize("corpus", ["HuggingFaceFW/fineweb-edu:sample-10BT", "openwebtext"])
 def test_datasets_may_be_a_corpus(corpus):
     assert check(NAME["01"], GOOD | {"corpus": corpus}).corpus == check_corpus(corpus)
@@ -228,6 +256,7 @@ def test_choices_are_those_of_the_code_that_takes_them():
     assert rules.SITES == SITES
     assert sorted(rules.ARCHITECTURES) == sorted(ARCHITECTURES)
     assert set(rules.TEXT_FILES) == set(SUFFIXES)
+    assert set(rules.TABLES) == set(READERS)
 
 
 def test_check_imports_nothing_heavy():
