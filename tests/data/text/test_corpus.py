@@ -10,10 +10,11 @@ import pytest
 from helpers.tiny_language_model import TEXTS
 from helpers.tokenizers import with_first_token
 
+from sae_utils.data.text import INSTALLED, check_corpus, documents, packing, token_rows
 from sae_utils.data.text import corpus as corpus_module
-from sae_utils.data.text import documents, packing, token_rows
 from sae_utils.errors import InputError
 from sae_utils.pycode.pretraining import train_tokenizer
+from sae_utils.run import rules
 
 JSONL = "\n".join(json.dumps({"text": text}) for text in TEXTS)
 
@@ -160,3 +161,16 @@ def test_wrong_corpora_are_refused_in_one_line(tmp_path, tokenizer, monkeypatch)
         assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="split='test' is unknown; allowed: train, held_out"):
         token_rows("installed-python", tokenizer, "test", 1, 16, None)
+
+
+def test_parameters_and_the_reader_allow_the_same_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.txt", "b.TXT", "c.Parquet", "d.md", "e"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.txt").mkdir()
+    for name in ("a.txt", "b.TXT", "c.Parquet", "owner/name:part", INSTALLED):
+        assert rules.check_corpus(name) == check_corpus(name) == name
+    for name in ("d.md", "none.TXT", "folder.txt", ".", "", "long" * 99 + ".txt", "~nobody-here/a.txt"):
+        for check in (rules.check_corpus, check_corpus):
+            with pytest.raises(InputError):
+                check(name)
