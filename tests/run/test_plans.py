@@ -6,7 +6,7 @@ import pytest
 
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS, PRESETS
-from sae_utils.run.model_facts import ModelFacts, model_facts
+from sae_utils.run.model_facts import KNOWN, ModelFacts, model_facts
 from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.plans import plan_of, with_consensus
 from sae_utils.run.presets import load_preset
@@ -90,6 +90,18 @@ def test_results_settle_what_is_open():
     assert settled["consensus, all refitted 0"].config.n_latents == 30
     assert settled["fresh boosting of two 1.1"].config.n_latents == 10
     assert not any(cell.open for cell in settled.cells if cell.needs == ("seeds",))
+
+
+def test_rows_of_a_model_that_reads_very_long_ones_are_short_unless_asked_for():
+    """One row of 131,072 tokens wants a mask of 17 GB."""
+    facts = KNOWN["meta-llama/Llama-3.1-8B"]
+    assert facts.context == 131_072
+    for number, asked, expected in (("01", 0, 2048), ("01", 4096, 4096), ("00", 0, 2048)):
+        p, _ = default_plan(number, context=asked)
+        name = next(name for name in NAMES if name.startswith(number))
+        plan = plan_of(name, p, facts)
+        assert plan.context == expected
+    assert plan.text == (("held_out", p.n_eval_rows * 2048), ("train", p.n_ngram_tokens))
 
 
 def test_facts_say_where_a_hook_point_is_as_a_loaded_model_does():

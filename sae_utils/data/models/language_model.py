@@ -103,7 +103,8 @@ class LanguageModel:
             raise InputError(f"site={site!r} is unknown; allowed: {', '.join(SITES)}")
         if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < self.n_layers:
             raise InputError(f"layer={layer!r} is not in {self.name}; allowed: 0 to {self.n_layers - 1}")
-        there = [name for name in SITES if f"blocks.{layer}.hook_{name}" in self.bridge.hook_dict]
+        points = self.bridge.hook_dict
+        there = [name for name in SITES if f"blocks.{layer}.hook_{name}" in points]
         if site not in there:
             raise InputError(
                 f"site={site!r} is not in layer {layer} of {self.name}; allowed: {', '.join(there) or 'none'}"
@@ -173,11 +174,12 @@ class LanguageModel:
         if tokens.shape[1] > self.context:
             raise InputError(f"rows of {tokens.shape[1]} tokens are longer than the {self.context} of {self.name}")
         # TransformerLens ignores a hook on a name that it does not know.
-        unknown = [name for name in hook_points if name not in self.bridge.hook_dict]
+        points = self.bridge.hook_dict
+        unknown = [name for name in hook_points if name not in points]
         if unknown:
             sites = [f"blocks.{layer}.hook_{site}" for layer in range(self.n_layers) for site in SITES]
-            points = [name for name in sites if name in self.bridge.hook_dict]
-            near = ", ".join(difflib.get_close_matches(unknown[0], points, n=3, cutoff=0))
+            there = [name for name in sites if name in points]
+            near = ", ".join(difflib.get_close_matches(unknown[0], there, n=3, cutoff=0))
             layers = f"whose layers are 0 to {self.n_layers - 1}"
             raise InputError(f"hook point {unknown[0]!r} is not in {self.name}, {layers}; near ones: {near}")
 

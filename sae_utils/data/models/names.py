@@ -1,7 +1,9 @@
 """What a model's name means, and what its config.json says of it: read before anything loads, without torch."""
 
 import contextlib
+import functools
 import json
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -17,7 +19,10 @@ HOOKED = {"gelu-1l": "NeelNanda/GELU_1L512W_C4_Code"}
 SITES = ("mlp_out", "resid_pre", "resid_post")  # where activations are read; LanguageModel.hook_point says more
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+LONGEST_ROW = 2048  # that nobody asked for: the mask of one row of 131,072 tokens is 17 GB
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # how transformers names the classes of causal language models
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,14 @@ def check_context(name: str, config: dict, context: int) -> None:
     longest = config.get("max_position_embeddings", config.get("n_positions"))
     if longest and context > longest:
         raise InputError(f"context = {context} must be 0 (the model's) to {longest} for the model {name}")
+
+
+@functools.cache  # says it once
+def row_context(asked: int, longest: int) -> int:
+    """Tokens in a row: as many as ``asked`` for, or with 0 the ``longest`` that the model reads, up to LONGEST_ROW."""
+    if not asked and longest > LONGEST_ROW:
+        logger.warning("context = 0: rows of %d tokens; the model reads up to %d, if asked for", LONGEST_ROW, longest)
+    return asked or min(longest, LONGEST_ROW)
 
 
 def _folder(name: str) -> Path | None:

@@ -110,15 +110,21 @@ def check_same(name: str, bridge: "TransformerBridge", reference: Reference) -> 
     """Raises InputError where the bridge does not run, or gives other logits or activations at a site of a layer."""
     family, dtype = bridge.cfg.architecture, reference.logits.dtype
     expected, found = _at_sites(bridge, reference), {}
-    hooks = [(point, lambda x, hook: found.__setitem__(hook.name, x)) for point in expected]
+
+    def keep(point: torch.nn.Module, inputs: tuple, x: Tensor) -> None:
+        if point in expected:
+            found[point] = x
+
     try:
-        logits = bridge.run_with_hooks(reference.tokens, fwd_hooks=hooks, return_type="logits", use_cache=False)
+        with torch.nn.modules.module.register_module_forward_hook(keep):
+            logits = bridge(reference.tokens, return_type="logits", use_cache=False)
     except Exception as error:
         said = f"TransformerLens loads {family} and fails in its first forward pass"
         raise InputError(f"model {name!r}: {said}: {hub.one_line(error)}") from error
     tolerance, tokens = TOLERANCE[dtype]
-    for what, x in [*found.items(), ("logits", logits)]:
-        share = difference(x, expected.get(what, reference.logits), tokens)
+    pairs = [(point.name, x, expected[point]) for point, x in found.items()]
+    for what, x, own in [*pairs, ("logits", logits, reference.logits)]:
+        share = difference(x, own, tokens)
         if not share <= tolerance:  # nan, too
             raise InputError(
                 f"model {name!r}: TransformerLens computes {family} otherwise than transformers does: {what} differ by "
@@ -126,8 +132,8 @@ def check_same(name: str, bridge: "TransformerBridge", reference: Reference) -> 
             )
 
 
-def _at_sites(bridge: "TransformerBridge", reference: Reference) -> dict[str, Float[Tensor, "1 pos d"]]:
-    """What transformers gives at the sites of each layer, by the names that their hook points have in the bridge."""
+def _at_sites(bridge: "TransformerBridge", reference: Reference) -> dict[torch.nn.Module, Float[Tensor, "1 pos d"]]:
+    """What transformers gives at the sites of each layer, by their hook points in the bridge."""
     places = {}
     for component in bridge.modules():
         module = getattr(component, "original_component", None)
@@ -135,8 +141,8 @@ def _at_sites(bridge: "TransformerBridge", reference: Reference) -> dict[str, Fl
             if module in kept and hasattr(component, point):
                 places[getattr(component, point)] = kept[module]
     names = [f"blocks.{layer}.hook_{site}" for layer in range(bridge.cfg.n_layers) for site in SITES]
-    hooks = [bridge.hook_dict[name] for name in names if name in bridge.hook_dict]
-    return {hook.name: places[hook] for hook in hooks if hook in places}
+    points = bridge.hook_dict  # made anew at each look
+    return {points[name]: places[points[name]] for name in names if points.get(name) in places}
 
 
 def difference(found: Float[Tensor, "1 pos d"], expected: Float[Tensor, "1 pos d"], tokens: float) -> float:

@@ -90,3 +90,10 @@ def test_layers_and_context_of_a_config(tmp_path, key):
             names.check_layer("mine", config, layer)
     with pytest.raises(InputError, match=r"context = 33 must be 0 \(the model's\) to 32 for the model mine"):
         names.check_context("mine", config, 33)
+
+
+def test_rows_of_a_model_that_reads_131072_tokens_are_short_unless_asked_for(caplog):
+    names.row_context.cache_clear()
+    asked = [(0, 256), (0, 2048), (0, 131_072), (0, 131_072), (4096, 131_072), (128, 256)]
+    assert [names.row_context(*one) for one in asked] == [256, 2048, 2048, 2048, 4096, 128]
+    assert caplog.messages == ["context = 0: rows of 2048 tokens; the model reads up to 131072, if asked for"]
