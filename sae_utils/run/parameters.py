@@ -1,7 +1,7 @@
 """Parameters of the notebooks, checked before anything loads.
 
 Papermill enforces no type (YAML reads ``1e-4`` as a string, ``-p flag true`` is a string too) and only warns of an
-unknown name, so each notebook's second code cell is::
+unknown name, so the code cell after each notebook's parameters is::
 
     from sae_utils.run.parameters import check
     p = check("01_seed_divergence", globals())

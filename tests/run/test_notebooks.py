@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -64,12 +66,26 @@ def test_smaller_than_300_kb(path):
 
 
 @each_notebook
+def test_first_code_cell_says_in_one_line_how_to_get_the_module(path, tmp_path):
+    """The same text in all; where sae_utils is there, nothing happens."""
+    first = source(code_cells(path)[0])
+    assert first == source(code_cells(PATHS[0])[0])
+    if path != PATHS[0]:
+        return
+    commands = [sys.executable, "-c", first], [sys.executable, "-S", "-c", first]  # -S: without what is installed
+    here, elsewhere = (subprocess.run(command, cwd=tmp_path, capture_output=True, text=True) for command in commands)
+    assert (here.returncode, here.stdout + here.stderr) == (0, "")
+    assert (elsewhere.returncode, elsewhere.stderr.count("\n")) == (1, 1)
+    assert elsewhere.stderr.startswith("sae_utils is not here: ./run_all.sh setup in its repository's folder")
+
+
+@each_notebook
 def test_parameters_cell_is_the_model_to_the_letter(path):
     """A model's defaults, types and help are the cell's: ``parameters_cell`` renders the text to put there."""
     assert len(parameters_cells(read_cells(path))) == 1
-    first = code_cells(path)[0]
-    assert "parameters" in first["metadata"]["tags"]
-    assert source(first) == parameters_cell(path.stem)
+    cell = code_cells(path)[1]
+    assert "parameters" in cell["metadata"]["tags"]
+    assert source(cell) == parameters_cell(path.stem)
     defaults = default_parameters(path)
     assert list(defaults) == parameter_names(path.stem)
     assert check(path.stem, defaults) == MODELS[path.stem]()
@@ -78,11 +94,11 @@ def test_parameters_cell_is_the_model_to_the_letter(path):
 
 @each_notebook
 def test_parameters_are_checked_before_anything_heavy_is_imported(path):
-    second = source(code_cells(path)[1])
-    assert f'check("{path.stem}", globals())' in second
-    modules = [node.module for node in ast.walk(ast.parse(second)) if isinstance(node, ast.ImportFrom)]
+    checks = source(code_cells(path)[2])
+    assert f'check("{path.stem}", globals())' in checks
+    modules = [node.module for node in ast.walk(ast.parse(checks)) if isinstance(node, ast.ImportFrom)]
     assert modules == ["sae_utils.run.parameters"]
-    assert not [node for node in ast.walk(ast.parse(second)) if isinstance(node, ast.Import)]
+    assert not [node for node in ast.walk(ast.parse(checks)) if isinstance(node, ast.Import)]
 
 
 @each_notebook
