@@ -185,8 +185,13 @@ def test_the_gain_of_many_to_one_is_relative_to_what_is_shared_one_to_one():
     rows = torch.stack([rows[0], rows[1], rows[0] + 0.1 * rows[2], rows[3]])
     gain = seeds.STATISTICS["max_cosine_gain"](compare(Rows(rows, rows), Rows(other, other)))
     assert gain.mean() == pytest.approx((3 / 4 - 2 / 4) / (2 / 4))
-    none = compare(*(Rows(half, half) for half in torch.eye(8).split(4)))
+    e = torch.eye(8)
+    none = compare(*(Rows(half, half) for half in e.split(4)))
     assert seeds.STATISTICS["max_cosine_gain"](none).mean() == 0
+    crowd, apart = e[0] + 0.2 * e[1:5], e[[0, 5, 6, 7]]  # four name one partner: three more than one to one
+    stack = torch.stack([crowd, apart, apart])
+    whole = seeds.summarise(seeds.overlap_of_pairs(stack, stack))["max_cosine_gain"]
+    assert whole.estimate == pytest.approx((3 + 3 + 0) / 3)  # above 1, as no share is
 
 
 @pytest.mark.parametrize(
