@@ -27,6 +27,7 @@ class LossTerms:
     fvu: Float[Tensor, " S"]
     l0: Float[Tensor, " S"]
     fired: Bool[Tensor, "S n_latents"]  # latents active for at least one token
+    variance: Float[Tensor, ""]  # of the batch, summed: what the loss is divided by
     smallest_kept: Float[Tensor, " S"] | None = None  # batch_topk: the smallest kept pre-activation
 
 
@@ -75,7 +76,7 @@ def _sparse_terms(sae: SAE, x, variance) -> tuple[LossTerms, Float[Tensor, "batc
     fvu = squared_error(x, x_hat) / variance
     counts = torch.bincount(pattern.latents, weights=(z > 0).to(x.dtype), minlength=sae.b_enc.numel())
     counts = counts.view(sae.b_enc.shape)
-    return LossTerms(fvu, fvu.detach(), counts.sum(-1) / len(x), counts > 0, smallest), x_hat
+    return LossTerms(fvu, fvu.detach(), counts.sum(-1) / len(x), counts > 0, variance, smallest), x_hat
 
 
 def _decode(z: Float[Tensor, "batch S n_latents"], W_dec, b_dec) -> Float[Tensor, "batch S d_in"]:
@@ -106,7 +107,7 @@ def _dense_terms(sae: SAE, x, variance) -> tuple[LossTerms, Float[Tensor, "batch
     loss = (error + auxiliary + sae.config.sparsity * penalty.sum((0, 2))) / variance
     active = z.detach() > 0
     l0 = active.sum((0, 2)) / len(x)
-    return LossTerms(loss, (error / variance).detach(), l0, active.any(0)), x_hat
+    return LossTerms(loss, (error / variance).detach(), l0, active.any(0), variance), x_hat
 
 
 def auxk_loss(sae: SAE, x, residual: Float[Tensor, "batch d_in"], dead: Bool[Tensor, " n_latents"], s: int):

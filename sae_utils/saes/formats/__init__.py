@@ -3,8 +3,7 @@
 ``read``                 one door: recognises the format of a folder, a file or a name on the hub
 ``published``            trained SAEs of others in the place of those that a notebook would train
 ``common``               what all formats share
-``saelens``, ``sparsify``, ``dictionary_learning``, ``gemma_scope`` (of Gemma Scope and Gemma Scope 2)   one format each;
-                         the first two are written too
+``saelens``, ``sparsify``, ``dictionary_learning``, ``gemma_scope``   one format each; the first two are written too
 ``saebench``             a dictionary or an ensemble as a custom SAE of SAEBench
 """
 

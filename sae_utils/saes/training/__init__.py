@@ -1,8 +1,8 @@
 """Training of stacks of SAEs.
 
-``training`` is the loop, ``optimisation`` the steps around the optimiser; ``checkpoints`` are files; ``store`` keeps
-what was trained; ``grid`` trains the cells of a plan; ``residuals`` are what boosted dictionaries learn from;
-``sparsity`` finds the coefficient for a wanted L0.
+``training`` is the loop, ``optimisation`` the steps around the optimiser, ``finite`` what stops it; ``checkpoints`` are
+files; ``store`` keeps what was trained; ``grid`` trains the cells of a plan; ``residuals`` are what boosted
+dictionaries learn from; ``sparsity`` finds the coefficient for a wanted L0.
 """
 
 from sae_utils.saes.training.checkpoints import load_sae, save_sae

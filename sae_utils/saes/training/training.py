@@ -16,6 +16,7 @@ from sae_utils.saes.losses import LossTerms, training_loss
 from sae_utils.saes.sae import LEAST, MOST, SAE
 from sae_utils.saes.training import optimisation
 from sae_utils.saes.training.checkpoints import below, read_tensors, write_tensors
+from sae_utils.saes.training.finite import NotFinite, Watch
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class TrainingConfig:
     checkpoint_every: int = 1000  # steps
 
     def __post_init__(self):
-        for name in ("n_tokens", "batch_size", "dead_after", "log_every", "checkpoint_every"):
+        for name in ("n_tokens", "dead_after", "log_every", "checkpoint_every"):
             check_whole(name, getattr(self, name), 1)
+        check_whole("batch_size", self.batch_size, 2)  # the loss is divided by the variance of the batch
         check_whole("data_seed", self.data_seed, 0)
         check_number("dead_after", self.dead_after, 1, 2**62)
         if self.n_tokens < self.batch_size:
@@ -83,6 +85,7 @@ class StackTrainer:
         self.optimizer = torch.optim.Adam(self.learned.values(), lr=self.lr, betas=config.betas, fused=True)
         self.since_fired = torch.zeros(sae.b_enc.shape, dtype=torch.int64, device=device)
         self.rows: list[Tensor] = []  # of the log: [4, S] each
+        self.watch = Watch(sae)
 
     @property
     def dead(self) -> Bool[Tensor, "S n_latents"]:
@@ -90,10 +93,11 @@ class StackTrainer:
         return self.since_fired >= self.config.dead_after
 
     def step(self, step: int, x: Float[Tensor, "batch d_in"]) -> None:
-        """Step number ``step``, from 0, on a raw batch."""
+        """Step number ``step``, from 0, on a raw batch. Raises NotFinite as ``Watch.loss`` does."""
         sae, config = self.sae, self.config
         with torch.autocast("cuda", torch.bfloat16, enabled=config.bfloat16 and x.is_cuda):
             terms = training_loss(sae, sae.normalise(x), self.dead)
+        self.watch.loss(step, terms, self._is_logged(step))
         terms.loss.sum().backward()
         unit_norm = sae.config.unit_norm_decoder and sae.W_dec.requires_grad
         if unit_norm:
@@ -116,9 +120,12 @@ class StackTrainer:
             # A mean over the last hundred batches or so: the weights of early batches are not those of now.
             weight = max(0.01, 1 / (step + 1))
             self.sae.threshold.lerp_(terms.smallest_kept.clamp_min(0).to(self.sae.threshold.dtype), weight)
-        if (step + 1) % self.config.log_every == 0 or step + 1 == self.config.n_steps:
+        if self._is_logged(step):
             dead = self.dead.float().mean(-1)
             self.rows.append(torch.stack([terms.loss.detach(), terms.fvu, terms.l0, dead]).float().cpu())
+
+    def _is_logged(self, step: int) -> bool:
+        return (step + 1) % self.config.log_every == 0 or step + 1 == self.config.n_steps
 
     def state(self) -> dict[str, Tensor]:
         """All that a later step depends on."""
@@ -248,29 +255,38 @@ def train(
     ``source`` is an activation source (data.activations); each stack reads its own ``hook_point`` from it.
     With ``checkpoint`` (a file), the state is saved there every ``checkpoint_every`` steps; the same call after a
     kill goes on from it and ends in the same weights, bit for bit on one machine. Raises InputError for stacks that
-    do not fit the source, for impossible ``snapshots`` and for a checkpoint of another run.
+    do not fit the source, for impossible ``snapshots``, for a checkpoint of another run, and, before such weights are
+    kept, where a loss or a weight is not finite.
     """
     device = _check(stacks, source, config)
     shown_after = snapshots.steps(config) if snapshots else {}
     trainers = [StackTrainer(sae, config) for sae in stacks]
     fingerprint = _fingerprint(stacks, source, config)
-    first = _restore(checkpoint, trainers, fingerprint) if checkpoint else 0
+    first = saved = _restore(checkpoint, trainers, fingerprint) if checkpoint else 0
     bar = tqdm(total=config.n_tokens, initial=first * config.batch_size, unit="tok", unit_scale=True,
                disable=not progress, mininterval=1.0, desc="SAEs")  # fmt: skip
     # Closed however the run ends: a source may be computing ahead.
     with closing(source.batches(config.batch_size, config.data_seed, first_batch=first, device=device)) as batches, bar:
         for step in range(first, config.n_steps):
             batch = next(batches)
-            for trainer in trainers:
-                trainer.step(step, batch[trainer.sae.hook_point])
-            bar.update(config.batch_size)
             done = step + 1
+            is_saved = checkpoint and (done % config.checkpoint_every == 0 or done == config.n_steps)
+            try:
+                for trainer in trainers:
+                    trainer.step(step, batch[trainer.sae.hook_point])
+                    if is_saved or done in shown_after or done == config.n_steps:
+                        trainer.watch.weights(done, trainer.state())
+            except NotFinite as error:
+                last = f"the last good checkpoint is {checkpoint}, of step {saved}" if saved else "no checkpoint before"
+                raise InputError(f"training stopped {error}; {last}") from None
+            bar.update(config.batch_size)
             if progress and done % config.log_every == 0:
                 bar.set_postfix_str(_summary(trainers), refresh=False)
             if done in shown_after:
                 for i, sae in enumerate(stacks):
                     snapshots.keep(i, shown_after[done], sae)
-            if checkpoint and (done % config.checkpoint_every == 0 or done == config.n_steps):
+            if is_saved:
+                saved = done
                 tensors = {
                     f"{i}.{name}": t for i, trainer in enumerate(trainers) for name, t in trainer.state().items()
                 }

@@ -345,6 +345,7 @@ BAD = {
     "n_tokens='9' ": {"n_tokens": "9"},
     "n_tokens=100 is less than one batch of 2048": {"n_tokens": 100},
     "batch_size=0 ": {"batch_size": 0},
+    "batch_size=1 must be a whole number of at least 2": {"batch_size": 1},
     "dead_after=0 ": {"dead_after": 0},
     "log_every=True ": {"log_every": True},
     "checkpoint_every=-1 ": {"checkpoint_every": -1},
