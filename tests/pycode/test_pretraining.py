@@ -107,7 +107,7 @@ def test_the_exported_folder_is_float16_and_loads_with_the_same_weights(tmp_path
 
 def test_every_text_ends_with_the_end_of_text_token():
     tokenizer = train_tokenizer(["alpha beta", "gamma"], 300)
-    stream = token_stream(tokenizer, ["alpha", "", "gamma"])
+    stream = token_stream(tokenizer, ["alpha", "", "gamma <|endoftext|> shown"])
     assert (stream == tokenizer.eos_token_id).sum() == 3
     assert stream[-1] == tokenizer.eos_token_id
 
