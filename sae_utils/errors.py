@@ -7,6 +7,9 @@ class InputError(ValueError):
     The batch runner and the command lines print its text alone, without a traceback; IPython's kernels do so, too.
     """
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # a value that is quoted may hold the end of a line
+
     def _render_traceback_(self) -> list[str]:
         """The lines that IPython shows for it."""
         return [f"{type(self).__name__}: {self}"]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS
 
 
@@ -15,3 +16,7 @@ def test_papermill_shows_one_line_of_a_wrong_parameter(tmp_path):
     assert run.stderr.rstrip().splitlines()[-1] == message
     assert "sae_utils/" not in run.stderr
     assert "check(" not in run.stderr
+
+
+def test_a_quoted_line_end_makes_no_second_line():
+    assert str(InputError("column 'a\r\nb\x1ec' is missing")) == "column 'a b c' is missing"

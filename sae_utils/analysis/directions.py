@@ -19,7 +19,10 @@ KINDS = tuple(f"{source}_{encoder}" for source in (UNIFORM, ACTIVATIONS, DECODER
 
 
 def covariance(batches: Iterable[Float[Tensor, "batch d"]]) -> Float[Tensor, "d d"]:
-    """Covariance of activations about their mean, in one pass, sums in float64. Raises InputError without batches."""
+    """Covariance of activations about their mean, in one pass, sums in float64.
+
+    Raises InputError without batches, and for activations that are not finite.
+    """
     n, total, products, origin = 0, 0.0, 0.0, None
     for x in batches:
         x = x.detach().to("cpu", torch.float64)
@@ -28,11 +31,18 @@ def covariance(batches: Iterable[Float[Tensor, "batch d"]]) -> Float[Tensor, "d 
         n, total, products = n + len(x), total + x.sum(0), products + x.T @ x
     if not n:
         raise InputError("there are no activations to take a covariance of")
+    if not products.isfinite().all():
+        raise InputError("an activation to take a covariance of is not finite")
     return products / n - torch.outer(total, total) / n**2
 
 
 def second_moment(rows: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
-    """Mean of the outer products of the rows, each at unit length: about zero, since directions have no mean."""
+    """Mean of the outer products of the rows, each at unit length: about zero, since directions have no mean.
+
+    Raises InputError for no rows, and for such as are not finite.
+    """
+    if not len(rows) or not rows.isfinite().all():
+        raise InputError(f"a second moment needs finite rows, at least one, not {tuple(rows.shape)}")
     rows = torch.nn.functional.normalize(rows.detach().to("cpu", torch.float64), dim=-1)
     return rows.T @ rows / len(rows)
 
@@ -43,7 +53,7 @@ def directions(n: int, spread: Float[Tensor, "d d"], generator: torch.Generator)
     Raises InputError where ``spread`` is zero.
     """
     values, vectors = torch.linalg.eigh(spread.to(torch.float64))
-    if not values[-1] > 0:
+    if not values[-1] > 1e-20:  # below, rows could not be scaled to length one
         raise InputError("directions cannot be drawn with a covariance of zero")
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T  # symmetric, so that it is the same on every machine
     return torch.nn.functional.normalize(torch.randn(n, len(root), dtype=torch.float64, generator=generator) @ root)

@@ -46,7 +46,8 @@ class Interval:
     method: str
 
     def __post_init__(self):
-        if not self.low <= self.estimate <= self.high and not np.isnan(self.ends).all():
+        holds = self.low <= self.estimate <= self.high and np.isfinite(self.estimate)
+        if not holds and not np.isnan(self.ends).all():
             raise InputError(f"interval {self.low} to {self.high} does not hold its estimate {self.estimate}")
 
     @property
@@ -158,6 +159,8 @@ def mean_over_pairs(values: Mapping[Pair, Float[np.ndarray, " n"]], bounds: Boun
 
 def percentiles(estimate: float, draws: Sequence[float], method: str = BOOTSTRAP) -> Interval:
     """The percentile bootstrap's interval from resampled statistics; NaN draws are left out."""
+    if np.isnan(draws).all():
+        return Interval(*3 * (float("nan"),), method)
     low, high = np.nanquantile(draws, TAILS)
     # A sum in another order may differ in the last bit, so that a constant's interval would miss its own mean.
     return Interval(estimate, min(float(low), estimate), max(float(high), estimate), method)
@@ -197,6 +200,8 @@ def over_groups(correct: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"])
 
     For dictionaries of several seeds, pass the mean over them for each window.
     """
+    if not len(correct):
+        raise InputError("no windows to resample")
     _, which = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(which, weights=correct), np.bincount(which)
     rng = np.random.default_rng(0)

@@ -182,7 +182,7 @@ CHANGES = {
     "cut": lambda t: t[:1].clone() if t.ndim else t,
     "empty": lambda t: t[:0].clone() if t.ndim else t[None][:0],
     "nan": lambda t: torch.full_like(t, torch.nan) if t.is_floating_point() else t - 100,
-    "one infinite": lambda t: t.clone().index_fill_(0, torch.tensor([0]), torch.inf) if t.ndim else t * torch.inf,
+    "one infinite": lambda t: t.float() * torch.inf if t.ndim < 2 else t.index_fill(1, torch.tensor([0]), torch.inf),
     "whole numbers": lambda t: t.to(torch.int32) if t.is_floating_point() else t.float() + 0.5,
     "complex": lambda t: t.to(torch.complex64),
     "beyond float32": lambda t: t.double() * 1e300,

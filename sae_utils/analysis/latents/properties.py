@@ -59,10 +59,15 @@ def latent_properties(
 
 
 def top_components(activations: Float[Tensor, "n d"], share: float = 0.5) -> Float[Tensor, "m d"]:
-    """The fewest principal components, largest first, that together hold ``share`` of the variance; unit rows."""
+    """The fewest principal components, largest first, that together hold ``share`` of the variance; unit rows.
+
+    Raises InputError for activations that are not finite or do not vary.
+    """
     if not 0 < share <= 1:
         raise InputError(f"share={share} must be above 0 and at most 1")
     centred = (activations - activations.mean(0)).double()
+    if not (centred.isfinite().all() and centred.any()):
+        raise InputError(f"activations {tuple(activations.shape)} without finite variance have no principal components")
     variance, vectors = torch.linalg.eigh(centred.T @ centred)
     held = variance.flip(0).cumsum(0) / variance.sum()
     return vectors.flip(1).T[: int((held < share - 1e-12).sum()) + 1]

@@ -180,7 +180,7 @@ def _among_counted(how: Callable[[Tensor, Tensor], Matching], a, b, counted_a, c
 
 
 def _pair_of_unit_rows(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not (len(a) and len(b)):
         shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
         raise InputError(f"cannot match dictionaries of shapes {shapes}; both must be [latents, d_in] with one d_in")
     return _unit_rows(a), _unit_rows(b)
