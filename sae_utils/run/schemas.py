@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from sae_utils.run.known_truth_parameters import KnownTruthParameters
 from sae_utils.run.rules import (
     ARCHITECTURES,
     Architecture,
@@ -318,4 +319,5 @@ NOTEBOOKS: dict[str, type[Parameters]] = {
     "07_spurious_correlations": SpuriousCorrelationParameters,
     "08_shared_and_orphan": SharedAndOrphanParameters,
     "09_explorer": ExplorerParameters,
+    "10_known_truth": KnownTruthParameters,
 }

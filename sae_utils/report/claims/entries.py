@@ -21,6 +21,7 @@ PAPERS = {
     "B": "Leask et al. 2025, *Sparse Autoencoders Do Not Find Canonical Units of Analysis*"
     " ([2502.04878](https://arxiv.org/abs/2502.04878))",
     "C": "Gadgil et al. 2025, *Ensembling Sparse Autoencoders* ([2505.16077](https://arxiv.org/abs/2505.16077))",
+    "D": "this companion's own questions, on activations whose features are known",
 }
 KNOWN = {
     "R": "read in the paper's own text, code or figures",
@@ -28,6 +29,7 @@ KNOWN = {
     "C": "computed from the authors' files",
     "I": "inferred",
     "M": "from memory",
+    "P": "from a pilot of this project, on other draws",
 }
 RANDOM = "random"
 

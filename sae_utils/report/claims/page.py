@@ -36,7 +36,8 @@ def claims_page(claims: Iterable[Claim], answers: Mapping[str, Iterable[Mapping]
     for paper, title in PAPERS.items():
         rows = [row for claim in claims if claim.paper == paper for row in _rows(claim, found[claim.id])]
         if rows:
-            parts += [f"## Paper {paper}: {title}", "\n".join([HEAD, *rows])]
+            heading = f"Paper {paper}" if paper in "ABC" else paper
+            parts += [f"## {heading}: {title}", "\n".join([HEAD, *rows])]
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,0 +1,145 @@
+"""Figures D1 to D7: agreement, novelty and ensembles against features that are known. Arrays in, artists out."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from sae_utils.report.figures.parts import Intervals, draw_intervals, legend_above, rows_from_top, stacked_bars
+from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
+
+COLOURS = {
+    "independent": BLUE,
+    "zipf": SKY,
+    "copula": GREEN,
+    "pairs": ORANGE,
+    "hierarchy": VERMILION,
+    "circles": PINK,
+}
+PARTS = {"atom": BLUE, "composite": VERMILION, "tile": PINK, "other": "#CCCCCC"}
+APART = 0.06  # of the y axis: least distance between two labels
+
+
+def calibration(ax: Axes, curves: Mapping[str, Float[np.ndarray, " S"]], null: Float[np.ndarray, " S"]) -> None:
+    """Share of latents that are atoms against the number of dictionaries that they are found in, by kind of world."""
+    counts = np.arange(1, len(null) + 1)
+    ax.plot(counts, null, ":", color=GREY, label="if atoms were dealt out anew (independent)")
+    for kind, shares in curves.items():
+        ax.plot(counts, shares, "o-", color=COLOURS[kind], markersize=4, clip_on=False)
+    ax.set(xlabel="dictionaries that the latent is found in", xticks=counts, ylim=(0, 1))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def label_ends(ax: Axes, curves: Mapping[str, Float[np.ndarray, " S"]]) -> None:
+    """Each curve's kind beside its end, no two closer than APART."""
+    ends = sorted((float(shares[~np.isnan(shares)][-1]), kind) for kind, shares in curves.items())
+    at = -1.0
+    for end, kind in ends:
+        at = max(end, at + APART)
+        ax.annotate(kind, (1.03, at), xycoords="axes fraction", color=COLOURS[kind], va="center")
+
+
+def what_latents_are(
+    ax: Axes, shares: Mapping[str, Mapping[str, Float[np.ndarray, " widths"]]], labels: Sequence[str]
+) -> None:
+    """Bars of atoms, composites, tiles and others among the latents of each kind of world, a bar for each width.
+
+    ``shares`` has for each kind the share of each of PARTS, and ``recall``, which is drawn as a diamond.
+    """
+    width, x, ticks = 0.8, [], []
+    for i, _ in enumerate(shares):
+        x += [i * (len(labels) + 1) + j for j in range(len(labels))]
+        ticks += list(labels)
+    parts = {
+        name: (colour, np.concatenate([of_kind[name] for of_kind in shares.values()])) for name, colour in PARTS.items()
+    }
+    stacked_bars(ax, x, parts, width)
+    ax.plot(
+        x,
+        np.concatenate([of_kind["recall"] for of_kind in shares.values()]),
+        "kD",
+        markersize=4,
+        label="recall: features that are found",
+    )
+    ax.set_xticks(x, ticks)
+    for i, kind in enumerate(shares):
+        middle = i * (len(labels) + 1) + (len(labels) - 1) / 2
+        ax.annotate(kind, (middle, -0.12), xycoords=("data", "axes fraction"), ha="center", va="top")
+    ax.set(ylim=(0, 1), ylabel="share of the latents")
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    legend_above(ax, ncols=3)
+
+
+def against_k(ax: Axes, ratio: Float[np.ndarray, " k"], curves: Mapping[str, Intervals], ylabel: str) -> None:
+    """A share against k over the true L0, by kind of world, with intervals over seeds."""
+    for kind, rows in curves.items():
+        draw_intervals(ax, ratio, rows, color=COLOURS[kind], marker="o", markersize=4, label=kind)
+    ax.set(xlabel="active latents k / true L0", ylabel=ylabel, ylim=(-0.02, 1.02), xticks=ratio)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def conditions(ax: Axes, rows: Mapping[str, Intervals], labels: Sequence[str], xlabel: str) -> None:
+    """A share under each condition, a row each, by kind of world."""
+    y = rows_from_top(ax, labels)
+    for i, (kind, intervals) in enumerate(rows.items()):
+        draw_intervals(
+            ax, y + 0.12 - 0.24 * i, intervals, across=True, color=COLOURS[kind], marker="o", linestyle="none",
+            markersize=4, label=kind,
+        )  # fmt: skip
+    ax.set(xlabel=xlabel, xlim=(-0.02, 1.02))
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+
+
+def missing_and_named(ax: Axes, missing: Intervals, named: Intervals, labels: Sequence[str]) -> None:
+    """What the smaller dictionary lacks, and what insertion calls novel, a row for each pair of dictionaries."""
+    y = rows_from_top(ax, labels)
+    look = {"across": True, "linestyle": "none", "markersize": 5}
+    draw_intervals(ax, y + 0.12, missing, color=BLUE, marker="o", label="missing in the smaller dictionary", **look)
+    draw_intervals(ax, y - 0.12, named, color=ORANGE, marker="s", label="novel by insertion", **look)
+    ax.set(xlabel="share of the larger dictionary's atoms", xlim=(-0.02, 1.02))
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    legend_above(ax, ncols=1)
+
+
+def change_of_error(ax: Axes, missing: Intervals, named: Intervals, labels: Sequence[str]) -> None:
+    """What inserting either set at once does to the smaller dictionary's error."""
+    y = rows_from_top(ax, labels)
+    look = {"across": True, "linestyle": "none", "markersize": 5}
+    draw_intervals(ax, y + 0.12, missing, color=BLUE, marker="o", **look)
+    draw_intervals(ax, y - 0.12, named, color=ORANGE, marker="s", **look)
+    ax.axvline(0, color=GREY, linewidth=0.8)
+    ax.set(xlabel="change of the mean squared error")
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+
+
+def recall_and_precision(ax: Axes, points: Mapping[str, tuple[str, Float[np.ndarray, "r 2"]]], title: str) -> None:
+    """Each ensemble's recall of atoms and precision, by method; ``points`` maps a label to its colour and points."""
+    for label, (colour, at) in points.items():
+        ax.plot(*at.T, "o", color=colour, markersize=5, label=label, clip_on=False)
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall: atoms that are found", ylabel="precision: latents that are atoms")
+    ax.set_title(title)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+
+
+def against_observable(
+    ax: Axes,
+    points: Mapping[str, Float[np.ndarray, "n 2"]],
+    real: tuple[float, float, float] | None,
+    xlabel: str,
+) -> None:
+    """P(atom | found in all) against something seen without the truth, a point for each stack, by kind of world.
+
+    ``real``: estimate, low and high of the same for the dictionaries of a language model, as a line and a band.
+    """
+    for kind, at in points.items():
+        ax.plot(*at.T, "o", color=COLOURS[kind], markersize=5, label=kind)
+    if real is not None:
+        ax.axvline(real[0], color=GREY, linewidth=1)
+        ax.axvspan(real[1], real[2], color=GREY, alpha=0.2, linewidth=0)
+        ax.annotate("notebook 01", (real[0], 1.02), xycoords=("data", "axes fraction"), ha="center", color=GREY)
+    ax.set(xlabel=xlabel, ylabel="atoms among latents\nthat every seed finds", ylim=(-0.02, 1.02))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))

@@ -1,0 +1,92 @@
+"""What notebook 10 trains: dictionaries of many kinds of worlds, and paper C's ensembles on two of them."""
+
+from dataclasses import replace
+
+from sae_utils.data.synthetic import KINDS, WorldConfig
+from sae_utils.run.known_truth_parameters import KnownTruthParameters
+from sae_utils.saes import SAEConfig
+from sae_utils.saes.ensembles.paper_c import boosted_cells
+from sae_utils.saes.training import FIRST_GUESSES, TrainingConfig
+from sae_utils.saes.training.grid import Activations, Cell
+
+CLOSELY = ("independent", "hierarchy")  # kinds on which more than width is varied
+
+
+def world_of(p: KnownTruthParameters, kind: str, **changes) -> WorldConfig:
+    """The world of a kind, as the parameters say but for ``changes``."""
+    return replace(WorldConfig(kind, p.n_dimensions, p.n_atoms, p.atom_l0, seed=p.world_seed), **changes)
+
+
+def worlds_of(p: KnownTruthParameters) -> dict[str, WorldConfig]:
+    """Every world of the notebook, by name."""
+    worlds = [world_of(p, kind) for kind in KINDS]
+    worlds += [world_of(p, "pairs", together=share) for share in p.togethers]
+    for kind in CLOSELY:
+        worlds += [world_of(p, kind, d=d) for d in p.other_dimensions]
+        worlds += [many_atoms(p, kind)] if p.many_atoms else []
+    return {world.name: world for world in worlds}
+
+
+def many_atoms(p: KnownTruthParameters, kind: str) -> WorldConfig:
+    """The larger world of a kind."""
+    return world_of(p, kind, d=p.many_atoms // 4, n_atoms=p.many_atoms)
+
+
+def world_cells(p: KnownTruthParameters) -> list[Cell]:
+    """All dictionaries that are trained on worlds. Those of twice as many latents as atoms are the ones varied."""
+    widest = p.widths[-1]
+    cells = []
+    for kind in KINDS:
+        cells += [cell_of(p, world_of(p, kind), width) for width in p.widths]
+    for kind in (*CLOSELY, "pairs"):
+        cells += [cell_of(p, world_of(p, kind), widest, k=k) for k in p.world_ks]
+    cells += [cell_of(p, world_of(p, "pairs", together=share), widest) for share in p.togethers]
+    for kind in CLOSELY:
+        world = world_of(p, kind)
+        cells += [cell_of(p, world_of(p, kind, d=d), widest) for d in p.other_dimensions]
+        cells.append(cell_of(p, world, widest, n_tokens=p.n_world_tokens // 4))
+        cells += [cell_of(p, world, widest, architecture=name) for name in ("batch_topk", "relu", "jump_relu")]
+        cells.append(cell_of(p, world, p.widths[0], architecture="relu"))
+        if p.many_atoms:
+            cells.append(cell_of(p, many_atoms(p, kind), 2 * p.many_atoms))
+        cells += ensemble_cells(p, world)
+    return cells
+
+
+def cell_of(
+    p: KnownTruthParameters,
+    world: WorldConfig,
+    width: int,
+    k: int | None = None,
+    architecture: str = "topk",
+    n_tokens: int | None = None,
+) -> Cell:
+    """Dictionaries of one world; its name says all that differs between cells."""
+    k, n_tokens = k or p.world_k, n_tokens or p.n_world_tokens
+    if architecture in ("topk", "batch_topk"):
+        sparsity, said = {"k": k}, f"k {k}"
+    else:
+        coefficient = p.relu_sparsity if architecture == "relu" else p.jump_sparsity
+        sparsity, said = FIRST_GUESSES[architecture] | {"sparsity": coefficient}, f"coefficient {coefficient:g}"
+    name = f"{world.name}: {architecture} {width}, {said}, {n_tokens} tokens"
+    config = SAEConfig(world.d, width, architecture, **sparsity)
+    reads = Activations((world.name,), p.n_world_tokens, "world")
+    training = TrainingConfig(n_tokens, p.world_batch_size, p.data_seed, p.base_lr)
+    return Cell(name, config, world.name, tuple(range(p.n_world_seeds)), training, reads)
+
+
+def ensemble_cells(p: KnownTruthParameters, world: WorldConfig) -> list[Cell]:
+    """Members of half as many latents as atoms, boosted ones, and a single and an expanded SAE of their total L0."""
+    base = cell_of(p, world, p.widths[0], k=max(1, p.world_k // p.n_members))
+    members = replace(base, name=f"{world.name}: members", seeds=tuple(range(p.n_members * p.n_ensembles)))
+    total, seeds = p.n_members * base.config.k, members.seeds[: p.n_ensembles]
+    single = replace(base, name=f"{world.name}: single", seeds=seeds, config=replace(base.config, k=total))
+    wide = replace(single.config, n_latents=p.n_members * base.config.n_latents)
+    expanded = replace(single, name=f"{world.name}: expanded", config=wide)
+    boosted = [boosted_cells(members, p.n_members * r, p.n_members, boosting(world, r)) for r in range(p.n_ensembles)]
+    return [members, single, expanded, *(cell for stages in boosted for cell in stages)]
+
+
+def boosting(world: WorldConfig, r: int) -> str:
+    """What the names of the later members of one boosted ensemble begin with."""
+    return f"{world.name}: boosting {r}"
