@@ -248,11 +248,18 @@ def rows_in_a_pass(model: LanguageModel, context: int) -> int:
 def probe(
     model: LanguageModel, rows: Int[np.ndarray, "n_rows context"], hook_points: Sequence[str]
 ) -> dict[str, Float[Tensor, "one two d"]]:
-    """Activations of a short row; raises InputError for wrong ``rows`` and unknown, repeated or no hook points."""
+    """Activations of a short row; raises InputError for wrong ``rows`` and for hook points that cannot be read.
+
+    They are unknown, repeated or none, or have more than one vector for a token.
+    """
     check_rows(model, rows)
     if not hook_points or len(set(hook_points)) < len(hook_points):
         raise InputError(f"hook_points={list(hook_points)} must be one or more different names")
-    return model.activations(torch.from_numpy(rows[:1, :2].astype(np.int64)), hook_points)
+    found = model.activations(torch.from_numpy(rows[:1, :2].astype(np.int64)), hook_points)
+    for name, x in found.items():
+        if x.ndim != 3:
+            raise InputError(f"hook point {name!r} has {list(x.shape[2:])} numbers for a token; dictionaries read [d]")
+    return found
 
 
 def check_whole(name: str, value: int, least: int) -> None:

@@ -139,8 +139,8 @@ def test_other_places_than_the_notebooks_are_refused(tmp_path):
     for module in ("layers.2.attention", "layers.2.self_attn", "embed_in", "h.2.mlp.act"):
         assert f"{module} was trained at '{module}', which is no known hook point" in refused(named(tmp_path, module))
     for hook_point in ("blocks.2.attn.hook_z", "blocks.2.hook_attn_out", "layers.2.attention"):
-        write_saelens(ours("relu", hook_point=hook_point), tmp_path / hook_point)
-        assert f"was trained at {hook_point}; layer and site say {HOOK}" in refused(tmp_path / hook_point)
+        write_saelens(ours("relu", hook_point=hook_point), tmp_path / f"saelens {hook_point}")
+        assert f"was trained at {hook_point}; layer and site say {HOOK}" in refused(tmp_path / f"saelens {hook_point}")
     for folder, said in {
         "gemma-scope-2b-pt-att/layer_2/x": "was trained at blocks.2.attn.hook_z; layer",
         "gemma-scope-2b-pt-transcoders/layer_2/x": "is of 'transcoders' of Gemma Scope; known: res, mlp, att",
@@ -166,6 +166,8 @@ def test_the_output_of_an_mlp_before_a_norm_is_another_place(tmp_path, family):
     found = lm.activations(tokens, [hook_point, "blocks.1.hook_mlp_out"])
     assert_same(found[hook_point], seen[0].detach())
     given = read(tmp_path / "layers.1.mlp", layer=1)
+    with pytest.raises(InputError, match=r"'blocks.1.attn.hook_z' has \[2, 8\] numbers for a token; dictionaries read"):
+        open_source(lm, tokens.numpy(), ["blocks.1.attn.hook_z"], tmp_path / "cache")
     if family == "llama":
         assert torch.equal(*found.values())
         given.check_fits("blocks.1.hook_mlp_out", lm)
