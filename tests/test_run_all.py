@@ -43,8 +43,9 @@ PIP = "-m pip --disable-pip-version-check install -q"
 LINT = ["check -q .", "format -q --check .", "--no-cache --no-logo"]
 INTEROP = f"{PIP} --no-deps --no-compile --target ROOT/a folder/.interop sae-lens==6 plotly==7"
 INTEROP_TESTS = "PYTHONPATH=ROOT/a folder/.interop -m pytest -q tests/saes/formats/test_interop.py"
-OTHER_TESTS = "-m pytest --nbval --ignore=tests/saes/formats/test_interop.py tests notebooks"
-ALL_TESTS = "-m pytest --nbval tests notebooks"
+NOTEBOOKS = "-m pytest -q --nbval notebooks"
+OTHER_TESTS = ["-m pytest --ignore=tests/saes/formats/test_interop.py tests", NOTEBOOKS]
+ALL_TESTS = ["-m pytest tests", NOTEBOOKS]
 INSTALLS = [f"{PIP} -r requirements.txt", f"{PIP} --no-deps -e ."]
 SET_UP = ["-m venv ROOT/a folder/.venv", *INSTALLS]
 BATCH = "-m sae_utils.run.batch"
@@ -68,7 +69,7 @@ class Checkout:
             (self.folder / name).touch()
         for name in ("00_language_model", "01_seed_divergence"):
             (self.folder / "notebooks" / f"{name}.ipynb").touch()
-        for tool in ("bash", "cat", "dirname", "mkdir", "cp", "mv", "rm", "grep", "du"):
+        for tool in ("bash", "cat", "dirname", "mkdir", "mktemp", "cp", "mv", "rm", "grep", "du"):
             (self.tools / tool).symlink_to(shutil.which(tool))
         self.python(self.tools / "python3.11")
 
@@ -105,7 +106,9 @@ class Checkout:
         environment = {"PATH": str(self.tools), "TEST_ROOT": str(self.root), **environment}
         command = [self.folder / "run_all.sh", *arguments]
         run = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True)
-        return run.returncode, run.stdout + run.stderr, calls.read_text().splitlines() if calls.exists() else []
+        made = calls.read_text().splitlines() if calls.exists() else []
+        made.sort(key=lambda call: call.endswith(NOTEBOOKS))  # they run beside the tests
+        return run.returncode, run.stdout + run.stderr, made
 
 
 @pytest.fixture
@@ -154,18 +157,21 @@ def test_interop_tests_run_once_and_by_themselves(checkout):
     checkout.run()
     assert not (checkout.folder / ".interop").exists()
     code, out, calls = checkout.run("test", CI="true")
-    assert (code, calls) == (0, [*LINT, INTEROP, INTEROP_TESTS, OTHER_TESTS])
+    assert (code, calls) == (0, [*LINT, INTEROP, INTEROP_TESTS, *OTHER_TESTS])
     assert re.search(r"installing sae-lens and sparsify into \.interop \.\.\. \d+ s", out)
-    assert checkout.run("test")[2] == [*LINT, INTEROP_TESTS, OTHER_TESTS]
+    assert checkout.run("test")[2] == [*LINT, INTEROP_TESTS, *OTHER_TESTS]
     pins = checkout.folder / "requirements-interop.txt"
     pins.write_text(pins.read_text().replace("sae-lens==6", "sae-lens==7"))
-    assert checkout.run("test")[2] == [*LINT, INTEROP.replace("lens==6", "lens==7"), INTEROP_TESTS, OTHER_TESTS]
+    assert checkout.run("test")[2] == [*LINT, INTEROP.replace("lens==6", "lens==7"), INTEROP_TESTS, *OTHER_TESTS]
 
 
 def test_a_path_that_is_set_stays(checkout):
     checkout.run()
     calls = checkout.run("test", PYTHONPATH="/mine")[2]
-    assert calls[-2:] == [INTEROP_TESTS.replace(".interop", ".interop:/mine"), f"PYTHONPATH=/mine {OTHER_TESTS}"]
+    assert calls[-3:] == [
+        INTEROP_TESTS.replace(".interop", ".interop:/mine"),
+        *(f"PYTHONPATH=/mine {call}" for call in OTHER_TESTS),
+    ]
 
 
 def test_without_interop_packages_their_tests_are_skipped_but_not_in_ci(checkout):
@@ -174,7 +180,7 @@ def test_without_interop_packages_their_tests_are_skipped_but_not_in_ci(checkout
     offline = checkout.root / "offline"
     offline.touch()
     code, out, calls = checkout.run("test", CI="")
-    assert (code, calls) == (0, [*LINT, INTEROP, ALL_TESTS])
+    assert (code, calls) == (0, [*LINT, INTEROP, *ALL_TESTS])
     name = "installing sae-lens and sparsify into .interop"
     assert f"{name} failed (no index reached): tests/saes/formats/test_interop.py will be SKIPPED" in out.splitlines()
     assert "Retrying" not in out
@@ -185,7 +191,7 @@ def test_without_interop_packages_their_tests_are_skipped_but_not_in_ci(checkout
     left = checkout.folder / ".interop" / "half a package"
     left.touch()
     offline.unlink()
-    assert checkout.run("test")[2] == [*LINT, INTEROP, INTEROP_TESTS, OTHER_TESTS]
+    assert checkout.run("test")[2] == [*LINT, INTEROP, INTEROP_TESTS, *OTHER_TESTS]
     assert not left.exists()
 
 
@@ -194,6 +200,16 @@ def test_failing_interop_tests_end_the_run(checkout):
     python = checkout.folder / ".venv" / "bin" / "python"
     python.write_text(python.read_text().replace("esac", "    *test_interop.py) exit 3 ;;\nesac"))
     assert checkout.run("test")[::2] == (3, [*LINT, INTEROP, INTEROP_TESTS])
+
+
+@pytest.mark.parametrize("fails", ["tests", "notebooks"])
+def test_failing_tests_or_notebooks_are_the_end_of_the_run(checkout, fails):
+    checkout.run()
+    python = checkout.folder / ".venv" / "bin" / "python"
+    python.write_text(python.read_text().replace("esac", f"    *pytest*' {fails}') echo 1 failed; exit 4 ;;\nesac"))
+    code, out, calls = checkout.run("test", CI="true")
+    assert (code, calls[-2:]) == (4, OTHER_TESTS)
+    assert "1 failed" in out.split("notebooks:")[fails == "notebooks"]
 
 
 def test_ci_asks_for_the_interop_tests(checkout):

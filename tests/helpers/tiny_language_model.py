@@ -32,6 +32,7 @@ OTHERS = {  # of which TransformerLens computes the first three otherwise than t
     "cohere": ("Cohere", {**SIZES, "num_key_value_heads": 1}),
     "cohere2": ("Cohere2", {**SIZES, "num_key_value_heads": 1, "head_dim": 8, "sliding_window": 8}),
     "hunyuan": ("HunYuanDenseV1", {**SIZES, "num_key_value_heads": 1, "head_dim": 8}),
+    "olmo": ("Olmo", SIZES),  # fails at 16 bits
     "mamba": ("Mamba", {"hidden_size": 16, "num_hidden_layers": 3, "state_size": 4}),
     "qwen3_next": ("Qwen3Next", {**QWEN, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}),  # fails
 }

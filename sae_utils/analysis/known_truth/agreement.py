@@ -63,7 +63,7 @@ def auc(a: Agreement) -> float:
     """
     alive = a.member.alive
     has, counts = a.has[alive], a.member.counts[alive]
-    return float(roc_auc_score(has, counts)) if 0 < has.mean() < 1 else float("nan")
+    return float(roc_auc_score(has, counts)) if has.any() and not has.all() else float("nan")
 
 
 def interval(a: Agreement, statistic: Callable[[Agreement], float], bounds: Bounds = (0.0, 1.0)) -> Interval:

@@ -102,10 +102,11 @@ def test_a_family_that_is_computed_otherwise_is_refused(tmp_path, family, dtype)
     assert "\n" not in str(error.value)
 
 
-def test_a_family_that_does_not_run_is_refused(tmp_path):
-    folder = make_family(tmp_path / "model", "qwen3_next")
-    with pytest.raises(InputError, match="loads Qwen3NextForCausalLM and fails in its first forward pass: ") as error:
-        load_language_model(folder)
+@pytest.mark.parametrize(("family", "dtype"), [("qwen3_next", "float32"), ("olmo", "bfloat16")])
+def test_a_family_that_does_not_run_is_refused(tmp_path, family, dtype):
+    folder = make_family(tmp_path / "model", family)
+    with pytest.raises(InputError, match="loads [A-z0-9]+ForCausalLM and fails in its first forward pass: ") as error:
+        load_language_model(folder, dtype=dtype)
     assert "\n" not in str(error.value)
 
 

@@ -99,6 +99,15 @@ def test_a_copula_s_factor_makes_the_correlation():
     assert abs(correlation[0, 2].item()) < 0.01
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_dictionary_begins_with_the_atoms(seed):
+    world = WorldConfig("independent", seed=seed).world()
+    for dictionary_seed in range(4):
+        rows = torch.randn(384, 64, generator=torch.Generator().manual_seed(dictionary_seed))
+        cosines = torch.nn.functional.normalize(rows, dim=1) @ world.atoms.T
+        assert cosines.max() < 0.7
+
+
 def test_a_seed_repeats_its_tokens_and_another_has_others():
     world = small("zipf")
     one, same, other = (world.sample(100, seed).x for seed in (0, 0, 1))

@@ -1,0 +1,49 @@
+"""What the figures of known truth draw is what they are given."""
+
+import numpy as np
+from helpers.drawn import interval_ends
+
+from sae_utils.report.figures import known_truth as plots
+
+
+def test_calibration_has_a_line_for_each_kind_and_the_null(ax):
+    curves = {"independent": np.array([0.1, 0.5, 1.0]), "hierarchy": np.array([0.3, 0.2, 0.0])}
+    null = np.full(3, 0.4)
+    plots.calibration(ax, curves, null)
+    for line, expected in zip(ax.lines, [null, *curves.values()], strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
+        np.testing.assert_array_equal(line.get_ydata(), expected)
+
+
+def test_labels_of_curves_that_end_together_stand_apart(ax):
+    plots.label_ends(ax, {"independent": np.array([0.5, 1.0]), "zipf": np.array([0.5, 0.99]), "pairs": np.zeros(2)})
+    heights = sorted(text.xy[1] for text in ax.texts)
+    assert len(heights) == 3
+    assert np.diff(heights).min() >= plots.APART - 1e-9
+
+
+def test_bars_are_the_shares_one_on_the_other(ax):
+    of_kind = {"atom": [0.5, 0.7], "composite": [0.2, 0.1], "tile": [0, 0], "other": [0.3, 0.2], "recall": [0.4, 0.9]}
+    plots.what_latents_are(ax, {"pairs": {name: np.array(values) for name, values in of_kind.items()}}, ["1", "2"])
+    heights = [[bar.get_height() for bar in bars] for bars in ax.containers]
+    np.testing.assert_allclose(heights, [of_kind[name] for name in plots.PARTS])
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), of_kind["recall"])
+
+
+def test_shares_against_k_have_their_intervals(ax):
+    rows = np.array([[0.2, 0.1, 0.4], [0.6, 0.5, 0.9]])
+    plots.against_k(ax, np.array([0.5, 3.0]), {"pairs": rows}, "share")
+    np.testing.assert_allclose(interval_ends(ax.containers[0]), rows[:, 1:])
+
+
+def test_points_of_ensembles_are_recall_and_precision(ax):
+    points = np.array([[0.2, 0.9], [0.3, 0.8]])
+    plots.recall_and_precision(ax, {"bag": ("k", points)}, "hierarchy")
+    np.testing.assert_array_equal(np.transpose(ax.lines[0].get_data()), points)
+
+
+def test_the_language_model_s_value_is_a_line_and_a_band(ax):
+    plots.against_observable(ax, {"pairs": np.array([[0.1, 0.5]])}, (0.2, 0.15, 0.25), "x")
+    assert list(ax.lines[-1].get_xdata()) == [0.2, 0.2]
+    band = ax.patches[0]
+    assert (band.get_x(), band.get_x() + band.get_width()) == (0.15, 0.25)
