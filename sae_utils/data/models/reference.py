@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROW = 16  # tokens
 # The largest difference that may be rounding, as a share of the norm of what transformers gives for a token, and in
 # which share of the tokens. A rounded router may send one token to another expert, so some may differ at 16 bits.
-# Right families were measured at 4e-6 in float32; wrong ones at 0.2 to 2.
+# Measured on tiny models of 60 families: right ones at most 4e-6, 0.005 and 0.034; wrong ones 0.2 to 2.
 TOLERANCE = {torch.float32: (1e-3, 1.0), torch.float16: (0.03, 0.75), torch.bfloat16: (0.1, 0.75)}
 SHOWN = 4  # names of tensors in a message
 
