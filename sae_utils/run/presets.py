@@ -82,7 +82,7 @@ def read_maps(folder: Path, name: str) -> dict:
         raise InputError(f"no preset {name!r}; there are {', '.join(there)}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # YAML reads 2020-99-99 as a date, and then cannot
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path.name} must be a map of maps")
@@ -95,7 +95,7 @@ def read_maps(folder: Path, name: str) -> dict:
             raise InputError(f"{path.name}: {key} must be a map of names and values")
     maps = {"common": {}, "expected_seconds": {}, **content}
     for notebook, seconds in maps["expected_seconds"].items():
-        if notebook not in notebooks or type(seconds) not in (int, float) or seconds <= 0:
+        if notebook not in notebooks or type(seconds) not in (int, float) or not 0 < seconds < float("inf"):
             raise InputError(f"{path.name}: expected_seconds {notebook}: {seconds!r} is no notebook and its seconds")
     if not isinstance(maps.get("base", ""), str):
         raise InputError(f"{path.name}: base must be the name of a preset")
@@ -111,7 +111,7 @@ def full_names(path: Path, listed: object, folder: Path) -> list[str]:
     """The names of the notebooks listed; YAML reads 01 as the number 1, and 08 as text."""
     by_name = by_name_or_number(select(folder))
     texts = [f"{one:02d}" if type(one) is int else one for one in listed] if isinstance(listed, list) else []
-    if not texts or any(text not in by_name for text in texts):
+    if not texts or any(not isinstance(text, str) or text not in by_name for text in texts):
         names = ", ".join(notebook.stem for notebook in select(folder))
         raise InputError(f"{path.name}: notebooks must be a list of some of {names}")
     return [by_name[text].stem for text in texts]
