@@ -172,7 +172,8 @@ make_venv() {
     local base
     if [[ -z $made && -e $venv ]]; then  # by uv or by hand
         [[ -x $venv/bin/python ]] || refuse "$venv holds no Python; remove it, and it is made here"
-        fits "$venv/bin/python" || refuse "$venv is of another Python than ${versions// /, }; remove it, and it is made here"
+        fits "$venv/bin/python" ||
+            refuse "$venv is of another Python than ${versions// /, }; remove it, and it is made here"
         can_install "$venv/bin/python" || refuse "$venv has no pip, and uv is not on PATH; install uv, or remove it"
         echo "$venv was not made here; it is kept, and filled"
     elif [[ ${made%%$'\n'*} != "$root" || ! -x $venv/bin/python ]] || ! fits "$venv/bin/python"; then
@@ -251,4 +252,15 @@ if make_interop; then
     rest=(--ignore=tests/saes/formats/test_interop.py)
     PYTHONPATH=$interop${PYTHONPATH:+:$PYTHONPATH} "$python" -m pytest -q tests/saes/formats/test_interop.py
 fi
-exec "$python" -m pytest --nbval ${rest[@]+"${rest[@]}"} tests notebooks
+# Tests and notebooks side by side, on a core each; what the notebooks print comes last.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+log=$(mktemp)
+"$python" -m pytest -q --nbval notebooks >"$log" 2>&1 &
+notebooks=$!
+trap 'kill "$notebooks" 2>/dev/null || true; rm -f "$log"' EXIT  # a child in the background does not hear Ctrl-C
+code=0
+"$python" -m pytest ${rest[@]+"${rest[@]}"} tests || code=$?
+echo "notebooks:"
+wait "$notebooks" || code=$?
+cat "$log"
+exit "$code"

@@ -18,7 +18,7 @@ here=${0%/*}
 call="${PYTHONPATH:+PYTHONPATH=$PYTHONPATH }$*"
 [[ $1 == -c || $1 == - ]] || echo "${call//"$TEST_ROOT"/ROOT}" >>"$TEST_ROOT/calls"
 case $* in
-    "-m venv "*) mkdir -p "$3/bin" && for tool in python ruff lint-imports; do cp "$0" "$3/bin/$tool"; done ;;
+    "-m venv "*) mkdir -p "${!#}/bin" && for tool in python ruff lint-imports; do cp "$0" "${!#}/bin/$tool"; done ;;
     "-c import sys; sys.exit"*) [[ " $* " == *" VERSION "* ]] ;;
     "-c import ensurepip"*) [[ ! -e $TEST_ROOT/no-venv ]] ;;
     "-c import pip") [[ ! -e $here/no-pip ]] ;;
@@ -99,12 +99,12 @@ class Checkout:
         paths = (path for path in self.folder.rglob("*") if path.is_file())
         return {str(path): path.read_bytes() for path in paths}
 
-    def run(self, *arguments: str, **environment: str) -> tuple[int, str, list[str]]:
+    def run(self, *arguments: str, script: str = "run_all.sh", **environment: str) -> tuple[int, str, list[str]]:
         """Exit code, what was printed, and the calls of Python; run from another folder."""
         calls = self.root / "calls"
         calls.unlink(missing_ok=True)
         environment = {"PATH": str(self.tools), "TEST_ROOT": str(self.root), **environment}
-        command = [self.folder / "run_all.sh", *arguments]
+        command = [self.folder / script, *arguments]
         run = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True)
         made = calls.read_text().splitlines() if calls.exists() else []
         made.sort(key=lambda call: call.endswith(NOTEBOOKS))  # they run beside the tests
@@ -212,13 +212,41 @@ def test_failing_tests_or_notebooks_are_the_end_of_the_run(checkout, fails):
     assert "1 failed" in out.split("notebooks:")[fails == "notebooks"]
 
 
-def test_ci_asks_for_the_interop_tests(checkout):
+@pytest.fixture
+def ci(checkout):
+    """Continuous integration with a run_all.sh that says how it was called; gives exit code, text and calls."""
     (checkout.folder / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", checkout.folder / ".ci")
-    (checkout.folder / "run_all.sh").write_text('#!/bin/bash\necho "$CI $*"\n')
-    environment = {"PATH": str(checkout.tools)}
-    run = subprocess.run([checkout.folder / ".ci" / "run"], cwd="/", env=environment, capture_output=True, text=True)
-    assert (run.returncode, run.stdout) == (0, "true test\n")
+    checkout.executable(checkout.folder / "run_all.sh", '#!/bin/bash\necho "$CI $*"\nexit "${TEST_CODE:-0}"\n')
+    checkout.executable(checkout.folder / ".venv-uv" / "bin" / "uv", UV)
+    for tool in ("touch", "timeout"):
+        (checkout.tools / tool).symlink_to(shutil.which(tool))
+    return lambda **environment: checkout.run(script=".ci/run", **environment)
+
+
+def test_ci_asks_for_everything_on_the_oldest_python(ci):
+    absent = "".join(f"no Python {version} with venv is here: no tests on it\n" for version in ("3.13", "3.12"))
+    assert ci() == (0, f"true test --python 3.11\n{absent}", [])
+    assert ci(TEST_CODE="3")[:2] == (3, "true test --python 3.11\n")
+
+
+def test_ci_runs_the_tests_on_another_python_too(checkout, ci):
+    """One of pyenv's; a CPU build where it can be had. Not after the minutes are over, and what fails ends the run."""
+    checkout.python(checkout.root / "pyenv" / "versions" / "3.13.9" / "bin" / "python", "3.13")
+    pyenv = {"PYENV_ROOT": str(checkout.root / "pyenv")}
+    code, out, calls = ci(**pyenv)
+    assert code == 0 and "\nPython 3.13\n" in out and "no Python 3.12 " in out
+    python = ".venv-3.13/bin/python"
+    assert [call for call in calls if call.startswith(("uv", "-m venv", "-m pytest"))] == [
+        "-m venv --clear --without-pip .venv-3.13",
+        f"uv pip install -q --python {python} --torch-backend cpu -r requirements.txt",
+        f"uv pip install -q --python {python} --no-deps -e .",
+        "-m pytest -qx tests",
+    ]
+    assert "0 of 1 minutes are over: no tests on Python 3.13" in ci(CI_MINUTES="1", **pyenv)[1]
+    (checkout.root / "offline").touch()
+    code, out, _ = ci(**pyenv)
+    assert code == 1 and "Python 3.13 could not be set up:\nRetrying\nno index reached" in out
 
 
 def test_arguments_reach_the_batch(checkout):

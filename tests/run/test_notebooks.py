@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -73,7 +74,11 @@ def test_first_code_cell_says_in_one_line_how_to_get_the_module(path, tmp_path):
     if path != PATHS[0]:
         return
     commands = [sys.executable, "-c", first], [sys.executable, "-S", "-c", first]  # -S: without what is installed
-    here, elsewhere = (subprocess.run(command, cwd=tmp_path, capture_output=True, text=True) for command in commands)
+    environments = None, {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    here, elsewhere = (
+        subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        for command, env in zip(commands, environments, strict=True)
+    )
     assert (here.returncode, here.stdout + here.stderr) == (0, "")
     assert (elsewhere.returncode, elsewhere.stderr.count("\n")) == (1, 1)
     assert elsewhere.stderr.startswith("sae_utils is not here: ./run_all.sh setup in its repository's folder")
