@@ -75,7 +75,7 @@ def _extra_parameters(config: SAEConfig) -> dict[str, float]:
     """Parameters [S, n_latents] that only some architectures have, with their first value."""
     return {
         "gated": {"r_mag": 0.0, "b_mag": 0.0},
-        "jump_relu": {"log_threshold": float(torch.tensor(config.first_threshold).log())},
+        "jump_relu": {"log_threshold": float(torch.tensor(float(config.first_threshold)).log())},
     }.get(config.architecture, {})
 
 
