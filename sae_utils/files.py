@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
+from sae_utils.errors import InputError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -20,16 +22,21 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def only_writer(path: Path, what: str) -> Iterator[None]:
-    """Waits until no other process is in such a block with the lock file ``path``, which stays; says so of ``what``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+def only_writer(lock: Path, what: str, wait: bool = True) -> Iterator[int]:
+    """Holds the lock file ``lock``, which stays, while ``what`` is written; gives its descriptor.
+
+    Where another process holds it, waits and says so, or with ``wait=False`` raises InputError.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not wait:
+                raise InputError(f"another run is writing to {what}; wait for it, or end it") from None
             logger.warning("another process is writing %s: waiting for it", what)
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()
 
 
 @contextlib.contextmanager

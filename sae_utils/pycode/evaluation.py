@@ -12,7 +12,7 @@ from torch import Tensor
 from sae_utils.data.activations import kept_positions
 from sae_utils.data.models import BUNDLED, SITES
 from sae_utils.data.models.language_model import LanguageModel
-from sae_utils.data.text import RowMaker, TokenTexts, documents, encode_text
+from sae_utils.data.text import RowMaker, TokenTexts, documents, tokenise
 from sae_utils.errors import InputError
 from sae_utils.pycode.ngrams import fit_ngram, model_nats, ngram_bits, xz_bits
 
@@ -45,7 +45,7 @@ def held_out_sample(corpus: str, tokenizer, n_tokens: int, characters: int | Non
     """
     texts, tokens, found = [], [], 0
     for text in documents(corpus, "held_out"):
-        ids = encode_text(tokenizer, text[:characters])["input_ids"]
+        ids = tokenise(tokenizer, text[:characters])["input_ids"]
         texts.append(text[:characters])
         tokens.append(np.array(ids, dtype=np.int64))
         found += len(ids)

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from sae_utils.data.text import encode_text
+from sae_utils.data.text import tokenise
 from sae_utils.errors import InputError
 from sae_utils.files import sha256_of
 from sae_utils.saes.training.checkpoints import read_tensors, write_tensors
@@ -76,7 +76,7 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenize
 
 def token_stream(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> np.ndarray:
     """All texts as one uint16 stream, each followed by the end-of-text token."""
-    encoded = encode_text(tokenizer, list(texts), return_attention_mask=False)["input_ids"]
+    encoded = tokenise(tokenizer, list(texts), return_attention_mask=False)["input_ids"]
     return np.concatenate([np.array([*ids, tokenizer.eos_token_id], dtype=np.uint16) for ids in encoded])
 
 

@@ -9,20 +9,19 @@ notebook's own results do.
 
 import argparse
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
 import yaml
 
 from sae_utils.errors import InputError
-from sae_utils.files import sha256_of_file, write_json, write_text
+from sae_utils.files import only_writer, sha256_of_file, write_json, write_text
 from sae_utils.paths import NOTEBOOKS, RESULTS
 from sae_utils.report.claims import CLAIMS, claims_page, load_claims
 from sae_utils.results import pages_folder, read_results
@@ -36,18 +35,6 @@ from sae_utils.run.presets import load_preset
 def as_yaml(parameters: Mapping[str, object]) -> str:
     """Parameters as papermill reads them; JSON's 1e-05 would be a string to YAML."""
     return yaml.safe_dump(dict(parameters), default_flow_style=True)
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Holds the folder's lock and gives its file descriptor. Raises InputError where another run holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another run is writing to {folder}; wait for it, or end it") from None
-        yield file.fileno()
 
 
 def execute(job: Job, lock: int, prefix: str) -> str:
@@ -138,7 +125,7 @@ def run(jobs: Sequence[Job], fresh: bool) -> int:
     failed = ran = 0
     start = time.monotonic()
     width = max(len(job.name) for job in jobs)
-    with locked(jobs[0].folder) as lock:
+    with only_writer(jobs[0].folder / ".lock", str(jobs[0].folder), wait=False) as lock:
         for position, job in enumerate(jobs, 1):
             prefix = f"[{position}/{len(jobs)}] {job.name:<{width}}"
             if not fresh and job.is_done():

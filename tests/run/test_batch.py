@@ -16,12 +16,13 @@ import yaml
 from helpers.throw_away_notebooks import WRITE, fake_run, job_of, make
 from papermill.cli import NoDatesSafeLoader
 
+from sae_utils.files import only_writer
 from sae_utils.paths import NOTEBOOKS
 from sae_utils.report.claims import load_claims
 from sae_utils.report.claims.verdicts import verdict
 from sae_utils.results import read_results
 from sae_utils.run import batch
-from sae_utils.run.batch import locked, main
+from sae_utils.run.batch import main
 
 
 def start(notebooks: Path, results: Path) -> subprocess.Popen:
@@ -173,7 +174,7 @@ def test_killed_run_leaves_no_result_and_no_process(tmp_path, number):
 
 def test_second_run_on_the_same_results_is_refused(tmp_path, capsys):
     notebooks = make(tmp_path, WRITE)
-    with locked(tmp_path / "r" / "quick"):
+    with only_writer(tmp_path / "r" / "quick" / ".lock", "quick"):
         assert main(["--preset", "quick"], notebooks, tmp_path / "r") == 2
     assert "another run is writing to" in capsys.readouterr().err
     with (tmp_path / "r" / "quick" / ".lock").open() as file:

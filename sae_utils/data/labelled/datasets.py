@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int
 
 from sae_utils.data.labelled.windows import FEWEST, NEITHER, LabelledWindows
 from sae_utils.data.models import hub
-from sae_utils.data.text import RowMaker, encode_text
+from sae_utils.data.text import RowMaker, tokenise
 from sae_utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def text_windows(
     texts = table[text_column]
     if wrong := [text for text in texts if not isinstance(text, str)]:
         raise InputError(f"data set {source!r}: column {text_column!r} holds {wrong[0]!r}, which is no text")
-    ids, maker = encode_text(tokenizer, texts)["input_ids"], RowMaker.of(tokenizer, context)
+    ids, maker = tokenise(tokenizer, texts)["input_ids"], RowMaker.of(tokenizer, context)
     kept = [i for i, found in enumerate(ids) if len(found) + maker.body.start >= SHORTEST]
     tokens = maker.filled([ids[i] for i in kept]).astype(np.int32)
     tokens, first = np.unique(tokens, axis=0, return_index=True)  # sorted

@@ -13,10 +13,10 @@ from sae_utils.data.labelled.windows import NEITHER, LabelledWindows
 from sae_utils.data.text import (
     RowMaker,
     SourceFile,
-    encode_text,
     installed_files,
     near_duplicate_groups,
     set_apart,
+    tokenise,
 )
 from sae_utils.errors import InputError
 
@@ -81,7 +81,7 @@ def _windows(files, tokenizer, width) -> Iterator[tuple[int, str, list[int], dic
     for number, file in enumerate(files):
         starts = line_starts(file.text)
         pieces = cut(file.text, starts, CHARACTERS * width)
-        encoded = encode_text(tokenizer, [file.text[a:b] for a, b in pieces], return_offsets_mapping=True)
+        encoded = tokenise(tokenizer, [file.text[a:b] for a, b in pieces], return_offsets_mapping=True)
         try:
             facts = line_facts(file.text)
         except SyntaxError:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from sae_utils.data.text import RowMaker, documents, encode_text
+from sae_utils.data.text import RowMaker, documents, tokenise
 from sae_utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def row_roles(
     for text in documents(corpus, split):
         if at >= len(ids):
             break
-        found = encode_text(tokenizer, text, return_offsets_mapping=True)
+        found = tokenise(tokenizer, text, return_offsets_mapping=True)
         own = np.array([*found["input_ids"], tokenizer.eos_token_id])
         part = slice(at, at + len(own))
         if not np.array_equal(own[: len(ids) - at], ids[part]):

@@ -16,7 +16,7 @@ from sae_utils.data.text.installed_python import (
     near_duplicate_groups,
     set_apart,
 )
-from sae_utils.data.text.packing import RowMaker, encode_text, row_start
+from sae_utils.data.text.packing import RowMaker, row_start, tokenise
 from sae_utils.data.text.streams import SUFFIXES
 from sae_utils.data.text.token_texts import TokenTexts
 
@@ -28,7 +28,6 @@ __all__ = [
     "TokenTexts",
     "check_corpus",
     "documents",
-    "encode_text",
     "installed_files",
     "installed_sha256",
     "manifest",
@@ -36,4 +35,5 @@ __all__ = [
     "set_apart",
     "row_start",
     "token_rows",
+    "tokenise",
 ]

@@ -6,10 +6,8 @@ when packing goes on.
 """
 
 import contextlib
-import fcntl
 import itertools
 import json
-import logging
 import math
 import os
 import shutil
@@ -25,15 +23,13 @@ from tqdm import tqdm
 
 from sae_utils.data.text.streams import Dropped
 from sae_utils.errors import InputError
-from sae_utils.files import write_json
+from sae_utils.files import only_writer, write_json
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 LARGEST_IN_MEMORY = 2**28  # bytes: more rows than that stay in their file
 FEWEST, MOST = 64, 1024  # documents tokenised together: few where few are asked for, many for the tokenizer's threads
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ def row_start(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     return None if whole[: len(text)] == text else whole[0]
 
 
-def encode_text(tokenizer: "PreTrainedTokenizerBase", text: str | list[str], **how) -> "BatchEncoding":
+def tokenise(tokenizer: "PreTrainedTokenizerBase", text: str | list[str], **how) -> "BatchEncoding":
     """The tokenizer's encoding of ``text``, none of it a control token: a page that shows "</s>" has these characters.
 
     ``how`` goes to the tokenizer. Raises InputError where a tokenizer makes a beginning or end of text of it all the
@@ -159,7 +155,7 @@ class Packer:
         yield np.empty((0, self.context), dtype=self.dtype), replace(state, ended=True)
 
     def _tokens(self, texts: list[str]) -> Iterator[np.ndarray]:
-        for ids in encode_text(self.tokenizer, texts, return_attention_mask=False)["input_ids"]:
+        for ids in tokenise(self.tokenizer, texts, return_attention_mask=False)["input_ids"]:
             yield np.array([*ids, self.tokenizer.eos_token_id], dtype=self.dtype)
 
 
@@ -174,7 +170,7 @@ def pack_in_file(
     """
     file = RowFile(path, packer)
     if file.state().rows < n_rows:
-        with file.locked() as end:
+        with only_writer(path.with_suffix(".lock"), f"the rows of {what}"), path.open("ab", buffering=0) as end:
             state = file.extend(end, blocks, n_rows, what)
         if state.rows < n_rows:
             n_tokens = state.rows * packer.context + len(state.rest)
@@ -214,18 +210,6 @@ class RowFile:
         if n_rows * self.row_bytes > LARGEST_IN_MEMORY:
             return np.memmap(self.path, dtype, mode="r", shape=shape)
         return np.fromfile(self.path, dtype, count=math.prod(shape)).reshape(shape)
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[FileIO]:
-        """The file to append to, once no other process writes."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab", buffering=0) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                logger.warning("another process is packing %s: waiting for it", self.path)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
 
     def extend(self, file: FileIO, blocks: Blocks, n_rows: int, what: str) -> State:
         """Packs until there are ``n_rows`` or no more documents; gives the state that it ends in."""

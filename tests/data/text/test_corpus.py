@@ -51,7 +51,7 @@ def test_split_is_by_the_text_alone_and_has_every_document_once(jsonl, tmp_path)
 def test_rows_are_kept_and_taken_up_again(jsonl, tokenizer, tmp_path, monkeypatch):
     kept = tmp_path / "cache"
     rows = token_rows(jsonl, tokenizer, "train", 10, 16, kept)
-    assert sorted(path.suffix for path in kept.iterdir()) == [".bin", ".json"]
+    assert sorted(path.suffix for path in kept.iterdir()) == [".bin", ".json", ".lock"]
     monkeypatch.setattr(corpus_module, "_blocks", lambda *_: pytest.fail("read again"))
     assert np.array_equal(token_rows(jsonl, tokenizer, "train", 10, 16, kept), rows)
 

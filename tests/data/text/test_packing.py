@@ -18,8 +18,9 @@ from helpers.tokenizers import KINDS, LetterTokenizer, tiny
 from transformers import PreTrainedTokenizerFast
 
 from sae_utils.data.text import packing
-from sae_utils.data.text.packing import Block, Packer, RowFile, State, encode_text, pack_in_file, row_start
+from sae_utils.data.text.packing import Block, Packer, RowFile, State, pack_in_file, row_start, tokenise
 from sae_utils.errors import InputError
+from sae_utils.files import only_writer
 
 DOCUMENTS = [f"document {i} " * (i % 7 + 1) for i in range(2000)]
 CONTEXT = 11
@@ -75,7 +76,7 @@ def test_file_grows_and_no_document_is_tokenised_again_but_those_of_a_begun_bloc
             pack_in_file(path, packer, counted, ALL + 1, "text")
     assert np.array_equal(pack_in_file(path, packer, counted, ALL, "text"), expected)
     assert len(asked) == 4, "that there are no more is kept, too"
-    assert sorted(p.name for p in path.parent.iterdir()) == ["rows.bin", "rows.json"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["rows.bin", "rows.json", "rows.lock"]
 
 
 def test_many_rows_stay_in_their_file(path, monkeypatch):
@@ -149,11 +150,11 @@ def test_killed_process_is_gone_on_from(path):
 def test_two_processes_do_not_write_at_once(path, caplog):
     packer, rows = Packer(LetterTokenizer(), CONTEXT), []
     other = threading.Thread(target=lambda: rows.append(pack_in_file(path, packer, blocks, 70, "text")))
-    with kept(path).locked():
+    with only_writer(path.with_suffix(".lock"), "text"):
         other.start()
-        while "another process is packing" not in caplog.text:
+        while "another process is writing the rows of text" not in caplog.text:
             time.sleep(0.001)
-        assert not path.stat().st_size
+        assert not path.exists()
     other.join()
     assert np.array_equal(rows[0], by_definition(LetterTokenizer())[:70])
 
@@ -216,8 +217,8 @@ def test_text_that_shows_the_names_of_control_tokens_is_text(kind, path, tmp_pat
     tokenizer = tiny(kind, tmp_path)
     text, end, start = shows(tokenizer), tokenizer.eos_token_id, row_start(tokenizer)
     assert end in tokenizer(text)["input_ids"], "the tokenizer by itself takes them for control tokens"
-    ids = encode_text(tokenizer, text)["input_ids"]
-    assert encode_text(tokenizer, [text, text])["input_ids"] == [ids, ids]
+    ids = tokenise(tokenizer, text)["input_ids"]
+    assert tokenise(tokenizer, [text, text])["input_ids"] == [ids, ids]
     assert not {end, tokenizer.bos_token_id} & set(ids) and tokenizer.decode(ids) == text
     packer = Packer(tokenizer, len(ids) + 1 + (start is not None))
     rows = pack_in_file(path, packer, lambda _: [Block({}, [text] * 3)], 3, "text")
@@ -235,4 +236,4 @@ def test_tokenizers_that_take_a_text_for_control_tokens_all_the_same_are_refused
         name = tokenizer.eos_token
         with pytest.raises(InputError, match=rf"^a text shows '{name}', which this tokenizer takes for its control to"):
             pack_in_file(path, Packer(tokenizer, 4), lambda _, text=text: [Block({}, [text])], 1, "text")
-        assert encode_text(tokenizer, "a a")["input_ids"]
+        assert tokenise(tokenizer, "a a")["input_ids"]

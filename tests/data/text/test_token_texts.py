@@ -4,7 +4,7 @@ import pytest
 from helpers.tokenizers import KINDS, tiny
 
 from sae_utils.analysis.latents.pages import vocabulary
-from sae_utils.data.text import TokenTexts, encode_text
+from sae_utils.data.text import TokenTexts, tokenise
 
 SENTENCEPIECE = ("Llama", "Gemma")
 PREFIXED = ("Llama", "GPTSw3", "XGLM")  # kinds whose tokenizers put a space before a text
@@ -21,7 +21,7 @@ def tokenizer(kind, tmp_path_factory):
 
 
 def shown(tokenizer, text):
-    return TokenTexts(tokenizer).in_row(encode_text(tokenizer, text)["input_ids"])
+    return TokenTexts(tokenizer).in_row(tokenise(tokenizer, text)["input_ids"])
 
 
 @pytest.mark.parametrize("text", ["Once upon a time", "Girvan–Newman", "\U0001f642 a\n\n\tx , .", "\ufeffa\ufffd"])
@@ -46,7 +46,7 @@ def test_spaces_stay_and_a_character_is_its_last_token_s(tmp_path, kind, text, e
 
 @pytest.mark.parametrize("kind", ["GPT2", "Llama"])
 def test_a_character_that_the_row_cuts_is_replaced(tmp_path, kind):
-    texts, ids = TokenTexts(made := tiny(kind, tmp_path)), encode_text(tiny(kind, tmp_path), "a–b")["input_ids"]
+    texts, ids = TokenTexts(made := tiny(kind, tmp_path)), tokenise(tiny(kind, tmp_path), "a–b")["input_ids"]
     of_character = [i for i in ids if "\ufffd" in made.decode([i])]
     assert texts.in_row(of_character[1:])[-1] == "\ufffd"
     assert texts.in_row(of_character[:2]) == ["", "\ufffd"]
