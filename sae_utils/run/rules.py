@@ -70,9 +70,10 @@ def check_corpus(corpus: str) -> str:
 def check_dataset(dataset: str) -> str:
     """Refuses a table that does not exist, and a folder or another kind of file."""
     path = local_path(dataset)
-    if path.suffix.lower() in TABLES and not path.is_file():
-        raise InputError("is a file that is not there")
-    if dataset and path.suffix.lower() not in TABLES and path.is_file():
+    if path.suffix.lower() in TABLES:
+        if not os.path.isfile(path):
+            raise InputError("is a file that is not there")
+    elif dataset and os.path.exists(path):
         raise InputError("must be a Hugging Face dataset, or a .csv or .jsonl file")
     return dataset
 
@@ -120,6 +121,9 @@ AT_MOST = (
     ("member_batch_size", "member_tokens"),
     ("member_tokens", "n_tokens"),
 )
+
+DICTIONARIES = ("n_seeds", "n_cross_seeds", "n_world_seeds", "n_members", "n_ensembles")  # how many there are
+MOST_DICTIONARIES = 256  # a plan has an entry for each
 
 
 def value(default: object, help: str, **limits: float) -> Any:
@@ -227,6 +231,8 @@ class LayerParameters(Parameters):
             if hasattr(self, name) and hasattr(self, other):
                 most = getattr(self, other)
                 self._require(np.max(getattr(self, name)) <= np.min(most), name, f"at most {other} = {most}")
+        for name in DICTIONARIES:
+            self._require(getattr(self, name, 0) <= MOST_DICTIONARIES, name, f"at most {MOST_DICTIONARIES}")
         if hasattr(self, "n_eval_tokens"):
             # Twice, for the first position of each row and the ends of texts are left out.
             least = 2 * self.batch_size

@@ -20,6 +20,7 @@ from sae_utils.run.schemas import NOTEBOOKS
 from sae_utils.saes import ARCHITECTURES
 
 NAME = {notebook[:2]: notebook for notebook in NOTEBOOKS}
+FOLDER = str(Path(__file__).parent)
 GOOD = NOTEBOOKS[NAME["01"]]().model_dump()
 
 
@@ -132,6 +133,7 @@ BAD = {
         ({"dataset": "missing.csv"}, "dataset = 'missing.csv' is a file that is not there"),
         ({"dataset": "~nobody/TABLE.JSONL"}, "dataset = '~nobody/TABLE.JSONL' is a file that is not there"),
         ({"dataset": __file__}, f"dataset = {__file__!r} must be a Hugging Face dataset, or a .csv or .jsonl file"),
+        ({"dataset": FOLDER}, f"dataset = {FOLDER!r} must be a Hugging Face dataset, or a .csv or .jsonl file"),
         ({"context": 64, "window": 65}, "window = 65 must be 2 to context = 64"),
         ({"n_ensembles": 1}, "n_ensembles = 1 must be 2 or more"),
         ({"probe_ks": [2, 5]}, "probe_ks = [2, 5] must be a list of 1 and at least one more"),

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,11 +93,11 @@ def _as_text(label: object) -> str:
 
 
 def _read_table(source: str, columns: Sequence[str]) -> dict[str, list]:
-    path = Path(source).expanduser()
-    read = READERS.get(path.suffix.lower(), _of_hub)
-    if path.is_file() and read is _of_hub:
+    path = Path(os.path.expanduser(source))  # Path.expanduser raises for an unknown user, is_file for a long name
+    read, is_file = READERS.get(path.suffix.lower(), _of_hub), os.path.isfile(path)
+    if is_file and read is _of_hub:
         raise InputError(f"data set {source!r} is a {path.suffix or 'plain'} file; allowed: {', '.join(READERS)}")
-    if read is not _of_hub and not path.is_file():
+    if read is not _of_hub and not is_file:
         raise InputError(f"data set {source!r}: there is no such file")
     if read is _of_hub and (reason := hub.why_not("dataset", source)):
         raise InputError(f"data set {source!r} is not an existing .csv or .jsonl file, and {reason}")

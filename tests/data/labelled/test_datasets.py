@@ -153,6 +153,8 @@ ONE_VALUE = "text,topic\n" + "".join(f"{text},news\n" for text, _, _ in ROWS)
         ("a.parquet", "x", {}, "is a .parquet file; allowed: .csv, .jsonl"),
         ("a.jsonl", '{"text": "x", \n', {}, "cannot be read: "),
         ("a.csv", None, {"source": "none.csv"}, "data set 'none.csv': there is no such file"),
+        ("a.csv", None, {"source": "~nobody/none.csv"}, "data set '~nobody/none.csv': there is no such file"),
+        ("a.csv", None, {"source": f"{'n' * 999}.csv"}, "n.csv': there is no such file"),
     ],
 )
 def test_refusals_name_what_is_there(tmp_path, tokenizer, file, content, change, words):
