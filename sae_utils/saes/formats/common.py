@@ -27,6 +27,7 @@ MODULE = re.compile(r"(?:.*\.)?(?:layers|h)\.(\d+)(|\.mlp)")
 # dictionary_learning's submodule_name; mlp_out is the output of the module there
 SITES = {"resid_pre": "hook_resid_pre", "resid_post": "hook_resid_post", "mlp_out": "mlp.hook_out"}
 SITE = re.compile(rf"({'|'.join(SITES)})_layer_(\d+)")
+BLOCK = {"hook_in": "hook_resid_pre", "hook_out": "hook_resid_post"}  # TransformerBridge's names of a block's ends
 Setting = TypeVar("Setting", str, bool, dict)
 KNOWN = "layers.N, layers.N.mlp, resid_pre_layer_N, resid_post_layer_N, mlp_out_layer_N"
 
@@ -195,6 +196,8 @@ def hook_point_of(name: str) -> str:
         return f"blocks.{match[1]}.{MODULES[match[2]]}"
     if match := SITE.fullmatch(name):
         return f"blocks.{match[2]}.{SITES[match[1]]}"
+    if match := re.fullmatch(r"(blocks\.\d+)\.(hook_in|hook_out)", name):
+        return f"{match[1]}.{BLOCK[match[2]]}"
     return name
 
 

@@ -8,6 +8,7 @@ from sae_utils.errors import InputError
 from sae_utils.saes.formats.common import (
     Plain,
     check_size,
+    hook_point_of,
     hooked_name,
     load_tensors,
     read_json,
@@ -72,7 +73,8 @@ def read_saelens(folder: Path) -> SAE:
         plain = plain.by_value_times_norm()
     hook_point = setting(about, "hook_name", "", path) or setting(about, "hook_point", "", path)
     seed = about.get("seed")
-    sae = plain.as_sae(seed if isinstance(seed, int) else 0, hook_point, scale)
+    # Of models that transformers runs, the name is a module's.
+    sae = plain.as_sae(seed if isinstance(seed, int) else 0, hook_point_of(hook_point), scale)
     return centred(sae) if is_centred(folder) else sae
 
 

@@ -52,6 +52,22 @@ def test_standard(tmp_path, subtract):
     assert not sae.config.unit_norm_decoder
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("model.layers.5", "blocks.5.hook_resid_post"),  # of a model that transformers runs
+        ("transformer.h.5.mlp", "blocks.5.mlp.hook_out"),
+        ("blocks.5.hook_out", "blocks.5.hook_resid_post"),  # TransformerBridge's other name
+        ("blocks.5.hook_in", "blocks.5.hook_resid_pre"),
+        ("model.layers.5.self_attn", "model.layers.5.self_attn"),
+        ("ln_final.hook_normalized", "ln_final.hook_normalized"),
+    ],
+)
+def test_places_have_one_name(tmp_path, name, place):
+    write(tmp_path, FILE, weights(), settings("standard", metadata={"hook_name": name}))
+    assert read_sae(tmp_path).hook_point == place
+
+
 @pytest.mark.parametrize("subtract", [True, False])
 def test_gated(tmp_path, subtract):
     w, x = gated_weights(), activations()
