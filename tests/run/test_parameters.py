@@ -49,6 +49,7 @@ BAD = {
         ({"context": 1}, "context = 1 must be 0 (the model's own), or 2 or more"),
         ({"batch_size": 1}, "batch_size = 1 must be 2 or more"),
         ({"n_seeds": 4}, "n_seeds = 4 must be 5 or more"),
+        ({"n_seeds": 2**31}, "n_seeds = 2147483648 must be at most 256"),
         ({"data_seed": 2**32}, "data_seed = 4294967296 must be 0 to 4294967295"),
         ({"k": 129}, "k = 129 must be at most n_latents = 128"),
         ({"n_tokens": 127}, "batch_size = 128 must be at most n_tokens = 127"),

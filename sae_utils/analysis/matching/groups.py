@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from math import comb
 
 import numpy as np
 from jaxtyping import Bool
@@ -13,6 +14,7 @@ from sae_utils.errors import InputError
 
 Group = list[tuple[int, int]]  # (position in the stack, latent)
 MOST_PAIRS = 60  # of disjoint sets of seeds
+MOST_LISTED = 2**19  # beyond, those that are chosen are drawn one by one: of 25 seeds there are 34 million pairs
 
 
 def groups(pairs: Pairs, alive: Bool[np.ndarray, "S n"], positions: Sequence[int], at_least: int) -> list[Group]:
@@ -62,6 +64,12 @@ def disjoint_sets(n_seeds: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]
     size = (n_seeds - 1) // 2
     if size < 2:
         raise InputError(f"disjoint sets of two seeds need at least 5 seeds, not {n_seeds}")
+    if comb(n_seeds, size) * comb(n_seeds - size, size) > MOST_LISTED:
+        rng, drawn = np.random.default_rng(0), set()
+        for i in range(max(MOST_PAIRS, n_seeds)):  # each without one of the seeds in turn
+            others = rng.permutation([s for s in range(n_seeds) if s != i % n_seeds]).tolist()
+            drawn.add(tuple(sorted(tuple(sorted(part)) for part in (others[:size], others[size : 2 * size]))))
+        return sorted(drawn)
     every = [
         (a, b)
         for a in combinations(range(n_seeds), size)

@@ -48,7 +48,7 @@ def test_random_groups_are_alive_latents_of_the_members(overlaps):
         random_groups(alive, [1, 3], 16, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("n_seeds, size, number", [(5, 2, 15), (8, 3, 60)])
+@pytest.mark.parametrize("n_seeds, size, number", [(5, 2, 15), (8, 3, 60), (25, 12, 60), (100, 49, 100)])
 def test_disjoint_sets(n_seeds, size, number):
     found = disjoint_sets(n_seeds)
     assert len(set(found)) == number
