@@ -56,7 +56,7 @@ class Loader:
 
         options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
         model, told = AutoModelForCausalLM.from_pretrained(where, **options)
-        check_whole(self.name, told)
+        check_complete(self.name, told)
         by_identity = {}
         for name, tensor in model.to(self.device).state_dict(keep_vars=True).items():
             by_identity.setdefault(id(tensor), (name, tensor))
@@ -65,7 +65,7 @@ class Loader:
         return model
 
 
-def check_whole(name: str, told: Mapping[str, Iterable]) -> None:
+def check_complete(name: str, told: Mapping[str, Iterable]) -> None:
     """Raises InputError where a checkpoint lacks tensors of its model, or has them in another shape.
 
     ``told`` is transformers' loading info: tied weights and buffers that the config gives are not missing in it.

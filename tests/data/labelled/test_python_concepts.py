@@ -19,7 +19,7 @@ from sae_utils.data.labelled.windows import NEITHER, balanced_task, quadrants
 from sae_utils.data.text.installed_python import SourceFile
 from sae_utils.errors import InputError
 from sae_utils.paths import MODELS
-from sae_utils.run.schemas import SpuriousCorrelationParameters
+from sae_utils.run.concept_parameters import SpuriousCorrelationParameters
 
 SOURCE = dedent(
     '''\

@@ -1,0 +1,92 @@
+"""Parameters of notebooks 06 and 07: ensembles, labelled texts, and probes on them."""
+
+from typing import Annotated, Self
+
+from pydantic import model_validator
+
+from sae_utils.run.rules import (
+    Architecture,
+    AtLeast,
+    BatchSize,
+    Context,
+    Count,
+    DataSeed,
+    Dataset,
+    K,
+    Latents,
+    LayerParameters,
+    ListOf,
+    SourceTokens,
+    Tokens,
+    TwentyOrMore,
+    TwoOrMore,
+    matching,
+    value,
+)
+
+
+class ConceptParameters(LayerParameters):
+    """What ``06_concept_detection`` and ``07_spurious_correlations`` take: the ensembles of 05, and labelled texts."""
+
+    context: Context = value(0, "tokens in a row of text for the dictionaries; 0 is the model's own, at most 2048")
+    architecture: Architecture = "topk"
+    k: K = value(8, "latents that are active on a token, in every member and dictionary but those of total L0")
+    data_seed: DataSeed = 0
+    n_members: TwoOrMore = value(4, "members of an ensemble; an expanded SAE is so many times as wide as a member")
+    n_ensembles: TwoOrMore = value(2, "of each kind, which share no member; at least 2")
+    member_latents: Count = value(64, "latents in each member")
+    member_tokens: Count = value(50_000, "tokens that each member, and an expanded SAE, is trained on")
+    member_batch_size: BatchSize = value(128, "tokens in a training step of those")
+    dataset: Dataset = value(
+        "", "labelled texts: a Hugging Face name, or a .csv or .jsonl file; empty is held-out Python source"
+    )
+    text_column: Annotated[str, matching(r"\S.*", "the name of a column")] = value("text", "of that data set")
+    window: TwoOrMore = value(64, "tokens of a labelled text")
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        fits = not self.context or self.window <= self.context
+        self._require(fits, "window", f"2 to context = {self.context}")
+        return self
+
+
+class ConceptDetectionParameters(ConceptParameters):
+    """Parameters of ``06_concept_detection``: the dictionaries of 01 as well; claims about one latent and several."""
+
+    n_latents: Latents = value(128, "latents in each dictionary of notebook 01")
+    n_seeds: int = value(5, "dictionaries of notebook 01; at least 4", ge=4)
+    n_tokens: Tokens = value(400_000, "tokens that each of those is trained on")
+    batch_size: BatchSize = value(128, "tokens in a training step of those")
+    at_least: AtLeast = 2
+    label_columns: ListOf[Annotated[str, matching(r"\S.*", "a column, column=value, or column=one/other")]] = value(
+        ["label"], "of that data set: column, column=value, or column=one/other"
+    )
+    n_train: TwentyOrMore = value(
+        200, "labelled texts of a task that probes are fitted on, at most; half of them have the concept"
+    )
+    n_test: TwentyOrMore = value(120, "labelled texts of a task that probes are scored on, at most")
+    probe_ks: ListOf[Count] = value([1, 2, 5], "latents that a probe sees; 1 among them")
+
+    @model_validator(mode="after")
+    def _claims_can_be_judged(self) -> Self:
+        half = self.n_seeds // 2
+        self._require(self.at_least <= half, "at_least", f"2 to {half}, half of n_seeds = {self.n_seeds}")
+        several = 1 in self.probe_ks and len(self.probe_ks) > 1
+        self._require(several, "probe_ks", "a list of 1 and at least one more")
+        return self
+
+
+class SpuriousCorrelationParameters(ConceptParameters):
+    """Parameters of ``07_spurious_correlations``."""
+
+    n_source_tokens: SourceTokens = value(
+        400_000, "tokens of activations, of which members read the first: n_tokens of notebook 05"
+    )
+    attribute_pairs: ListOf[Annotated[str, matching(r"\S.* & \S.*", "two concepts with ' & ' between them")]] = value(
+        ["test & sympy_or_pandas", "docstring & scipy", "test & class"], 'joined by " & "'
+    )
+    n_train: TwentyOrMore = value(
+        400, "labelled texts of a pair that probes are fitted on, at most; as many of each combination"
+    )
+    n_test: TwentyOrMore = value(400, "labelled texts of a pair that probes are scored on, at most")
+    n_ablated: ListOf[Count] = value([1, 2, 5, 10, 20], "latents that are set to zero")
