@@ -4,7 +4,19 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from sae_utils.run.rules import Count, DataSeed, EvalTokens, K, Latents, LayerParameters, ListOf, Natural, Tokens, value
+from sae_utils.run.rules import (
+    BatchSize,
+    Count,
+    DataSeed,
+    EvalTokens,
+    K,
+    Latents,
+    LayerParameters,
+    ListOf,
+    Natural,
+    Tokens,
+    value,
+)
 
 
 class KnownTruthParameters(LayerParameters):
@@ -19,23 +31,18 @@ class KnownTruthParameters(LayerParameters):
         [0.8], "where one atom of a pair fires, other shares of tokens on which both do, beside 0.5"
     )
     other_dimensions: ListOf[Annotated[int, Field(ge=8)]] = value([16], "other dimensions of a world")
-    relu_sparsity: Annotated[float, Field(ge=1e-6)] = value(2.0, "coefficient of the worlds' ReLU dictionaries")
-    jump_sparsity: Annotated[float, Field(ge=1e-6)] = value(0.3, "coefficient of the worlds' JumpReLU dictionaries")
     many_atoms: Natural = value(0, "atoms of a larger world, in a quarter as many dimensions; 0: none")
     n_world_seeds: int = value(3, "dictionaries of each kind on a world; at least 3", ge=3)
     n_world_tokens: Tokens = value(20_000, "tokens that each of those is trained on")
-    n_truth_tokens: Count = value(4000, "other tokens of a world, on which firing is compared")
-    world_batch_size: Count = value(128, "tokens in a training step of those")
     n_members: int = value(3, "members J of an ensemble, each with half as many latents as atoms", ge=2)
     n_ensembles: int = value(2, "ensembles of each kind", ge=2)
-    n_meta_steps: Count = value(60, "training steps of a meta-SAE")
     world_seed: Natural = value(1, "of the worlds' atoms and tokens; rules were written on seed 0")
     n_latents: Latents = value(128, "latents in each dictionary of notebook 01")
     k: K = value(8, "latents that are active on a token in those")
     n_seeds: int = value(5, "dictionaries of notebook 01; at least 3", ge=3)
     n_tokens: Tokens = value(400_000, "tokens that each of those is trained on")
     n_eval_tokens: EvalTokens = value(40_000, "held-out tokens")
-    batch_size: Count = value(128, "tokens in a training step of those")
+    batch_size: BatchSize = value(128, "tokens in a training step")
     data_seed: DataSeed = 0
 
     @property

@@ -9,6 +9,7 @@ from sae_utils.saes.ensembles.paper_c import boosted_cells
 from sae_utils.saes.training import FIRST_GUESSES, TrainingConfig
 from sae_utils.saes.training.grid import Activations, Cell
 
+SPARSITY = {"relu": 4.0, "jump_relu": 1.0}  # coefficients; at the laptop's sizes L0 is 5 to 9 and 4 to 5, k is 4
 CLOSELY = ("independent", "hierarchy")  # kinds on which more than width is varied
 
 
@@ -66,12 +67,12 @@ def cell_of(
     if architecture in ("topk", "batch_topk"):
         sparsity, said = {"k": k}, f"k {k}"
     else:
-        coefficient = p.relu_sparsity if architecture == "relu" else p.jump_sparsity
-        sparsity, said = FIRST_GUESSES[architecture] | {"sparsity": coefficient}, f"coefficient {coefficient:g}"
+        sparsity = FIRST_GUESSES[architecture] | {"sparsity": SPARSITY[architecture]}
+        said = f"coefficient {SPARSITY[architecture]:g}"
     name = f"{world.name}: {architecture} {width}, {said}, {n_tokens} tokens"
     config = SAEConfig(world.d, width, architecture, **sparsity)
     reads = Activations((world.name,), p.n_world_tokens, "world")
-    training = TrainingConfig(n_tokens, p.world_batch_size, p.data_seed, p.base_lr)
+    training = TrainingConfig(n_tokens, p.batch_size, p.data_seed, p.base_lr)
     return Cell(name, config, world.name, tuple(range(p.n_world_seeds)), training, reads)
 
 

@@ -15,8 +15,8 @@ from sae_utils.errors import InputError
 
 NOISE = 0.05  # standard deviation in each dimension
 PART = 25_000  # tokens that are drawn together
-# Added to the seeds of atoms and of tokens: a dictionary's first rows are drawn from its own small seed, and must not be
-# the atoms. Both stay below 2**32, for torch's generator ignores what is above.
+# Added to the seeds of atoms and of tokens: a dictionary's first rows are drawn from its own small seed, and must not
+# be the atoms. Both stay below 2**32, for torch's generator ignores what is above.
 ATOMS, TOKENS = 10**9, 2 * 10**9
 Rule = Independent | Hierarchy | Pairs | Copula | Circles
 
