@@ -7,6 +7,7 @@ the numbers of weights to those that the cards give.
 import json
 from dataclasses import dataclass
 
+from sae_utils.data.models import names as model_names
 from sae_utils.errors import InputError
 from sae_utils.paths import MODELS
 from sae_utils.run.rules import local_path
@@ -68,7 +69,7 @@ def model_facts(model: str) -> ModelFacts | None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
 
     def of(*names: str, default: int = 0) -> int:
-        return next((config[name] for name in names if config.get(name) is not None), default)
+        return model_names.whole_number(config, *names) or default
 
     d_model = of("hidden_size", "n_embd")
     n_heads = of("num_attention_heads", "n_head", default=1)
@@ -78,7 +79,7 @@ def model_facts(model: str) -> ModelFacts | None:
         d_model=d_model,
         d_mlp=of("intermediate_size", "n_inner", default=4 * d_model),
         n_vocab=of("vocab_size"),
-        context=of("max_position_embeddings", "n_positions"),
+        context=of("max_position_embeddings", "n_positions", default=model_names.LONGEST_ROW),
         d_attention=n_heads * head,
         d_key=of("num_key_value_heads", default=n_heads) * head,
         gated="silu" in str(config.get("hidden_act")) or "hidden_activation" in config,

@@ -1,5 +1,6 @@
 """Costs of plans: against numbers worked out here; a given throughput is used, a measured one can be given."""
 
+import json
 from dataclasses import asdict, replace
 
 import pytest
@@ -62,6 +63,22 @@ def test_facts_of_a_folder_are_those_of_transformers_configurations(model, tmp_p
     found, known = model_facts(str(tmp_path)), KNOWN[model]
     for name in ("n_layers", "d_model", "n_vocab", "context", "block_parameters", "n_parameters"):
         assert getattr(found, name) == getattr(known, name), name
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "value"),
+    [
+        ({}, "context", 2048),  # Bloom and Mamba have no longest row
+        ({"max_position_embeddings": None, "n_positions": 64}, "context", 64),
+        ({"max_position_embeddings": "64"}, "context", 2048),
+        ({"num_attention_heads": 0}, "d_attention", 16),
+        ({"intermediate_size": [32, 64]}, "d_mlp", 64),
+        ({"hidden_size": "16"}, "d_model", 0),
+    ],
+)
+def test_what_a_configuration_does_not_say_in_a_number_is_assumed(change, name, value, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 16, "num_hidden_layers": 3, **change}))
+    assert getattr(model_facts(str(tmp_path)), name) == value
 
 
 def test_facts_of_a_bundled_and_of_an_unknown_model():

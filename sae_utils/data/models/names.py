@@ -95,16 +95,21 @@ def config_file(place: Place) -> Path | None:
     return None
 
 
+def whole_number(config: dict, *names: str) -> int:
+    """The first of these settings that is a number of at least 1, and 0 where none is."""
+    return next((config[name] for name in names if type(config.get(name)) is int and config[name] > 0), 0)
+
+
 def check_layer(name: str, config: dict, layer: int) -> None:
     """Raises InputError for a layer that the model of this config.json does not have."""
-    n_layers = next((config[key] for key in ("num_hidden_layers", "n_layer", "num_layers") if key in config), None)
+    n_layers = whole_number(config, "num_hidden_layers", "n_layer", "num_layers")
     if n_layers and not 0 <= layer < n_layers:
         raise InputError(f"layer = {layer} must be 0 to {n_layers - 1} for the model {name}")
 
 
 def check_context(name: str, config: dict, context: int) -> None:
     """Raises InputError for rows that are longer than the model of this config.json can read; 0 means its longest."""
-    longest = config.get("max_position_embeddings", config.get("n_positions"))
+    longest = whole_number(config, "max_position_embeddings", "n_positions")
     if longest and context > longest:
         raise InputError(f"context = {context} must be 0 (the model's) to {longest} for the model {name}")
 
