@@ -45,15 +45,10 @@ class KnownTruthParameters(LayerParameters):
     batch_size: BatchSize = value(128, "tokens in a training step")
     data_seed: DataSeed = 0
 
-    @property
-    def widths(self) -> list[int]:
-        """Half as many latents as atoms, as many, twice as many."""
-        return [self.n_atoms // 2, self.n_atoms, 2 * self.n_atoms]
-
     @model_validator(mode="after")
     def _worlds_are_possible(self) -> Self:
         self._require(self.n_atoms % 4 == 0, "n_atoms", "a multiple of 4")
-        narrow = self.widths[0]
+        narrow = self.n_atoms // 2
         self._require(max([self.world_k, *self.world_ks]) <= narrow, "world_ks", f"at most n_atoms / 2 = {narrow}")
         self._require(self.atom_l0 < self.n_atoms / 8, "atom_l0", f"below n_atoms / 8 = {self.n_atoms / 8:g}")
         fits = self.many_atoms % 4 == 0 and (not self.many_atoms or self.many_atoms >= 64)

@@ -18,6 +18,11 @@ def world_of(p: KnownTruthParameters, kind: str, **changes) -> WorldConfig:
     return replace(WorldConfig(kind, p.n_dimensions, p.n_atoms, p.atom_l0, seed=p.world_seed), **changes)
 
 
+def widths_of(p: KnownTruthParameters) -> list[int]:
+    """Half as many latents as atoms, as many, twice as many."""
+    return [p.n_atoms // 2, p.n_atoms, 2 * p.n_atoms]
+
+
 def worlds_of(p: KnownTruthParameters) -> dict[str, WorldConfig]:
     """Every world of the notebook, by name."""
     worlds = [world_of(p, kind) for kind in KINDS]
@@ -35,10 +40,11 @@ def many_atoms(p: KnownTruthParameters, kind: str) -> WorldConfig:
 
 def world_cells(p: KnownTruthParameters) -> list[Cell]:
     """All dictionaries that are trained on worlds. Those of twice as many latents as atoms are the ones varied."""
-    widest = p.widths[-1]
+    widths = widths_of(p)
+    widest = widths[-1]
     cells = []
     for kind in KINDS:
-        cells += [cell_of(p, world_of(p, kind), width) for width in p.widths]
+        cells += [cell_of(p, world_of(p, kind), width) for width in widths]
     for kind in (*CLOSELY, "pairs"):
         cells += [cell_of(p, world_of(p, kind), widest, k=k) for k in p.world_ks]
     cells += [cell_of(p, world_of(p, "pairs", together=share), widest) for share in p.togethers]
@@ -47,7 +53,7 @@ def world_cells(p: KnownTruthParameters) -> list[Cell]:
         cells += [cell_of(p, world_of(p, kind, d=d), widest) for d in p.other_dimensions]
         cells.append(cell_of(p, world, widest, n_tokens=p.n_world_tokens // 4))
         cells += [cell_of(p, world, widest, architecture=name) for name in ("batch_topk", "relu", "jump_relu")]
-        cells.append(cell_of(p, world, p.widths[0], architecture="relu"))
+        cells.append(cell_of(p, world, widths[0], architecture="relu"))
         if p.many_atoms:
             cells.append(cell_of(p, many_atoms(p, kind), 2 * p.many_atoms))
         cells += ensemble_cells(p, world)
@@ -78,7 +84,7 @@ def cell_of(
 
 def ensemble_cells(p: KnownTruthParameters, world: WorldConfig) -> list[Cell]:
     """Members of half as many latents as atoms, boosted ones, and a single and an expanded SAE of their total L0."""
-    base = cell_of(p, world, p.widths[0], k=max(1, p.world_k // p.n_members))
+    base = cell_of(p, world, p.n_atoms // 2, k=max(1, p.world_k // p.n_members))
     members = replace(base, name=f"{world.name}: members", seeds=tuple(range(p.n_members * p.n_ensembles)))
     total, seeds = p.n_members * base.config.k, members.seeds[: p.n_ensembles]
     single = replace(base, name=f"{world.name}: single", seeds=seeds, config=replace(base.config, k=total))

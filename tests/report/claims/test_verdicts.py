@@ -57,7 +57,7 @@ def test_claims_of_the_repository_load_and_name_statistics_that_exist():
     ("change", "message"),
     [
         ({"known": "R3"}, "known='R3' is unknown; allowed: R, R2"),
-        ({"paper": "D"}, "paper='D' is unknown"),
+        ({"paper": "E"}, "paper='E' is unknown"),
         ({"colour": "red"}, "unknown field 'colour'"),
         ({"metric": None}, "no field 'metric'"),
         ({"number": "0.4"}, "must be a number or null"),
