@@ -40,10 +40,10 @@ def test_needs_are_of_the_plan_and_acyclic(preset, notebook):
         done |= {cell.name for cell in ready}
         waiting = [cell for cell in waiting if cell.name not in done]
     for cell in plan.cells:
-        assert (
-            cell.reads in plan.activations or cell.reads.split == "world"
-        ) and cell.hook_point in cell.reads.hook_points
-        assert cell.config.d_in == model_facts(p.model).d_model
+        assert cell.hook_point in cell.reads.hook_points
+        if cell.reads.split != "world":  # of notebook 10: no text is read for those
+            assert cell.reads in plan.activations
+            assert cell.config.d_in == model_facts(p.model).d_model
         assert bool(cell.needs) == bool(cell.open)
 
 
