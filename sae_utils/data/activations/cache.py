@@ -240,7 +240,7 @@ def _belongs(folder: Path, manifest: dict) -> bool:
     except (OSError, ValueError, TypeError):
         raise InputError(f"{folder} holds files but no activation cache; give an empty or new folder") from None
     for key, value in manifest.items():
-        if found.get(key) != value:
+        if json.dumps(found.get(key)) != json.dumps(value):  # 16.0 is not 16, nor is True 1
             raise InputError(f"activation cache {folder} is another one: its {key} is {found.get(key)}, not {value}")
     return True
 

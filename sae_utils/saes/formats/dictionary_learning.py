@@ -60,6 +60,8 @@ def read_dictionary_learning(path: Path) -> SAE:
             raise InputError(
                 f"TopK or BatchTopK? {path} needs a config.json whose dict_class says which; found {kind!r}"
             )
+    if kind == "AutoEncoderTopK" and trainer.get("dict_class") == "BatchTopKSAE":
+        raise InputError(f"{path} lacks the threshold of a BatchTopKSAE, which {settings} says it is")
     seed = trainer.get("seed")
     hook_point = hook_point_of(setting(trainer, "submodule_name", "", settings))
     return _plain(kind, state, path).as_sae(seed if isinstance(seed, int) else 0, hook_point)

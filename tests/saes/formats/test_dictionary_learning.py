@@ -159,3 +159,9 @@ def test_a_changed_weight_is_refused(tmp_path):
     content[place + 3] ^= 1
     file.write_bytes(content)
     assert "does not match its checksum" in refused(tmp_path)
+
+
+def test_a_batch_topk_without_its_threshold_is_no_topk(tmp_path):
+    w = weights()
+    state = linear(w) | {"encoder.bias": w["b_enc"], "b_dec": w["b_dec"], "k": torch.tensor(K)}
+    assert "lacks the threshold of a BatchTopKSAE" in refused(save(tmp_path, state, {"dict_class": "BatchTopKSAE"}))
