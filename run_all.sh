@@ -196,7 +196,7 @@ conda env create -f environment.yml && conda activate sae_utils"
     [[ ! -e $stamp ]] || write_stamp "$stamp" "$wanted"
 }
 
-make_interop() {  # whether .interop holds what tests/saes/formats/test_interop.py needs; in CI it must
+make_interop() {  # whether .interop holds what the tests beside sae-lens and sparsify need; in CI it must
     # Packages beside the environment, for one run of pytest: notebooks and all other tests do without them. What the
     # environment has already is not installed twice. The stamp goes first and comes last, as that of .venv.
     local pins said name="installing sae-lens and sparsify into .interop"
@@ -212,7 +212,7 @@ make_interop() {  # whether .interop holds what tests/saes/formats/test_interop.
         echo "$said"
         exit 1
     else
-        echo "$name failed (${said##*$'\n'}): tests/saes/formats/test_interop.py will be SKIPPED" >&2
+        echo "$name failed (${said##*$'\n'}): the tests beside them will be SKIPPED" >&2
         return 1
     fi
 }
@@ -247,10 +247,10 @@ bin=$(dirname "$python")
 phase "ruff check" "$bin/ruff" check -q .
 phase "ruff format --check" "$bin/ruff" format -q --check .
 phase "import contracts" "$bin/lint-imports" --no-cache --no-logo
-rest=()
+beside=(tests/saes/formats/test_interop.py tests/data/synthetic/test_saelens.py) rest=()
 if make_interop; then
-    rest=(--ignore=tests/saes/formats/test_interop.py)
-    PYTHONPATH=$interop${PYTHONPATH:+:$PYTHONPATH} "$python" -m pytest -q tests/saes/formats/test_interop.py
+    rest=("${beside[@]/#/--ignore=}")
+    PYTHONPATH=$interop${PYTHONPATH:+:$PYTHONPATH} "$python" -m pytest -q "${beside[@]}"
 fi
 # Tests and notebooks side by side, on a core each; what the notebooks print comes last.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}

@@ -42,9 +42,10 @@ esac
 PIP = "-m pip --disable-pip-version-check install -q"
 LINT = ["check -q .", "format -q --check .", "--no-cache --no-logo"]
 INTEROP = f"{PIP} --no-deps --no-compile --target ROOT/a folder/.interop sae-lens==6 plotly==7"
-INTEROP_TESTS = "PYTHONPATH=ROOT/a folder/.interop -m pytest -q tests/saes/formats/test_interop.py"
+SAELENS = "tests/data/synthetic/test_saelens.py"
+INTEROP_TESTS = f"PYTHONPATH=ROOT/a folder/.interop -m pytest -q tests/saes/formats/test_interop.py {SAELENS}"
 NOTEBOOKS = "-m pytest -q --nbval notebooks"
-OTHER_TESTS = ["-m pytest --ignore=tests/saes/formats/test_interop.py tests", NOTEBOOKS]
+OTHER_TESTS = [f"-m pytest --ignore=tests/saes/formats/test_interop.py --ignore={SAELENS} tests", NOTEBOOKS]
 ALL_TESTS = ["-m pytest tests", NOTEBOOKS]
 INSTALLS = [f"{PIP} -r requirements.txt", f"{PIP} --no-deps -e ."]
 SET_UP = ["-m venv ROOT/a folder/.venv", *INSTALLS]
@@ -182,7 +183,7 @@ def test_without_interop_packages_their_tests_are_skipped_but_not_in_ci(checkout
     code, out, calls = checkout.run("test", CI="")
     assert (code, calls) == (0, [*LINT, INTEROP, *ALL_TESTS])
     name = "installing sae-lens and sparsify into .interop"
-    assert f"{name} failed (no index reached): tests/saes/formats/test_interop.py will be SKIPPED" in out.splitlines()
+    assert f"{name} failed (no index reached): the tests beside them will be SKIPPED" in out.splitlines()
     assert "Retrying" not in out
     code, out, calls = checkout.run("test", CI="true")
     assert (code, calls) == (1, [*LINT, INTEROP])
@@ -198,7 +199,7 @@ def test_without_interop_packages_their_tests_are_skipped_but_not_in_ci(checkout
 def test_failing_interop_tests_end_the_run(checkout):
     checkout.run()
     python = checkout.folder / ".venv" / "bin" / "python"
-    python.write_text(python.read_text().replace("esac", "    *test_interop.py) exit 3 ;;\nesac"))
+    python.write_text(python.read_text().replace("esac", "    *test_interop.py\\ *) exit 3 ;;\nesac"))
     assert checkout.run("test")[::2] == (3, [*LINT, INTEROP, INTEROP_TESTS])
 
 
