@@ -20,7 +20,7 @@ Architecture = Literal["relu", "gated", "topk", "batch_topk", "jump_relu"]
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 
 
-LEAST, MOST = 1e-30, 1e30  # of numbers above 0, far within float32
+LEAST, MOST = 1e-30, 1e18  # of numbers above 0, far within float32 and, whole ones, within int64
 
 
 def _is_whole(value) -> bool:
