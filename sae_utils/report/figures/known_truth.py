@@ -25,10 +25,10 @@ APART = 0.06  # of the y axis: least distance between two labels
 def calibration(ax: Axes, curves: Mapping[str, Float[np.ndarray, " S"]], null: Float[np.ndarray, " S"]) -> None:
     """Share of latents that are atoms against the number of dictionaries that they are found in, by kind of world."""
     counts = np.arange(1, len(null) + 1)
-    ax.plot(counts, null, ":", color=GREY, label="if atoms were dealt out anew (independent)")
+    ax.plot(counts, null, ":", color=GREY, label="null: atoms dealt out anew\n(independent)")
     for kind, shares in curves.items():
         ax.plot(counts, shares, "o-", color=COLOURS[kind], markersize=4, clip_on=False)
-    ax.set(xlabel="dictionaries that the latent is found in", xticks=counts, ylim=(0, 1))
+    ax.set(xticks=counts, ylim=(0, 1))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
 
 
@@ -77,7 +77,7 @@ def against_k(ax: Axes, ratio: Float[np.ndarray, " k"], curves: Mapping[str, Int
     for kind, rows in curves.items():
         draw_intervals(ax, ratio, rows, color=COLOURS[kind], marker="o", markersize=4, label=kind)
     ax.set(xlabel="active latents k / true L0", ylabel=ylabel, ylim=(-0.02, 1.02), xticks=ratio)
-    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_major_formatter("{x:.2g}")
     ax.yaxis.set_major_formatter(PercentFormatter(1))
 
 
