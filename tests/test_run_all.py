@@ -220,7 +220,7 @@ def ci(checkout):
     shutil.copy(ROOT / ".ci" / "run", checkout.folder / ".ci")
     checkout.executable(checkout.folder / "run_all.sh", '#!/bin/bash\necho "$CI $*"\nexit "${TEST_CODE:-0}"\n')
     checkout.executable(checkout.folder / ".venv-uv" / "bin" / "uv", UV)
-    for tool in ("touch", "timeout"):
+    for tool in ("touch", "timeout", "sleep"):
         (checkout.tools / tool).symlink_to(shutil.which(tool))
     return lambda **environment: checkout.run(script=".ci/run", **environment)
 
