@@ -29,9 +29,13 @@ from sae_utils.saes.training.checkpoints import load_sae, save_sae, write_tensor
 SAES = {architecture: make(architecture, n_latents=8, seeds=(0, 1)) for architecture in ARCHITECTURES}
 
 
-def saved(folder, sae):
-    save_sae(sae, folder / "sae.safetensors")
-    return folder / "sae.safetensors"
+@cache
+def saved(architecture):
+    """The bytes of a file."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "sae.safetensors"
+        save_sae(SAES[architecture], path)
+        return path.read_bytes()
 
 
 def assert_equal(found, sae):
@@ -45,16 +49,16 @@ def assert_equal(found, sae):
 @examples(150)
 @given(damages(), st.sampled_from(ARCHITECTURES))
 def test_a_damaged_dictionary_is_the_same_or_refused(tmp_path_factory, damage, architecture):
-    path = saved(tmp_path_factory.getbasetemp(), SAES[architecture])
-    path.write_bytes(damaged(path.read_bytes(), damage))
+    path = tmp_path_factory.getbasetemp() / "sae.safetensors"
+    path.write_bytes(damaged(saved(architecture), damage))
     assert_equal(or_refused(load_sae, path), SAES[architecture])
 
 
 @examples(100)
 @given(st.data(), st.sampled_from(ARCHITECTURES))
 def test_a_header_that_says_something_else_is_refused(tmp_path_factory, data, architecture):
-    path = saved(tmp_path_factory.getbasetemp(), SAES[architecture])
-    path.write_bytes(with_header(path.read_bytes(), lambda header: data.draw(altered(header))))
+    path = tmp_path_factory.getbasetemp() / "sae.safetensors"
+    path.write_bytes(with_header(saved(architecture), lambda header: data.draw(altered(header))))
     assert_equal(or_refused(load_sae, path), SAES[architecture])
 
 

@@ -82,7 +82,8 @@ def test_a_damaged_model_computes_the_same_or_is_refused(tmp_path_factory, data,
         if how != "gone":
             tensors[name + "2" * (how == "another name")] = tensor if how == "another name" else CHANGES[how](tensor)
         save_file(tensors, weights, metadata={"format": "pt"})
-        same = how != "whole numbers"
+        turned = how == "turned round" and tensor.ndim == 2 and len(tensor) == tensor.shape[1]  # and nothing tells
+        same = how != "whole numbers" and not turned
     else:
         before = json.loads(settings.read_text())
         after = data.draw(altered(before))
