@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sae_utils.report.figures.parts import Intervals, draw_intervals, legend_above, rows_from_top, stacked_bars
 from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
@@ -112,7 +112,8 @@ def change_of_error(ax: Axes, missing: Intervals, named: Intervals, labels: Sequ
     draw_intervals(ax, y - 0.12, named, color=ORANGE, marker="s", **look)
     ax.axvline(0, color=GREY, linewidth=0.8)
     ax.set(xlabel="change of the mean squared error")
-    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
 def recall_and_precision(ax: Axes, points: Mapping[str, tuple[str, Float[np.ndarray, "r 2"]]], title: str) -> None:
