@@ -210,7 +210,7 @@ def test_our_own_files_that_hold_no_stack(tmp_path):
     tensors, about = read_tensors(file, "sae")
     for wrong, said in (
         ((tensors, about | {"config": None}), "holds no SAE: "),
-        ((tensors, {}), "holds no SAE: 'config'"),
+        ((tensors, {}), "holds no SAE: hook_point=None is no name"),
         ((tensors, about | {"config": about["config"] | {"d_in": 7}}), "holds no SAE: Error(s) in loading state_dict"),
         ((tensors, about | {"seeds": 3}), "holds no SAE: "),
         ((tensors | {"b_dec": torch.full((1, D_IN), torch.nan)}, about), "b_dec holds values that are not finite"),
