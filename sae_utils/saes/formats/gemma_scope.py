@@ -43,7 +43,7 @@ def read_gemma_scope(path: Path) -> SAE:
     path = path / "params.npz" if path.is_dir() else path
     hook_point = _hook_point(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if set(file.files) != set(AXES):
                 raise InputError(f"{path} holds {', '.join(sorted(file.files))}; expected {', '.join(AXES)}")
             arrays = [(name, file[name]) for name in AXES]
