@@ -48,4 +48,14 @@ def code_that_draws() -> str:
 
 
 def _code(text: str) -> str:
-    return ast.dump(ast.parse(text))
+    """The syntax tree in words. ``ast.dump`` shows other empty fields in each version of Python."""
+    return _in_words(ast.parse(text))
+
+
+def _in_words(node: object) -> str:
+    if isinstance(node, ast.AST):
+        fields = [f"{name}={_in_words(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return f"{type(node).__name__}({', '.join(fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_in_words, node))}]"
+    return repr(node)
