@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import sparse
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -22,7 +21,7 @@ def firing_correlation(
     n_tokens, together = 0, 0
     for x in batches:
         fires = (dictionary.encode(x).matrix(index, dictionary.W_dec.shape[1]) > 0).astype(np.float64)
-        together = together + sparse.csr_matrix.dot(fires.T, fires)
+        together = together + fires.T @ fires
         n_tokens += len(x)
     if not n_tokens:
         raise InputError("there are no activations to correlate firing on")

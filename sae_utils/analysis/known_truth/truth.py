@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy import sparse
 from torch import Tensor
 
 from sae_utils.data.synthetic import Circles, Sample, World
@@ -60,7 +61,8 @@ def truth_of(dictionaries: Dictionary, world: World, sample: Sample) -> Truth:
     rows = torch.nn.functional.normalize(dictionaries.W_dec.detach().cpu(), dim=-1)
     cosines = rows @ world.atoms.T
     cosine, atom = (x.numpy() for x in cosines.max(-1))
-    f1 = np.stack([_firing_f1(dictionaries, s, sample) for s in range(len(rows))])
+    code = dictionaries.encode(sample.x)
+    f1 = np.stack([_firing_f1(code.matrix(s, rows.shape[1]) > 0, sample) for s in range(len(rows))])
     own_f1 = np.take_along_axis(f1, atom[..., None], 2)[..., 0]
     alive = (f1 > 0).any(2)
     in_family = _length_in_span(rows, world)
@@ -76,10 +78,8 @@ def truth_of(dictionaries: Dictionary, world: World, sample: Sample) -> Truth:
     return Truth(kind, atom, cosine, own_f1, found)
 
 
-def _firing_f1(dictionaries: Dictionary, s: int, sample: Sample) -> Float[np.ndarray, "n atoms"]:
-    """F1 of each latent's firing against each atom's."""
-    n = dictionaries.W_dec.shape[1]
-    fires = dictionaries.encode(sample.x).matrix(s, n) > 0
+def _firing_f1(fires: sparse.csr_matrix, sample: Sample) -> Float[np.ndarray, "n atoms"]:
+    """F1 of each latent's firing [tokens, n] against each atom's."""
     there = (sample.coefficients != 0).float().numpy()
     both = fires.T.astype(np.float32) @ there
     return 2 * both / np.maximum(np.asarray(fires.sum(0)).reshape(-1, 1) + there.sum(0), 1)

@@ -4,7 +4,6 @@ import csv
 import itertools
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from jaxtyping import Bool, Int
 from sae_utils.data.labelled.windows import FEWEST, NEITHER, LabelledWindows
 from sae_utils.data.models import hub
 from sae_utils.data.text import RowMaker, tokenise
+from sae_utils.data.text.streams import local_file
 from sae_utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,11 +93,11 @@ def _as_text(label: object) -> str:
 
 
 def _read_table(source: str, columns: Sequence[str]) -> dict[str, list]:
-    path = Path(os.path.expanduser(source))  # Path.expanduser raises for an unknown user, is_file for a long name
-    read, is_file = READERS.get(path.suffix.lower(), _of_hub), os.path.isfile(path)
-    if is_file and read is _of_hub:
+    path, suffix = local_file(source)
+    read = READERS.get(suffix, _of_hub)
+    if path and read is _of_hub:
         raise InputError(f"data set {source!r} is a {path.suffix or 'plain'} file; allowed: {', '.join(READERS)}")
-    if read is not _of_hub and not is_file:
+    if read is not _of_hub and not path:
         raise InputError(f"data set {source!r}: there is no such file")
     if read is _of_hub and (reason := hub.why_not("dataset", source)):
         raise InputError(f"data set {source!r} is not an existing .csv or .jsonl file, and {reason}")

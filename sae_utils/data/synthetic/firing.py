@@ -4,6 +4,7 @@ Each rule gives the coefficients [tokens, n_atoms] of tokens that are drawn inde
 together. An active atom has the magnitude 1 + spread |N(0, 1)|, at least 1.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -35,19 +36,25 @@ def zipf(n: int, l0: float, exponent: float = 0.8) -> Float[Tensor, " n"]:
     return (l0 * weights / weights.sum()).float()
 
 
+class Rule(ABC):
+    """What all rules have. ``families`` are the atoms that belong together: none, unless a rule says so."""
+
+    probability: Float[Tensor, " n"]
+    families: Families = ()
+
+    @abstractmethod
+    def coefficients(self, n_tokens: int, generator: Generator) -> Float[Tensor, "tokens n"]:
+        """Coefficients of ``n_tokens`` tokens."""
+
+
 @dataclass(frozen=True)
-class Independent:
+class Independent(Rule):
     """Each atom fires by itself."""
 
     probability: Float[Tensor, " n"]
 
     def __post_init__(self):
         check_probabilities(self.probability)
-
-    @property
-    def families(self) -> Families:
-        """No atoms belong together."""
-        return ()
 
     def coefficients(self, n_tokens: int, generator: Generator) -> Float[Tensor, "tokens n"]:
         """Coefficients of ``n_tokens`` tokens."""
@@ -56,7 +63,7 @@ class Independent:
 
 
 @dataclass(frozen=True)
-class Hierarchy:
+class Hierarchy(Rule):
     """Parents, each followed by its children; at most one of these fires on a token, and only with its parent."""
 
     parent: float  # probability of each parent
@@ -92,7 +99,7 @@ class Hierarchy:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Rule):
     """Atoms 2i and 2i + 1 fire together on a share of the tokens on which one of them fires."""
 
     probability: Float[Tensor, " n"]  # the same for both of a pair
@@ -119,7 +126,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Copula:
+class Copula(Rule):
     """Atoms fire where correlated normal variables exceed a threshold of their own (a Gaussian copula).
 
     The correlation is ``factor @ factor.T`` off the diagonal: rows of ``factor`` [n, rank] are shorter than 1. The same
@@ -134,11 +141,6 @@ class Copula:
         if not (self.factor.square().sum(1) < 1).all():
             raise InputError("rows of a copula's factor must be shorter than 1")
 
-    @property
-    def families(self) -> Families:
-        """No atoms belong together more than others."""
-        return ()
-
     def coefficients(self, n_tokens: int, generator: Generator) -> Float[Tensor, "tokens n"]:
         """Coefficients of ``n_tokens`` tokens."""
         n, rank = self.factor.shape
@@ -150,7 +152,7 @@ class Copula:
 
 
 @dataclass(frozen=True)
-class Circles:
+class Circles(Rule):
     """Features with an angle: atoms 2i and 2i + 1 span a plane in which an active feature may point anywhere."""
 
     probability: Float[Tensor, " circles"]

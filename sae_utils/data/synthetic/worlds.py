@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from sae_utils.data.activations import TensorSource
 from sae_utils.data.activations.source import check_whole
-from sae_utils.data.synthetic.firing import Circles, Copula, Hierarchy, Independent, Pairs, zipf
+from sae_utils.data.synthetic.firing import Circles, Copula, Hierarchy, Independent, Pairs, Rule, zipf
 from sae_utils.errors import InputError
 
 NOISE = 0.05  # standard deviation in each dimension
@@ -18,7 +18,6 @@ PART = 25_000  # tokens that are drawn together
 # Added to the seeds of atoms and of tokens: a dictionary's first rows are drawn from its own small seed, and must not
 # be the atoms. Both stay below 2**32, for torch's generator ignores what is above.
 ATOMS, TOKENS = 10**9, 2 * 10**9
-Rule = Independent | Hierarchy | Pairs | Copula | Circles
 
 
 @dataclass(frozen=True)
