@@ -95,10 +95,7 @@ def conditions(ax: Axes, rows: Mapping[str, Intervals], labels: Sequence[str], x
 
 def missing_and_named(ax: Axes, missing: Intervals, named: Intervals, labels: Sequence[str]) -> None:
     """What the smaller dictionary lacks, and what insertion calls novel, a row for each pair of dictionaries."""
-    y = rows_from_top(ax, labels)
-    look = {"across": True, "linestyle": "none", "markersize": 5}
-    draw_intervals(ax, y + 0.12, missing, color=BLUE, marker="o", label="missing in the smaller dictionary", **look)
-    draw_intervals(ax, y - 0.12, named, color=ORANGE, marker="s", label="novel by insertion", **look)
+    _in_rows(ax, missing, named, labels)
     ax.set(xlabel="share of the larger dictionary's atoms", xlim=(-0.02, 1.02))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     legend_above(ax, ncols=1)
@@ -106,14 +103,18 @@ def missing_and_named(ax: Axes, missing: Intervals, named: Intervals, labels: Se
 
 def change_of_error(ax: Axes, missing: Intervals, named: Intervals, labels: Sequence[str]) -> None:
     """What inserting either set at once does to the smaller dictionary's error."""
-    y = rows_from_top(ax, labels)
-    look = {"across": True, "linestyle": "none", "markersize": 5}
-    draw_intervals(ax, y + 0.12, missing, color=BLUE, marker="o", **look)
-    draw_intervals(ax, y - 0.12, named, color=ORANGE, marker="s", **look)
+    _in_rows(ax, missing, named, labels)
     ax.axvline(0, color=GREY, linewidth=0.8)
     ax.set(xlabel="change of the mean squared error")
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def _in_rows(ax: Axes, missing: Intervals, named: Intervals, labels: Sequence[str]) -> None:
+    y = rows_from_top(ax, labels)
+    look = {"across": True, "linestyle": "none", "markersize": 5}
+    draw_intervals(ax, y + 0.12, missing, color=BLUE, marker="o", label="missing in the smaller dictionary", **look)
+    draw_intervals(ax, y - 0.12, named, color=ORANGE, marker="s", label="novel by insertion", **look)
 
 
 def recall_and_precision(ax: Axes, points: Mapping[str, tuple[str, Float[np.ndarray, "r 2"]]], title: str) -> None:
