@@ -47,16 +47,22 @@ def second_moment(rows: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
     return rows.T @ rows / len(rows)
 
 
+def root(covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
+    """The symmetric root of a covariance, which is the same on every machine; eigenvalues below zero count as zero."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
 def directions(n: int, spread: Float[Tensor, "d d"], generator: torch.Generator) -> Float[Tensor, "n d"]:
     """``n`` unit vectors, drawn from the normal distribution N(0, ``spread``) and then scaled.
 
     Raises InputError where ``spread`` is zero.
     """
-    values, vectors = torch.linalg.eigh(spread.to(torch.float64))
-    if not values[-1] > 1e-20:  # below, rows could not be scaled to length one
+    spread = spread.to(torch.float64)
+    if not torch.linalg.eigvalsh(spread)[-1] > 1e-20:  # below, rows could not be scaled to length one
         raise InputError("directions cannot be drawn with a covariance of zero")
-    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T  # symmetric, so that it is the same on every machine
-    return torch.nn.functional.normalize(torch.randn(n, len(root), dtype=torch.float64, generator=generator) @ root)
+    drawn = torch.randn(n, len(spread), dtype=torch.float64, generator=generator)
+    return torch.nn.functional.normalize(drawn @ root(spread))
 
 
 def random_directions(n: int, d: int, seed: int) -> Float[Tensor, "n d"]:

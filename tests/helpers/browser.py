@@ -63,11 +63,11 @@ class Tab:
         return self.page.locator("h1").inner_text()
 
     def wait_for_heading(self, text):
-        self.page.locator("h1", has_text=re.compile(f"^{text}$")).wait_for(timeout=5000)
+        self.page.locator("h1", has_text=re.compile(f"^{text}$")).wait_for(timeout=30_000)
 
     def wait_for_count(self, text):
         """Until the line over the list says how many there are."""
-        self.page.locator(".count", has_text=text).wait_for(timeout=10_000)
+        self.page.locator(".count", has_text=text).wait_for(timeout=30_000)
 
     def panel(self, title):
         return self.page.locator("section.panel", has=self.page.locator("h2", has_text=re.compile(f"^{title}$")))
@@ -94,7 +94,7 @@ class Tab:
 
     def wait_for(self, condition):
         """Asks again and again: the page's policy forbids what Playwright's own wait_for_function does."""
-        until = time.monotonic() + 5
+        until = time.monotonic() + 30
         while not self.page.evaluate(condition):
             assert time.monotonic() < until, condition
             self.page.wait_for_timeout(20)

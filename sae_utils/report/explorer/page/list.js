@@ -2,7 +2,7 @@
 
 const ROW = 58; // pixels; style.css has the same
 const DEFAULTS = { kind: "latent", q: "", sort: "frequency", order: "down", show: "all" };
-const list = { state: null, wanted: null, found: [], active: -1, parts: null };
+const list = { state: null, wanted: null, found: [], active: -1, parts: null, drawn: new Map() };
 
 function buildList() {
   const parts = list.parts = {
@@ -57,6 +57,8 @@ function updateList(state) {
   parts.space.style.height = `${list.found.length * ROW}px`;
   parts.rows.scrollTop = 0;
   list.active = -1;
+  parts.space.replaceChildren();
+  list.drawn.clear();
   drawRows();
 }
 
@@ -66,14 +68,24 @@ function tab(kind) {
   return el("button", attributes, plural(count(), noun));
 }
 
+// A row that stays in sight stays in the document: a click on one that was replaced in the middle of it would be lost.
 function drawRows() {
   const { rows, space } = list.parts;
   const first = Math.max(0, Math.floor(rows.scrollTop / ROW) - 5);
   const last = Math.min(list.found.length, Math.ceil((rows.scrollTop + rows.clientHeight) / ROW) + 5);
-  const drawn = [];
-  for (let at = first; at < last; at++) drawn.push(drawRow(at));
-  space.replaceChildren(...drawn);
-  const marked = space.querySelector("[aria-selected=true]");
+  for (const [at, row] of list.drawn) {
+    if (at >= first && at < last) continue;
+    row.remove();
+    list.drawn.delete(at);
+  }
+  for (let at = last - 1; at >= first; at--) {
+    if (!list.drawn.has(at)) {
+      list.drawn.set(at, drawRow(at));
+      space.insertBefore(list.drawn.get(at), list.drawn.get(at + 1) ?? null);
+    }
+    list.drawn.get(at).setAttribute("aria-selected", String(at === list.active));
+  }
+  const marked = list.drawn.get(list.active);
   if (marked) rows.setAttribute("aria-activedescendant", marked.id);
   else rows.removeAttribute("aria-activedescendant");
 }
@@ -82,7 +94,7 @@ function drawRow(at) {
   const i = list.found[at], meta = list.state.kind === "meta";
   const row = el("a", {
     class: "row", id: `row-${at}`, href: sourceOf(list.state.kind).href(i), role: "option", tabindex: "-1",
-    "aria-selected": String(at === list.active), "aria-setsize": list.found.length, "aria-posinset": at + 1,
+    "aria-setsize": list.found.length, "aria-posinset": at + 1,
   }, meta ? metaRow(i) : latentRow(i));
   row.style.top = `${at * ROW}px`;
   return row;
