@@ -1,12 +1,13 @@
 """The papers' claims as ``notebooks/claims.yaml`` has them, one entry each.
 
 ``number`` is the paper's, null where only the direction is known or the paper does not make the comparison; ``known``
-says how we know it, a tag of ``KNOWN``. A ``rule`` holds bounds, ``above`` and ``below``: numbers, or the word
-``random`` for the largest value that random directions reached.
+says how we know it, a tag of ``KNOWN``. A ``rule`` holds numbers, ``above`` and ``below``. What is to exceed a null is a
+metric of its own, the difference from the null. ``unit`` says what the metric is, ``bounds`` the least and the largest
+value that it can have where these are narrower than its unit's: a rule must be one that can hold and can fail.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import yaml
@@ -32,6 +33,34 @@ KNOWN = {
     "P": "from a pilot of this project, on other draws",
 }
 RANDOM = "random"
+FREE = (float("-inf"), float("inf"))
+UNITS = {  # with the least and the largest value
+    "share": (0, 1),
+    "difference of shares": (-1, 1),
+    "share per doubling": (-1, 1),
+    "cosine": (-1, 1),
+    "difference of cosines": (-2, 2),
+    "cosine less share": (-2, 1),
+    "correlation": (-1, 1),
+    "difference of correlations": (-2, 2),
+    "accuracy": (0, 1),
+    "difference of accuracies": (-1, 1),
+    "AUC": (0, 1),
+    "difference of AUCs": (-1, 1),
+    "explained variance": (float("-inf"), 1),
+    "difference of explained variances": FREE,
+    "ratio": (0, float("inf")),
+    "difference of ratios": FREE,
+    "relative change": (-1, float("inf")),
+    "difference of relative changes": FREE,
+    "share of a gain": FREE,  # above 1 where more than all of it is kept, below 0 where it is lost
+    "score S": FREE,
+    "difference of scores S": FREE,
+    "meta-latents per doubling": FREE,
+    "log10": FREE,
+    "log odds": FREE,
+    "nats": FREE,
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +75,9 @@ class Claim:
     known: str  # how we know that number
     metric: str  # what answers it here: a name among the notebook's statistics
     rule: Mapping[str, float | str]
+    unit: str = ""
+    bounds: tuple[float, float] | None = None  # the least and the largest value of the metric, where not its unit's
+    changed: str = ""  # why the verdict is another than in figures/before_verdicts.json
     note: str = ""
 
     def __post_init__(self):
@@ -59,6 +91,23 @@ class Claim:
         for side, bound in self.rule.items():
             if bound != RANDOM and (isinstance(bound, bool) or not isinstance(bound, int | float)):
                 raise InputError(f"claim {self.id}: {side}={bound!r} must be a number or {RANDOM!r}")
+        if self.unit and self.unit not in UNITS:
+            raise InputError(f"claim {self.id}: unit={self.unit!r} is unknown; allowed: {', '.join(UNITS)}")
+        if RANDOM not in self.rule.values():
+            self._require_room()
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest value that the metric can have."""
+        return tuple(self.bounds) if self.bounds else UNITS.get(self.unit, FREE)
+
+    def _require_room(self) -> None:
+        """Refuses a rule that no value of the metric meets, or that none misses."""
+        low, high = self.limits
+        above, below = self.rule.get("above", low), self.rule.get("below", high)
+        for room, fault in ((max(low, above) < min(high, below), "hold"), (low < above or below < high, "fail")):
+            if not room:
+                raise InputError(f"claim {self.id}: rule {in_words(self.rule)} cannot {fault} from {low:g} to {high:g}")
 
 
 def papers_number(number: float | None, known: str) -> str:
@@ -70,7 +119,7 @@ def number_here(verdict: Mapping[str, float | None]) -> str:
     """A run's number with its interval, for a table; empty where the run has none."""
     if verdict["estimate"] is None:
         return ""
-    return f"{verdict['estimate']:.3f} ({verdict['low']:.3f} to {verdict['high']:.3f})"
+    return "{estimate:z.3f} ({low:z.3f} to {high:z.3f})".format_map(verdict)  # z: no -0.000
 
 
 def in_words(rule: Mapping[str, float | str]) -> str:
@@ -82,10 +131,11 @@ def load_claims(path: Path = CLAIMS) -> dict[str, Claim]:
     """Every claim by its id. Raises InputError for an unknown or missing field, an unknown tag, or an id used twice."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     known = {field.name for field in fields(Claim)}
+    needed = {field.name for field in fields(Claim) if field.default is MISSING}
     claims: dict[str, Claim] = {}
     for entry in entries:
         name = entry.get("id", "without an id")
-        unknown, missing = sorted(set(entry) - known), sorted(known - {"note"} - set(entry))
+        unknown, missing = sorted(set(entry) - known), sorted(needed - set(entry))
         if unknown or missing:
             fault = f"unknown field {unknown[0]!r}" if unknown else f"no field {missing[0]!r}"
             raise InputError(f"claim {name}: {fault}; the fields are {', '.join(sorted(known))}")
