@@ -11,7 +11,7 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import hypot
 
 import numpy as np
@@ -38,12 +38,19 @@ Scores = Mapping[str, Float[np.ndarray, "seeds tasks"]]
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate, the ends of its confidence interval, and how they were found; all three NaN where there is none."""
+    """An estimate, the ends of its confidence interval, and how they were found; all three NaN where there is none.
+
+    ``error`` is the estimate's standard error and ``freedom`` its degrees of freedom, for a p value. Where no error is
+    known (a bootstrap, a difference), the distance to an end stands for it, as if that side were normal, or t with
+    ``freedom``.
+    """
 
     estimate: float
     low: float
     high: float
     method: str
+    error: float | None = field(default=None, repr=False)
+    freedom: float = field(default=float("inf"), repr=False)
 
     def __post_init__(self):
         holds = self.low <= self.estimate <= self.high and np.isfinite(self.estimate)
@@ -55,8 +62,22 @@ class Interval:
         """Estimate, low, high: what a figure draws."""
         return self.estimate, self.low, self.high
 
+    def p_value(self, bound: float) -> float:
+        """The one-sided p value of the estimate's lying on its own side of ``bound``; 0.5 on it, NaN without estimate.
+
+        Below half of 1 - CONFIDENCE where the interval, unless cut off at the statistic's own bounds, excludes it.
+        """
+        beyond = abs(self.estimate - bound)
+        error = self.error
+        if error is None:
+            end = self.low if self.estimate > bound else self.high
+            error = abs(self.estimate - end) / stats.t.ppf(TAILS[1], self.freedom)
+        if beyond == 0:
+            return 0.5
+        return float(stats.t.sf(beyond / error, self.freedom)) if error != 0 else 0.0
+
     def __str__(self) -> str:
-        return f"{self.estimate:.3f} ({self.low:.3f} to {self.high:.3f})"
+        return f"{self.estimate:z.3f} ({self.low:z.3f} to {self.high:z.3f})"
 
 
 def mean_defined(values: Iterable[float]) -> float:
@@ -73,9 +94,15 @@ def over_seeds(values: Sequence[float], bounds: Bounds = UNBOUNDED) -> Interval:
     if len(values) < 2:
         raise InputError(f"an interval over seeds needs at least 2, not {len(values)}")
     values = np.asarray(values, dtype=np.float64)
-    half = stats.t.ppf(TAILS[1], len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    estimate = float(np.clip(values.mean(), *bounds))
-    return Interval(estimate, max(estimate - half, bounds[0]), min(estimate + half, bounds[1]), STUDENT)
+    return _student(values.mean(), values.std(ddof=1) / np.sqrt(len(values)), len(values) - 1, bounds, STUDENT)
+
+
+def _student(estimate: float, error: float, freedom: float, bounds: Bounds, method: str) -> Interval:
+    """Student's interval within the bounds, of an estimate that a sum may have put a last bit beyond them."""
+    half = stats.t.ppf(TAILS[1], freedom) * error
+    estimate = min(max(float(estimate), bounds[0]), bounds[1])
+    low, high = max(float(estimate - half), bounds[0]), min(float(estimate + half), bounds[1])
+    return Interval(estimate, low, high, method, float(error), float(freedom))
 
 
 def over_seeds_by_name(each: Sequence[Mapping[str, float]], bounds: Bounds = UNBOUNDED) -> dict[str, Interval]:
@@ -113,10 +140,7 @@ def jackknife(
     if n < 3:
         raise InputError(f"the jackknife needs at least 3 seeds, not {n}")
     error = np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())
-    half = stats.t.ppf(TAILS[1], n - 1) * error
-    estimate = min(max(estimate, bounds[0]), bounds[1])  # a sum may end in a last bit beyond its bound
-    low, high = max(estimate - half, bounds[0]), min(estimate + half, bounds[1])
-    return Interval(estimate, float(low), float(high), method)
+    return _student(estimate, error, n - 1, bounds, method)
 
 
 def leave_one_out(statistic: Callable[[int | None], float], n_seeds: int, bounds: Bounds = UNBOUNDED) -> Interval:
@@ -223,10 +247,9 @@ def over_tasks_and_seeds(values: Float[np.ndarray, "seeds tasks"]) -> Interval:
     parts = [(values.mean(axis).var(ddof=1) / n, n - 1) for axis, n in ((1, len(values)), (0, values.shape[1]))]
     variance = sum(part for part, _ in parts)
     if not variance > 0:
-        return Interval(estimate, estimate, estimate, CROSSED)
+        return Interval(estimate, estimate, estimate, CROSSED, error=0.0)
     freedom = variance**2 / sum(part**2 / df for part, df in parts)
-    half = float(stats.t.ppf(TAILS[1], freedom) * np.sqrt(variance))
-    return Interval(estimate, estimate - half, estimate + half, CROSSED)
+    return _student(estimate, np.sqrt(variance), freedom, UNBOUNDED, CROSSED)
 
 
 def paired_difference(scores: Scores, one: str, other: str) -> Interval:
@@ -245,4 +268,4 @@ def independent_difference(one: Interval, other: Interval) -> Interval:
     estimate = one.estimate - other.estimate
     low = estimate - hypot(one.estimate - one.low, other.high - other.estimate)
     high = estimate + hypot(one.high - one.estimate, other.estimate - other.low)
-    return Interval(estimate, low, high, f"{one.method}, both sides")
+    return Interval(estimate, low, high, f"{one.method}, both sides", freedom=min(one.freedom, other.freedom))

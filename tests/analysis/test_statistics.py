@@ -38,6 +38,27 @@ def test_intervals_over_seeds():
     assert np.isnan(over_defined_seeds([1.0, float("nan")]).ends).all()
 
 
+def test_p_values_are_one_sided_and_of_the_standard_error():
+    values = [0.2, 0.3, 0.7]
+    above, below = (stats.ttest_1samp(values, 0.1, alternative=side).pvalue for side in ("greater", "less"))
+    assert over_seeds(values).p_value(0.1) == over_seeds(values, (0.0, 1.0)).p_value(0.1) == pytest.approx(above)
+    assert over_seeds([-v for v in values]).p_value(-0.1) == pytest.approx(above) == pytest.approx(1 - below)
+    pairs = over_pairs({(i, j): (values[i] + values[j]) / 2 for i, j in combinations(range(3), 2)})
+    assert pairs.p_value(0.1) == pytest.approx(above)
+    table = np.tile(values, (4, 1))
+    assert over_tasks_and_seeds(table).p_value(0.1) == pytest.approx(above)
+    assert over_seeds([1.0, 1.0]).p_value(0) == 0 and over_seeds([1.0, 1.0]).p_value(1) == 0.5
+
+
+def test_p_values_without_a_standard_error_are_of_the_side_that_faces_the_bound():
+    skew = Interval(0.5, 0.3, 0.9, BOOTSTRAP)  # errors of 0.2 / 1.96 below and of 0.4 / 1.96 above
+    assert skew.p_value(0.3) == pytest.approx(0.025) == pytest.approx(skew.p_value(0.9))
+    assert skew.p_value(0.1) == pytest.approx(stats.norm.sf(2 * 1.959964), rel=1e-5)
+    difference = independent_difference(over_seeds([1.0, 2.0, 4.0]), over_seeds([0.5, 0.6, 0.8, 0.9]))
+    assert difference.p_value(difference.low) == pytest.approx(0.025)
+    assert difference.freedom == 2
+
+
 def test_intervals_over_chains_or_of_one_chain_over_widths():
     chains = [[0.1, 0.3], [0.2, 0.6], [0.0, 0.2]]
     assert over_chains(chains) == over_seeds([0.2, 0.4, 0.1])

@@ -11,7 +11,8 @@ ENTRY = {
     "number": 0.4,
     "known": "R",
     "metric": "shared_strict",
-    "rule": {"above": "random", "below": 0.9},
+    "rule": {"above": 0.1, "below": 0.9},
+    "unit": "share",
 }
 
 

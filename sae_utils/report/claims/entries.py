@@ -1,18 +1,19 @@
 """The papers' claims as ``notebooks/claims.yaml`` has them, one entry each.
 
 ``number`` is the paper's, null where only the direction is known or the paper does not make the comparison; ``known``
-says how we know it, a tag of ``KNOWN``. A ``rule`` holds numbers, ``above`` and ``below``. What is to exceed a null is a
-metric of its own, the difference from the null. ``unit`` says what the metric is, ``bounds`` the least and the largest
-value that it can have where these are narrower than its unit's: a rule must be one that can hold and can fail.
+says how we know it, a tag of ``KNOWN``. A ``rule`` holds numbers, ``above`` and ``below``; what is to exceed a null is
+a metric of its own, the difference from it. ``unit`` says what the metric is, and ``bounds`` the least and the largest
+value that it can have, where its unit's are others: a rule must be one that can hold and can fail.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import yaml
 
 from sae_utils.errors import InputError
+from sae_utils.files import sha256_of
 from sae_utils.paths import NOTEBOOKS
 
 CLAIMS = NOTEBOOKS / "claims.yaml"
@@ -122,9 +123,20 @@ def number_here(verdict: Mapping[str, float | None]) -> str:
     return "{estimate:z.3f} ({low:z.3f} to {high:z.3f})".format_map(verdict)  # z: no -0.000
 
 
+def null_here(verdict: Mapping[str, float | None]) -> str:
+    """What the run's null reached, for a table; empty where there is none."""
+    return "" if verdict.get("null") is None else format(verdict["null"], "z.3f")
+
+
 def in_words(rule: Mapping[str, float | str]) -> str:
     """``above random and below 0.9``: a claim's rule without a run's numbers."""
     return " and ".join(f"{side} {bound if bound == RANDOM else format(bound, 'g')}" for side, bound in rule.items())
+
+
+def hash_of_rules(claims: Iterable[Claim]) -> str:
+    """A hash of what verdicts follow from: each claim's id, metric and rule, whatever their order; no prose."""
+    parts = sorted(f"{claim.id} {claim.metric} {in_words(dict(sorted(claim.rule.items())))}\n" for claim in claims)
+    return sha256_of(parts)[:16]
 
 
 def load_claims(path: Path = CLAIMS) -> dict[str, Claim]:

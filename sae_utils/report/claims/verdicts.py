@@ -10,8 +10,16 @@ from math import isnan
 import pandas as pd
 
 from sae_utils.analysis.statistics import Interval
-from sae_utils.errors import InputError
-from sae_utils.report.claims.entries import RANDOM, Claim, in_words, load_claims, number_here, papers_number
+from sae_utils.report.claims.entries import (
+    RANDOM,
+    Claim,
+    hash_of_rules,
+    in_words,
+    load_claims,
+    null_here,
+    number_here,
+    papers_number,
+)
 
 HOLDS, UNDECIDED, FAILS = "holds", "undecided at this scale", "does not hold at this scale"
 NOT_JUDGED = "not judged here"
@@ -30,44 +38,46 @@ class Verdict:
     low: float | None
     high: float | None
     interval: str  # how the interval was found
+    null: float | None  # what random directions, latents or dictionaries reach; shown, no part of the rule
     needed: str  # the rule, in words and numbers
     verdict: str
+    p: float | None  # one-sided, of the bound that decides; None where nothing is decided
+    rules: str = ""  # hash of all rules at that time
 
 
-def verdict(claim: Claim, interval: Interval | None, null: float | None = None) -> Verdict:
+def verdict(claim: Claim, interval: Interval | None, null: float | None = None, rules: str = "") -> Verdict:
     """Whether the claim holds: the interval wholly within the rule's bounds, astride one (undecided), or outside one.
 
-    ``null`` is the largest value of the metric between random dictionaries, for rules that name it. ``interval`` is
-    None where the run left out what the claim is about, and not a number where it found nothing to measure: then the
-    claim is not judged. Raises InputError where a null is missing.
+    ``interval`` is None where the run left out what the claim is about, and not a number where it found nothing to
+    measure: then the claim is not judged. A claim within two bounds has the larger of their two p values.
     """
     about = claim.id, claim.text, claim.number, claim.known, claim.metric
     if interval is None or isnan(interval.estimate):
-        return Verdict(*about, None, None, None, "", in_words(claim.rule), NOT_JUDGED)
-    if null is None and RANDOM in claim.rule.values():
-        raise InputError(f"claim {claim.id}: its rule needs the value of random directions, and none is given")
+        return Verdict(*about, None, None, None, "", null, in_words(claim.rule), NOT_JUDGED, None, rules)
     bounds = {side: null if bound == RANDOM else bound for side, bound in claim.rule.items()}
     above, below = bounds.get("above", float("-inf")), bounds.get("below", float("inf"))
+    p = None
     if interval.high <= above or interval.low >= below:
-        answer = FAILS
+        answer, p = FAILS, interval.p_value(above if interval.high <= above else below)
+    elif interval.low > above and interval.high < below:
+        answer, p = HOLDS, max(interval.p_value(bound) for bound in bounds.values())
     else:
-        answer = HOLDS if interval.low > above and interval.high < below else UNDECIDED
-    names = {side: " (the null)" if bound == RANDOM else "" for side, bound in claim.rule.items()}
-    needed = " and ".join(f"{side} {bound:.3f}{names[side]}" for side, bound in bounds.items())
-    return Verdict(*about, *interval.ends, interval.method, needed, answer)
+        answer = UNDECIDED
+    return Verdict(*about, *interval.ends, interval.method, null, in_words(bounds), answer, p, rules)
 
 
 def judge(
     ids: Collection[str], intervals: Mapping[str, Interval], nulls: Mapping[str, float], partial: bool = False
 ) -> list[Verdict]:
-    """Verdicts on the claims with these ids, from a notebook's statistics and their nulls by name.
+    """Verdicts on the claims with these ids, from a notebook's statistics and their nulls, to be shown, by name.
 
     A claim whose statistic has no value is not judged; nor is, of a ``partial`` run, one whose statistic is missing.
     """
     known = load_claims()
+    rules = hash_of_rules(known.values())
     if partial:
         intervals = {**dict.fromkeys(known[name].metric for name in ids), **intervals}
-    return [verdict(known[name], intervals[known[name].metric], nulls.get(known[name].metric)) for name in ids]
+    return [verdict(known[name], intervals[known[name].metric], nulls.get(known[name].metric), rules) for name in ids]
 
 
 def verdict_table(verdicts: Iterable[Verdict | Mapping]) -> pd.DataFrame:
@@ -77,6 +87,7 @@ def verdict_table(verdicts: Iterable[Verdict | Mapping]) -> pd.DataFrame:
         {
             "paper": [papers_number(row["paper_number"], row["known"]) for row in rows],
             "here": [number_here(row) for row in rows],
+            "null": [null_here(row) for row in rows],
             "needed": [row["needed"] for row in rows],
             "verdict": [row["verdict"] for row in rows],
         },

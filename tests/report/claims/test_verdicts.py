@@ -1,5 +1,6 @@
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import yaml
 from helpers.claims_made import ENTRY, claim, interval
@@ -8,6 +9,7 @@ from sae_utils.analysis.matching.criteria import CONTRASTS, CRITERIA
 from sae_utils.analysis.statistics import Interval
 from sae_utils.errors import InputError
 from sae_utils.report.claims import load_claims
+from sae_utils.report.claims.entries import hash_of_rules
 from sae_utils.report.claims.verdicts import FAILS, HOLDS, NOT_JUDGED, UNDECIDED, judge, verdict, verdict_table
 
 
@@ -20,27 +22,62 @@ from sae_utils.report.claims.verdicts import FAILS, HOLDS, NOT_JUDGED, UNDECIDED
         ({"below": 0.05}, (0.0, 0.04), HOLDS),
         ({"below": 0.05}, (0.04, 0.06), UNDECIDED),
         ({"below": 0.05}, (0.05, 0.06), FAILS),
-        ({"above": "random", "below": 0.9}, (0.11, 0.89), HOLDS),
-        ({"above": "random", "below": 0.9}, (0.09, 0.5), UNDECIDED),
-        ({"above": "random", "below": 0.9}, (0.5, 0.95), UNDECIDED),
-        ({"above": "random", "below": 0.9}, (0.92, 0.95), FAILS),
-        ({"above": "random", "below": 0.9}, (0.01, 0.1), FAILS),
+        ({"above": 0.1, "below": 0.9}, (0.11, 0.89), HOLDS),
+        ({"above": 0.1, "below": 0.9}, (0.09, 0.5), UNDECIDED),
+        ({"above": 0.1, "below": 0.9}, (0.5, 0.95), UNDECIDED),
+        ({"above": 0.1, "below": 0.9}, (0.92, 0.95), FAILS),
+        ({"above": 0.1, "below": 0.9}, (0.01, 0.1), FAILS),
     ],
 )
 def test_verdict_follows_from_interval_and_rule(rule, ends, expected):
-    found = verdict(claim(rule=rule), interval(*ends), null=0.1)
+    found = verdict(claim(rule=rule), interval(*ends))
     assert found.verdict == expected
     assert (found.low, found.high) == ends
 
 
-def test_verdict_says_what_was_needed():
-    assert verdict(claim(), interval(0.2, 0.3), null=0.1).needed == "above 0.100 (the null) and below 0.900"
-    with pytest.raises(InputError, match="needs the value of random directions"):
-        verdict(claim(), interval(0.2, 0.3))
+RULES = load_claims().values()
+
+
+@pytest.mark.parametrize("entry", RULES, ids=[entry.id for entry in RULES])
+def test_every_rule_can_hold_and_can_fail_within_the_bounds_of_its_metric(entry):
+    least, largest = (max(min(limit, 99.0), -99.0) for limit in entry.limits)
+    above, below = entry.rule.get("above", least), entry.rule.get("below", largest)
+
+    def found(*ends):
+        return verdict(entry, interval(*sorted(ends))).verdict
+
+    outside = [(low, high) for low, high in ((least, above), (below, largest)) if low < high]
+    assert outside and found(above + 1e-3, below - 1e-3) == HOLDS
+    for low, high in outside:
+        assert found(low, high) == FAILS
+        assert found(np.mean((low, high)), np.mean((above, below))) == UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("rule", "ends", "bound"),
+    [
+        ({"above": 0.5}, (0.6, 0.7), 0.5),
+        ({"above": 0.5}, (0.3, 0.4), 0.5),
+        ({"above": 0.1, "below": 0.9}, (0.2, 0.4), 0.1),  # the nearer, so the larger p of the two
+        ({"above": 0.1, "below": 0.9}, (0.7, 0.8), 0.9),
+        ({"above": 0.1, "below": 0.9}, (0.92, 0.95), 0.9),
+        ({"above": 0.1, "below": 0.9}, (0.01, 0.1), 0.1),
+        ({"above": 0.5}, (0.4, 0.7), None),
+    ],
+)
+def test_the_p_value_is_of_the_bound_that_decides(rule, ends, bound):
+    judged = interval(*ends)
+    assert verdict(claim(rule=rule), judged).p == (None if bound is None else judged.p_value(bound))
+
+
+def test_verdict_says_what_was_needed_and_what_the_null_reached():
+    found = verdict(claim(), interval(0.2, 0.3), null=0.15)
+    assert (found.needed, found.null) == ("above 0.1 and below 0.9", 0.15)
+    assert verdict_table([found]).loc["A-9", "null"] == "0.150"
 
 
 def test_what_has_no_value_is_not_judged():
-    found = verdict(claim(), interval(float("nan"), float("nan")), null=0.1)
+    found = verdict(claim(), interval(float("nan"), float("nan")))
     assert found.verdict == NOT_JUDGED and found.estimate is found.low is found.high is None
 
 
@@ -63,7 +100,12 @@ def test_claims_of_the_repository_load_and_name_statistics_that_exist():
         ({"number": "0.4"}, "must be a number or null"),
         ({"rule": {}}, "must have above, below or both"),
         ({"rule": {"near": 0.4}}, "must have above, below or both"),
-        ({"rule": {"above": "chance"}}, "above='chance' must be a number or 'random'"),
+        ({"rule": {"above": "chance"}}, "above='chance' must be a number"),
+        ({"unit": "miles"}, "unit='miles' is unknown; allowed: share, "),
+        ({"rule": {"above": 0}}, "rule above 0 cannot fail from 0 to 1"),
+        ({"rule": {"below": 1}, "bounds": [0, 1]}, "rule below 1 cannot fail from 0 to 1"),
+        ({"rule": {"above": 0.5}, "bounds": [-1, 0.5]}, "rule above 0.5 cannot hold from -1 to 0.5"),
+        ({"rule": {"above": 0.6, "below": 0.4}}, "cannot hold"),
         ({"text": "Another."}, "is there twice"),
     ],
 )
@@ -77,15 +119,14 @@ def test_bad_claims_are_refused_in_one_line(tmp_path, change, message):
 
 
 def test_table_is_the_same_from_verdicts_and_from_a_results_file():
-    found = verdict(claim(), interval(0.2, 0.3), null=0.0)
+    found = verdict(claim(), interval(0.2, 0.3))
     table = verdict_table([found])
     assert table.equals(verdict_table([asdict(found)]))
-    needed = "above 0.000 (the null) and below 0.900"
-    assert table.loc["A-9"].tolist() == ["0.4 [R]", "0.250 (0.200 to 0.300)", needed, HOLDS]
+    assert table.loc["A-9"].tolist() == ["0.4 [R]", "0.250 (0.200 to 0.300)", "", "above 0.1 and below 0.9", HOLDS]
 
 
 def test_a_claim_without_a_number_says_so():
-    table = verdict_table([verdict(claim(number=None), interval(0.4, 0.6), 0.0)])
+    table = verdict_table([verdict(claim(number=None), interval(0.4, 0.6))])
     assert table.loc["A-9", "paper"] == "no number [R]"
 
 
@@ -93,6 +134,16 @@ def test_judge_takes_each_claims_metric():
     intervals = {"shared_notebook": interval(0.2, 0.3), "agree": interval(0.1, 0.2)}
     found = judge(["A-2", "A-1"], intervals, {"shared_notebook": 0.0, "agree": 1.0})
     assert [(v.id, v.metric, v.verdict) for v in found] == [("A-2", "agree", FAILS), ("A-1", "shared_notebook", HOLDS)]
+    assert {v.rules for v in found} == {hash_of_rules(load_claims().values())}
+
+
+def test_the_hash_of_the_rules_is_of_ids_metrics_and_rules_alone():
+    one, other = claim(), claim(id="A-8")
+    same = hash_of_rules([one, other])
+    prose = claim(text="Reworded.", note="Why.", rule={"below": 0.9, "above": 0.1})
+    assert hash_of_rules([other, prose]) == same
+    for change in ({"id": "A-7"}, {"metric": "agree"}, {"rule": {"above": 0.1}}):
+        assert hash_of_rules([claim(**change), other]) != same
 
 
 def test_a_partial_run_says_what_it_does_not_judge():
