@@ -222,6 +222,17 @@ def test_near_ties_end():
     check(assign(a, b), a, b)
 
 
+@pytest.mark.parametrize("spread", [1e-3, 1e-6])
+def test_500_rows_that_are_nearly_one_end_in_few_rounds(spread):
+    generator = torch.Generator().manual_seed(0)
+    a, b = (unit(normal(generator, 900, 64)) for _ in range(2))
+    for rows in (a, b):
+        rows[:500] = unit(torch.ones(64, dtype=torch.float64) + spread * normal(generator, 500, 64))
+    found = assign(a, b)
+    check(found, a, b)
+    assert found.rounds <= 10
+
+
 def test_match_takes_the_sparse_road_above_the_limit(monkeypatch):
     a, b = planted(torch.Generator().manual_seed(0), 90, 70, 8)
     a[4] = 0
