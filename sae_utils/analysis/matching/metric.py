@@ -14,6 +14,8 @@ from torch import Tensor
 from sae_utils.analysis.directions import root
 from sae_utils.errors import InputError
 
+EMPTY = 0.01  # a direction is nearly empty where the activations' variance is below this share of the mean one
+
 
 def in_metric(encoders: Float[Tensor, "*stack n d"], covariance: Float[Tensor, "d d"]) -> Float[Tensor, "*stack n d"]:
     """Encoder rows times the symmetric root of the activations' covariance, in float64 on the CPU.
@@ -27,3 +29,27 @@ def in_metric(encoders: Float[Tensor, "*stack n d"], covariance: Float[Tensor, "
     if not covariance.isfinite().all() or not covariance.any():
         raise InputError("the covariance of the activations must be finite and not zero")
     return encoders.detach().to("cpu", torch.float64) @ root(covariance)
+
+
+def empty_share(encoders: Float[Tensor, "*stack n d"], covariance: Float[Tensor, "d d"]) -> Float[Tensor, "*stack n"]:
+    """The share of each row's squared length that lies along nearly empty directions of the activations (``EMPTY``).
+
+    A row of zeros has a share of 0.
+    """
+    variances, directions = torch.linalg.eigh(covariance.detach().to("cpu", torch.float64))
+    rows = torch.nn.functional.normalize(encoders.detach().to("cpu", torch.float64), dim=-1)
+    return (rows @ directions[:, variances < EMPTY * variances.mean()]).square().sum(-1)
+
+
+def share_along_empty(
+    rows: Float[Tensor, "*stack n d"], covariance: Float[Tensor, "d d"], below: float = 0.01
+) -> Float[Tensor, "*stack n"]:
+    """Share of each row's squared length along directions in which the activations hardly vary.
+
+    These are the eigenvectors of the covariance whose eigenvalues are ``below`` that share of their mean. A row of
+    zeros has NaN.
+    """
+    values, vectors = torch.linalg.eigh(covariance.detach().to("cpu", torch.float64))
+    rows = rows.detach().to("cpu", torch.float64)
+    along = rows @ vectors[:, values < below * values.mean()]
+    return along.square().sum(-1) / rows.square().sum(-1)
