@@ -39,17 +39,3 @@ def empty_share(encoders: Float[Tensor, "*stack n d"], covariance: Float[Tensor,
     variances, directions = torch.linalg.eigh(covariance.detach().to("cpu", torch.float64))
     rows = torch.nn.functional.normalize(encoders.detach().to("cpu", torch.float64), dim=-1)
     return (rows @ directions[:, variances < EMPTY * variances.mean()]).square().sum(-1)
-
-
-def share_along_empty(
-    rows: Float[Tensor, "*stack n d"], covariance: Float[Tensor, "d d"], below: float = 0.01
-) -> Float[Tensor, "*stack n"]:
-    """Share of each row's squared length along directions in which the activations hardly vary.
-
-    These are the eigenvectors of the covariance whose eigenvalues are ``below`` that share of their mean. A row of
-    zeros has NaN.
-    """
-    values, vectors = torch.linalg.eigh(covariance.detach().to("cpu", torch.float64))
-    rows = rows.detach().to("cpu", torch.float64)
-    along = rows @ vectors[:, values < below * values.mean()]
-    return along.square().sum(-1) / rows.square().sum(-1)

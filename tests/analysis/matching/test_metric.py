@@ -5,7 +5,7 @@ import torch
 
 from sae_utils.analysis.directions import covariance
 from sae_utils.analysis.matching.matching import Rows, compare
-from sae_utils.analysis.matching.metric import in_metric, share_along_empty
+from sae_utils.analysis.matching.metric import empty_share, in_metric
 from sae_utils.errors import InputError
 
 
@@ -33,13 +33,11 @@ def test_a_component_along_an_empty_direction_counts_for_nothing():
     assert raw.shared().mean() == 0 and data.shared().mean() == 1
 
 
-def test_share_along_empty_directions_is_that_of_the_squared_length():
+def test_empty_share_is_that_of_the_squared_length():
     turn = torch.linalg.qr(drawn(4, 4))[0]
     metric = turn @ torch.diag(torch.tensor([1.0, 1, 0.02, 0.001], dtype=torch.float64)) @ turn.T
     rows = torch.tensor([[1.0, 2, 2, 4], [0, 0, 0, -7], [3, 0, 1, 0]], dtype=torch.float64) @ turn.T
-    torch.testing.assert_close(share_along_empty(rows, metric), torch.tensor([16 / 25, 1, 0], dtype=torch.float64))
-    loose = share_along_empty(rows[None], metric, below=0.1)  # the third direction is empty, too
-    torch.testing.assert_close(loose[0], torch.tensor([20 / 25, 1, 1 / 10], dtype=torch.float64))
+    torch.testing.assert_close(empty_share(rows[None], metric)[0], torch.tensor([16 / 25, 1, 0], dtype=torch.float64))
 
 
 @pytest.mark.parametrize(
