@@ -4,14 +4,19 @@ A claim holds if the whole interval lies within every bound of its rule (``entri
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isnan
+from types import MappingProxyType
 
 import pandas as pd
 
 from sae_utils.analysis.statistics import Interval
 from sae_utils.report.claims.entries import (
+    FAILS,
+    HOLDS,
+    NOT_JUDGED,
     RANDOM,
+    UNDECIDED,
     Claim,
     hash_of_rules,
     in_words,
@@ -20,9 +25,6 @@ from sae_utils.report.claims.entries import (
     number_here,
     papers_number,
 )
-
-HOLDS, UNDECIDED, FAILS = "holds", "undecided at this scale", "does not hold at this scale"
-NOT_JUDGED = "not judged here"
 
 
 @dataclass(frozen=True)
@@ -67,23 +69,29 @@ def verdict(claim: Claim, interval: Interval | None, null: float | None = None, 
 
 
 def judge(
-    ids: Collection[str], intervals: Mapping[str, Interval], nulls: Mapping[str, float], partial: bool = False
+    ids: Collection[str],
+    intervals: Mapping[str, Interval],
+    nulls: Mapping[str, float],
+    partial: bool = False,
+    unfit: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Verdict]:
     """Verdicts on the claims with these ids, from a notebook's statistics and their nulls, to be shown, by name.
 
     A claim whose statistic has no value is not judged; nor is, of a ``partial`` run, one whose statistic is missing.
+    ``unfit`` has, by id, why this run cannot judge a claim whose statistic it has.
     """
     known = load_claims()
     rules = hash_of_rules(known.values())
     if partial:
         intervals = {**dict.fromkeys(known[name].metric for name in ids), **intervals}
-    return [verdict(known[name], intervals[known[name].metric], nulls.get(known[name].metric), rules) for name in ids]
+    found = [verdict(known[name], intervals[known[name].metric], nulls.get(known[name].metric), rules) for name in ids]
+    return [replace(v, verdict=f"{NOT_JUDGED}: {unfit[v.id]}", p=None) if v.id in unfit else v for v in found]
 
 
 def verdict_table(verdicts: Iterable[Verdict | Mapping]) -> pd.DataFrame:
     """One row per claim, for a reader; takes verdicts, or the mappings that a results file gives back."""
     rows = [v if isinstance(v, Mapping) else asdict(v) for v in verdicts]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "paper": [papers_number(row["paper_number"], row["known"]) for row in rows],
             "here": [number_here(row) for row in rows],
@@ -93,3 +101,4 @@ def verdict_table(verdicts: Iterable[Verdict | Mapping]) -> pd.DataFrame:
         },
         index=pd.Index([row["id"] for row in rows], name="claim"),
     )
+    return table if table["null"].any() else table.drop(columns="null")

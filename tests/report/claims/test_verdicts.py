@@ -146,6 +146,13 @@ def test_the_hash_of_the_rules_is_of_ids_metrics_and_rules_alone():
         assert hash_of_rules([claim(**change), other]) != same
 
 
+def test_what_a_run_cannot_judge_keeps_its_number_and_says_why():
+    intervals = {"meta_explained_variance": interval(0.6, 0.7), "exchange_cost": interval(0.1, 0.2)}
+    found = judge(["B-20", "B-29"], intervals, {}, unfit={"B-29": "not reproducible"})
+    assert [v.verdict for v in found] == [HOLDS, f"{NOT_JUDGED}: not reproducible"]
+    assert (found[1].estimate, found[1].p) == (pytest.approx(0.15), None)
+
+
 def test_a_partial_run_says_what_it_does_not_judge():
     nothing = Interval(float("nan"), float("nan"), float("nan"), "none")
     nulls = {"shared_notebook": 0.0}
