@@ -57,7 +57,7 @@ class SeedParameters(LayerParameters):
 
 
 class SeedDivergenceParameters(SeedParameters):
-    """Parameters of ``01_seed_divergence``, whose fitted law needs five dictionaries (``membership.MIN_SEEDS``).
+    """Parameters of ``01_seed_divergence``, whose fitted laws need seven dictionaries (``membership.MIN_SEEDS``).
 
     With ``saes``, here and in families of widths, nothing is trained, and what only training needs is ignored.
     """
@@ -73,9 +73,7 @@ class SweepParameters(LayerParameters):
     site: Site = value("mlp_out", "where in the block, at the centre: mlp_out, resid_pre, resid_post")
     architecture: Architecture = value("topk", "at the centre: topk, batch_topk")
     n_latents: Latents = value(64, "latents in each dictionary, at the centre")
-    k: K = value(
-        8, "latents that are active on a token, at the centre; also the L0 at which architectures are compared"
-    )
+    k: K = value(8, "latents that are active on a token, at the centre")
     widths: Widths = value([32, 64], "numbers of latents")
     ks: Annotated[ListOf[Count], increasing(2)] = value([4, 8], "numbers of active latents")
     token_counts: ListOf[Count] = value(
@@ -87,6 +85,7 @@ class SweepParameters(LayerParameters):
         ["topk", "batch_topk", "jump_relu", "relu", "gated"], "compared at equal L0"
     )
     architecture_width: TwoOrMore = value(32, "latents of the dictionaries whose architectures are compared")
+    architecture_k: Count = value(8, "the L0 that these are compared at")
     n_seeds: TwoOrMore = value(3, "dictionaries at each point, which differ only in their seed; at least 3")
     n_tokens: Tokens = 50_000
     n_source_tokens: SourceTokens = 0
@@ -102,7 +101,11 @@ class SweepParameters(LayerParameters):
         last = self.n_tokens - self.batch_size
         ordered = self.token_counts == sorted(self.token_counts) and self.token_counts[-1] <= last
         self._require(ordered, "token_counts", f"from small to large, and at most n_tokens - batch_size = {last}")
-        self._require(self.architecture_width > self.k, "architecture_width", f"above k = {self.k}")
+        least = self.architecture_k
+        self._require(self.architecture_width > least, "architecture_width", f"above architecture_k = {least}")
+        # What a seed is: three texts, each a third of the source.
+        third = max(self.n_tokens, self.n_source_tokens) // 3
+        self._require(self.batch_size <= third, "batch_size", f"at most {third}, a third of the source's tokens")
         self._require(self.n_seeds >= 3, "n_seeds", "3 or more: intervals leave one out")
         return self
 
@@ -218,7 +221,6 @@ class SharedAndOrphanParameters(SeedParameters):
     n_seeds: int = value(5, "dictionaries, which differ only in their seed; at least 4", ge=4)
     n_eval_tokens: EvalTokens = value(40_000, "held-out tokens; rules are chosen on one half and scored on the other")
     data_seed: DataSeed = value(0, "order of the training tokens, and of what is drawn here")
-    rule_size: Count = value(10, "values that a rule may name, at most")
     n_shown: Count = value(3, "latents of each group in the table of contexts")
 
 

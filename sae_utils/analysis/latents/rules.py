@@ -1,14 +1,16 @@
 """How well the best simple rule about the text says when a latent fires, without a language model that explains.
 
 A rule reads one label of the token: "the current token is one of T", "the previous token is one of T", "its role is
-R". It is chosen by balanced accuracy on one part of the text and scored on another (paper A scores a language model's
-explanations by the same measure). Everything comes from counts, latent by label, in sparse matrices.
+one of R". It is chosen by balanced accuracy on one part of the text and scored on another (paper A scores a language
+model's explanations by the same measure). It may name any number of values: a limit would be a limit on how often a
+latent may fire. Everything comes from counts, latent by label, in sparse matrices.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy import sparse
 from torch import Tensor
@@ -21,15 +23,14 @@ MIN_FIRINGS = 20  # in each part; below, a score says more about the sample than
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of rule: which label it reads, and how many of its values a rule may name."""
+    """A kind of rule: which label it reads, and how many values that may have."""
 
     label: str  # name of the label, as in Text.labels
     n_labels: int
-    size: int
 
     def __post_init__(self):
-        if self.n_labels < 1 or self.size < 1:
-            raise InputError(f"rule on {self.label!r}: n_labels={self.n_labels} and size={self.size} must be 1 or more")
+        if self.n_labels < 1:
+            raise InputError(f"rule on {self.label!r}: n_labels={self.n_labels} must be 1 or more")
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ class RuleScores:
 
     kinds: tuple[Kind, ...]
     best: Int[np.ndarray, " n"]  # index into kinds
-    rules: tuple[sparse.csr_matrix, ...]  # by kind: the best rule of that kind, bool [n, n_labels]
-    found: Float[np.ndarray, " n"]  # balanced accuracy on the text where the rule was chosen
+    rules: tuple[sparse.csr_matrix, ...]  # by kind: what each value of its best rule adds, above 0 [n, n_labels]
+    found: Float[np.ndarray, " n"]  # balanced accuracy on the text where it was chosen, each token left out in turn
     held_out: Float[np.ndarray, " n"]  # on the other text
 
     @property
@@ -97,9 +98,10 @@ class RuleScores:
         return ~np.isnan(self.held_out)
 
     def rule(self, latent: int) -> tuple[str, list[int]]:
-        """Name of the label that a latent's best rule reads, and the values that it names."""
+        """Name of the label that a latent's best rule reads, and the values that it names, those that add most first."""
         kind = self.best[latent]
-        return self.kinds[kind].label, self.rules[kind][latent].indices.tolist()
+        values = self.rules[kind][latent]
+        return self.kinds[kind].label, values.indices[np.argsort(-values.data, kind="stable")].tolist()
 
 
 def score_rules(
@@ -115,8 +117,8 @@ def score_rules(
     rules, found, held_out = [], [], []
     for kind in kinds:
         counts = [count(codes, text.labels[kind.label], kind.n_labels) for codes, text in (finding, scoring)]
-        rules.append(best_sets(counts[0], kind.size))
-        found.append(balanced_accuracy(rules[-1], counts[0]))
+        rules.append(best_sets(counts[0]))
+        found.append(left_out_accuracy(counts[0]))
         held_out.append(balanced_accuracy(rules[-1], counts[1]))
     # Of rules that are equally good, the first kind's: argmax takes it.
     best = np.argmax(np.nan_to_num(found), axis=0)
@@ -145,19 +147,16 @@ def cooccurrence(codes: sparse.csr_matrix, labels: Int[np.ndarray, " n_tokens"],
     return (fires.T.tocsr() @ has_label).tocsr()
 
 
-def best_sets(counts: Counts, size: int) -> sparse.csr_matrix:
-    """For each latent the at most ``size`` labels with the largest balanced accuracy together, bool [n, n_labels].
+def best_sets(counts: Counts) -> sparse.csr_matrix:
+    """For each latent the labels with the largest balanced accuracy together: what each adds, above 0 [n, n_labels].
 
-    Balanced accuracy is a sum over the labels of a set, so growing the set greedily finds the best one. A label that
-    lowers it is never taken: sets may be smaller, or empty for a latent that never fired.
+    Balanced accuracy is a sum over the labels of a set, so the best set holds each label that raises it; none for a
+    latent that never fired.
     """
     together = counts.together.tocoo()
     gain = counts.net_rate(together.data, counts.there[together.col], counts.fired[together.row])
-    order = np.lexsort((together.col, -gain, together.row))  # by latent, then by gain
-    row, column, gain = together.row[order], together.col[order], gain[order]
-    first = np.searchsorted(row, np.arange(together.shape[0]))
-    taken = (np.arange(len(row)) - first[row] < size) & (gain > 0)
-    return sparse.csr_matrix((np.ones(taken.sum(), bool), (row[taken], column[taken])), shape=together.shape)
+    taken = gain > 0
+    return sparse.csr_matrix((gain[taken], (together.row[taken], together.col[taken])), shape=together.shape)
 
 
 def balanced_accuracy(rules: sparse.csr_matrix, counts: Counts) -> Float[np.ndarray, " n"]:
@@ -165,8 +164,25 @@ def balanced_accuracy(rules: sparse.csr_matrix, counts: Counts) -> Float[np.ndar
 
     NaN for a latent that fires on no token, or on all.
     """
-    together = np.asarray(counts.together.multiply(rules).sum(axis=1)).ravel()
-    return (1 + counts.net_rate(together, rules.astype(np.int64) @ counts.there, counts.fired)) / 2
+    named = rules.astype(bool)
+    together = np.asarray(counts.together.multiply(named).sum(axis=1)).ravel()
+    return (1 + counts.net_rate(together, named.astype(np.int64) @ counts.there, counts.fired)) / 2
+
+
+def left_out_accuracy(counts: Counts) -> Float[np.ndarray, " n"]:
+    """Balanced accuracy of each latent's best set, found anew for each token without that token.
+
+    Of many labels some go with the firings by chance; a set that is scored where it was found would count them, the
+    more, the more labels there are. NaN for a latent that fires on no token, or on all.
+    """
+    c = counts.together.tocoo()
+    together, there, fired = c.data.astype(float), counts.there[c.col], counts.fired[c.row]
+    silent, n_silent = there - together, counts.n_tokens - fired
+    with np.errstate(invalid="ignore", divide="ignore"):
+        hits = together * ((together - 1) / (fired - 1) > silent / n_silent)
+        misses = silent * (together / fired > (silent - 1) / (n_silent - 1))
+        hit, missed = (np.bincount(c.row, x, minlength=c.shape[0]) for x in (hits, misses))
+        return (1 + hit / counts.fired - missed / (counts.n_tokens - counts.fired)) / 2
 
 
 def rule_similarity(a: RuleScores, b: RuleScores, partner: Int[np.ndarray, " n"]) -> tuple[float, float]:
@@ -187,7 +203,7 @@ def rule_similarity(a: RuleScores, b: RuleScores, partner: Int[np.ndarray, " n"]
 def _rule_vectors(scores: RuleScores) -> sparse.csr_matrix:
     """Each latent's best rule as a vector of length 1 over the values of all kinds; 0 for an empty rule."""
     kinds = enumerate(scores.rules)
-    blocks = [sparse.diags_array((scores.best == kind).astype(float)) @ rules.astype(float) for kind, rules in kinds]
+    blocks = [sparse.diags_array((scores.best == kind).astype(float)) @ rules.astype(bool) for kind, rules in kinds]
     vectors = sparse.csr_matrix(sparse.hstack(blocks))
     size = np.asarray(vectors.sum(axis=1)).ravel()
     return sparse.csr_matrix(sparse.diags_array(1 / np.sqrt(np.maximum(size, 1))) @ vectors)
@@ -196,11 +212,13 @@ def _rule_vectors(scores: RuleScores) -> sparse.csr_matrix:
 def random_direction_codes(
     finding: Float[Tensor, "n d"], scoring: Float[Tensor, "m d"], frequency: Float[np.ndarray, " k"], seed: int
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """The null of a latent's score: random directions that fire where the projection of an activation is large.
+    """The null of a latent's score: random directions that fire where they have a large cosine to the activation.
 
-    Each fires on the ``frequency`` of the tokens of ``finding`` on which its projection is largest, and above the same
-    threshold on ``scoring``. Gives 0/1 codes [n, k] and [m, k]. Pass activations about their mean.
+    Each fires on the ``frequency`` of the tokens of ``finding`` on which its cosine is largest, and above the same
+    threshold on ``scoring``. By projection, all would choose tokens of large norm, which are a few and easily named.
+    Gives 0/1 codes [n, k] and [m, k]. Pass activations about their mean.
     """
+    finding, scoring = (torch.nn.functional.normalize(part, dim=1) for part in (finding, scoring))
     directions = random_directions(len(frequency), finding.shape[1], seed).to(finding.dtype)
     n_fire = np.rint(frequency * len(finding)).astype(int).clip(1, len(finding) - 1)
     parts: tuple[list, list] = [], []
