@@ -9,4 +9,5 @@ PRESETS = NOTEBOOKS / "presets"
 FIGURES = ROOT / "figures"
 RESULTS = ROOT / "results"
 MODELS = PACKAGE / "models"
-PUBLISHED_PRESET = "laptop"  # the preset whose figures and page of claims are committed
+PUBLISHED = {"laptop": FIGURES}  # presets whose figures and pages are committed, and where
+REPLICATIONS = {"replication-1": "laptop", "replication-2": "laptop"}  # and on whose page their verdicts stand

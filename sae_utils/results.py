@@ -18,7 +18,7 @@ import numpy as np
 
 from sae_utils.errors import InputError
 from sae_utils.files import sha256_of_file, whole_file, write_json
-from sae_utils.paths import FIGURES, PUBLISHED_PRESET, RESULTS
+from sae_utils.paths import PUBLISHED, RESULTS
 
 RECORDED = ("torch", "numpy", "scipy", "transformers", "transformer-lens", "datasets", "sae_utils")
 
@@ -40,18 +40,23 @@ def results_folder(preset: str, results_dir: str | Path = "") -> Path:
 
 
 def pages_folder(preset: str, results_dir: str | Path = "") -> Path:
-    """Where a preset's pages go: the repository's ``figures/`` for the published results, else beside the results.
+    """Where a preset's pages go: to their folder in ``PUBLISHED`` for published results, else beside the results.
 
-    Published are the results of ``PUBLISHED_PRESET`` in the repository's own ``results/``.
+    Published are the results of these presets in the repository's own ``results/``.
     """
     folder = results_folder(preset, results_dir)
-    return FIGURES if folder.resolve() == (RESULTS / PUBLISHED_PRESET).resolve() else folder
+    return PUBLISHED.get(preset, folder) if is_own(folder) else folder
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a preset's folder is that of the repository's own ``results/``."""
+    return folder.resolve() == (RESULTS / folder.name).resolve()
 
 
 def figures_folder(preset: str, results_dir: str | Path = "") -> Path:
-    """Where a preset's figures go: the repository's ``figures/`` for the published results, else ``figures/`` below."""
+    """Where a preset's figures go: beside its pages where these are published, else ``figures/`` below."""
     folder = pages_folder(preset, results_dir)
-    return folder if folder == FIGURES else folder / "figures"
+    return folder if folder in PUBLISHED.values() else folder / "figures"
 
 
 def write_results(

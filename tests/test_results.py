@@ -80,7 +80,7 @@ def test_plain_keeps_booleans_and_turns_the_rest_into_text(tmp_path):
 
 def test_only_the_repository_s_own_laptop_results_are_published(tmp_path, monkeypatch):
     figures, results = tmp_path / "figures", tmp_path / "results"
-    monkeypatch.setattr("sae_utils.results.FIGURES", figures)
+    monkeypatch.setattr("sae_utils.results.PUBLISHED", {"laptop": figures})
     monkeypatch.setattr("sae_utils.results.RESULTS", results)
     for published in ("", results):
         assert pages_folder("laptop", published) == figures_folder("laptop", published) == figures

@@ -10,21 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sae_utils.files import sha256_of, sha256_of_file, write_json
-from sae_utils.paths import FIGURES, PACKAGE
+from sae_utils.paths import PACKAGE, PUBLISHED
 from sae_utils.results import pages_folder
 from sae_utils.run.jobs import Job
 from sae_utils.run.notebooks import read_cells, source
 
 RECORD = "made_by.json"
-PAGES = ("claims.md", "explorer.html")
+PAGES = ("claims.md", "changed_verdicts.md", "explorer.html")
 
 
 def write_made_by(jobs: Sequence[Job]) -> Path | None:
-    """Writes the record where the jobs are those of the published preset and all of them are done."""
+    """Writes the record where the jobs are those of a published preset and all of them are done."""
     folder = pages_folder(jobs[0].folder.name, jobs[0].folder.parent)
-    if folder != FIGURES or not all(job.is_done() for job in jobs):
+    if folder not in PUBLISHED.values() or not all(job.is_done() for job in jobs):
         return None
-    files = {Path(figure).name for job in jobs for figure in job.done()["figures"]} | set(PAGES)
+    files = {Path(figure).name for job in jobs for figure in job.done()["figures"]} 
+    files |= {page for page in PAGES if (folder / page).is_file()}
     record = {
         "preset": jobs[0].folder.name,
         "files": {name: sha256_of_file(folder / name) for name in sorted(files)},

@@ -6,6 +6,7 @@ a metric of its own, the difference from it. ``unit`` says what the metric is, a
 value that it can have, where its unit's are others: a rule must be one that can hold and can fail.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -34,6 +35,9 @@ KNOWN = {
     "P": "from a pilot of this project, on other draws",
 }
 RANDOM = "random"
+HOLDS, UNDECIDED, FAILS = "holds", "undecided at this scale", "does not hold at this scale"
+NOT_JUDGED = "not judged here"
+NOT_RUN = "not run"
 FREE = (float("-inf"), float("inf"))
 UNITS = {  # with the least and the largest value
     "share": (0, 1),
@@ -85,6 +89,8 @@ class Claim:
         for name, value, allowed in (("paper", self.paper, PAPERS), ("known", self.known, KNOWN)):
             if value not in allowed:
                 raise InputError(f"claim {self.id}: {name}={value!r} is unknown; allowed: {', '.join(allowed)}")
+        if not re.fullmatch(rf"{self.paper}-\d+", self.id):
+            raise InputError(f"claim {self.id}: its id must be its paper {self.paper!r}, a hyphen and a number")
         if isinstance(self.number, bool) or not isinstance(self.number, int | float | None):
             raise InputError(f"claim {self.id}: number={self.number!r} must be a number or null")
         if not isinstance(self.rule, Mapping) or not self.rule or set(self.rule) - {"above", "below"}:
@@ -126,6 +132,11 @@ def number_here(verdict: Mapping[str, float | None]) -> str:
 def null_here(verdict: Mapping[str, float | None]) -> str:
     """What the run's null reached, for a table; empty where there is none."""
     return "" if verdict.get("null") is None else format(verdict["null"], "z.3f")
+
+
+def in_order(claims: Iterable[Claim]) -> list[Claim]:
+    """The claims by paper, then by number: A-9 before A-10."""
+    return sorted(claims, key=lambda claim: (claim.paper, int(claim.id.partition("-")[2])))
 
 
 def in_words(rule: Mapping[str, float | str]) -> str:

@@ -3,51 +3,138 @@
 The batch writes it at its end; so that a batch loads nothing heavy, this module does not either.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
-from sae_utils.report.claims.entries import KNOWN, PAPERS, Claim, in_words, number_here, papers_number
+from sae_utils.errors import InputError
+from sae_utils.report.claims.entries import (
+    FAILS,
+    HOLDS,
+    KNOWN,
+    NOT_RUN,
+    PAPERS,
+    UNDECIDED,
+    Claim,
+    hash_of_rules,
+    in_order,
+    in_words,
+    null_here,
+    number_here,
+    papers_number,
+)
+from sae_utils.report.claims.family import REPLICATED, after_holm, elsewhere, short
 
-NOT_RUN = "not run"
-HEAD = "| claim | paper says | paper's number | here | rule | verdict | notebook |\n|---|---|---|---|---|---|---|"
+COUNTED = (HOLDS, FAILS, UNDECIDED)
+HEAD = (
+    "claim",
+    "paper says",
+    "paper's number",
+    "unit",
+    "here",
+    "null",
+    "rule",
+    "verdict",
+    "after Holm",
+    "elsewhere",
+    "notebook",
+)
+COUNTS_HEAD = (
+    *("paper", "claims", *map(short, COUNTED), "not judged or run"),
+    *(f"after Holm: {short(verdict)}" for verdict in COUNTED),
+    REPLICATED,
+)
 
 
-def claims_page(claims: Iterable[Claim], answers: Mapping[str, Iterable[Mapping]], preset: str) -> str:
+def claims_page(
+    claims: Iterable[Claim],
+    answers: Mapping[str, Iterable[Mapping]],
+    preset: str,
+    replications: Mapping[str, Mapping] | None = None,
+    notebooks: str = "../notebooks",
+) -> str:
     """The page. ``answers``: by notebook, the verdicts of its results file (``verdicts.Verdict`` as a mapping).
 
-    A claim that several notebooks answer has a row for each; one that none does is listed as not run.
+    A claim that several notebooks answer has a row for each; one that none does is listed as not run. ``replications``
+    are the records of other places by preset, ``notebooks`` the way to the notebooks from the page. Raises InputError
+    for an answer by other rules than those of the claims; a replication by other rules is named, and left out.
     """
+    claims, replications = in_order(claims), replications or {}
+    rules = hash_of_rules(claims)
     found = defaultdict(list)
     for notebook, verdicts in answers.items():
         for verdict in verdicts:
             if "id" in verdict:  # notebook 00 tests what no paper claims
+                if verdict["rules"] != rules:
+                    raise InputError(f"{notebook} was judged by rules {verdict['rules']}, not {rules}: run it again")
                 found[verdict["id"]].append((notebook, verdict))
-    claims = list(claims)
+    stale = sorted(name for name, record in replications.items() if record["rules"] != rules)
+    places = [record["verdicts"] for name, record in sorted(replications.items()) if name not in stale]
+    counts, tables = [], []
+    for paper, title in PAPERS.items():
+        answered = [
+            (claim, *answer) for claim in claims if claim.paper == paper for answer in found[claim.id] or [("", None)]
+        ]
+        if answered:
+            rows = _rows(answered, places, notebooks)
+            counts.append(_counts(paper, rows))
+            heading = f"Paper {paper}" if paper in "ABC" else paper
+            tables += [f"## {heading}: {title}", table(HEAD, rows)]
     parts = [
         "# What the papers claim, and what was found here",
         f"Made by `./run_all.sh` with the preset `{preset}`; the verdicts are computed by the rules in "
-        "`notebooks/claims.yaml`. *Here* is the estimate with its 95 % interval. A claim *holds* if the whole interval "
-        "is within its rule, *does not hold at this scale* if the whole interval is outside, and is *undecided* if the "
-        "interval straddles a bound. *The null* is the largest value that random dictionaries or latents reached. "
-        "*Not run*: no notebook of this preset had a number for it, and the notebook says why. Whether a number is a "
-        "share, a ratio or a logarithm stands in the notes of `notebooks/claims.yaml`.",
+        f"`notebooks/claims.yaml` (hash `{rules}`), whose notes say what changed and why.",
+        table(COUNTS_HEAD, counts),
+        "*Here* is the estimate with its 95 % interval. A claim *holds* if the whole interval is within its rule, "
+        "*does not hold at this scale* if the whole interval is outside, and is *undecided* if the interval straddles "
+        "a bound. *Null* is what random directions, latents or dictionaries reached; no rule depends on it. *After "
+        "Holm*: what Holm's correction over all judged claims of the paper leaves, at 2.5 % on a side. *Elsewhere*: "
+        "the same notebooks and rules at other places of the model, which no rule was made for; a claim is "
+        f"*{REPLICATED}* where each of them gives the same verdict. *Not run*: no notebook of this preset had a number "
+        "for it, and the notebook says why. Numbers of claims have gaps: each notebook's begin anew, and a claim that "
+        "was dropped leaves its number.",
+        *(f"{name} was judged by other rules (hash `{replications[name]['rules']}`): left out." for name in stale),
         "How the paper's number is known: " + ", ".join(f"{tag} {words}" for tag, words in KNOWN.items()) + ".",
     ]
-    for paper, title in PAPERS.items():
-        rows = [row for claim in claims if claim.paper == paper for row in _rows(claim, found[claim.id])]
-        if rows:
-            heading = f"Paper {paper}" if paper in "ABC" else paper
-            parts += [f"## {heading}: {title}", "\n".join([HEAD, *rows])]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *tables]) + "\n"
 
 
-def _rows(claim: Claim, answers: list[tuple[str, Mapping]]) -> list[str]:
-    """The claim's lines of the table."""
-    waiting = {"estimate": None, "needed": in_words(claim.rule), "verdict": NOT_RUN}
-    about = claim.id, f"{claim.text} ({claim.section})", papers_number(claim.number, claim.known)
+def _rows(
+    answered: Sequence[tuple[Claim, str, Mapping | None]], places: Sequence[Mapping], notebooks: str
+) -> list[list[str]]:
+    """The lines of one paper's table: a claim, who answers it, and the answer."""
+    judged = [verdict for _, _, verdict in answered if verdict]
+    corrected = iter(after_holm(judged))
     rows = []
-    for notebook, found in answers or [("", waiting)]:
-        cells = *about, number_here(found), found["needed"], found["verdict"], notebook
-        # A bar would end the cell.
-        rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+    for claim, notebook, verdict in answered:
+        others = [place[claim.id] for place in places if claim.id in place]
+        here = verdict or {"estimate": None, "verdict": NOT_RUN}
+        rows.append(
+            [
+                claim.id,
+                f"{claim.text} ({claim.section})",
+                papers_number(claim.number, claim.known),
+                claim.unit,
+                number_here(here),
+                null_here(here),
+                in_words(claim.rule),
+                here["verdict"],
+                short(next(corrected)) if verdict else "",
+                elsewhere(here["verdict"], others),
+                f"[{notebook}]({notebooks}/{notebook}.ipynb)" if notebook else "",
+            ]
+        )
     return rows
+
+
+def _counts(paper: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """How many claims of a paper have which verdict, plain, after Holm and elsewhere."""
+    plain, holm, others = (Counter(row[HEAD.index(name)] for row in rows) for name in HEAD[7:10])
+    decided = [plain[verdict] for verdict in COUNTED]
+    counts = [len(rows), *decided, len(rows) - sum(decided), *(holm[short(verdict)] for verdict in COUNTED)]
+    return [paper, *map(str, [*counts, others[REPLICATED]])]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, whose cells are each of one line and hold no bar that would end them."""
+    lines = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *lines])

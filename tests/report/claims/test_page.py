@@ -3,43 +3,72 @@ from dataclasses import asdict
 import pytest
 from helpers.claims_made import claim, interval
 
-from sae_utils.report.claims import claims_page
-from sae_utils.report.claims.entries import in_words
-from sae_utils.report.claims.page import NOT_RUN
+from sae_utils.errors import InputError
+from sae_utils.report.claims import claims_page, hash_of_rules
+from sae_utils.report.claims.entries import FAILS, HOLDS, NOT_RUN, UNDECIDED, in_order, in_words, number_here
 from sae_utils.report.claims.verdicts import verdict
 
-CLAIMS = [claim(id=name, paper=name[0]) for name in ("C-2", "A-1", "A-2")]
+CLAIMS = [claim(id=name, paper=name[0]) for name in ("C-2", "A-1", "A-10", "A-2")]
+RULES = hash_of_rules(CLAIMS)
 
 
-def answer(low, high):
-    return asdict(verdict(CLAIMS[1], interval(low, high), null=0.1))
+def answer(low, high, name="A-1"):
+    return asdict(verdict(claim(id=name), interval(low, high), null=0.1, rules=RULES))
 
 
 def cells(page):
     """The tables' rows by claim, without head and rule."""
     rows = [[cell.strip() for cell in line.split(" | ")] for line in page.splitlines() if line.startswith("| ")]
-    return [[cell.strip("| ") for cell in row] for row in rows if not row[0].startswith("| claim")]
+    return [[cell.strip("| ") for cell in row] for row in rows if "-" in row[0] and "---" not in row[0]]
 
 
 def test_every_claim_has_a_row_under_its_paper():
     page = claims_page(CLAIMS, {"01_seeds": [answer(0.2, 0.3)], "02_more": []}, "laptop")
-    answered, waiting, other = cells(page)
-    about, here = ["Some are shared. (Figure 1)", "0.4 [R]"], "0.250 (0.200 to 0.300)"
-    assert answered == ["A-1", *about, here, "above 0.100 (the null) and below 0.900", "holds", "01_seeds"]
-    assert waiting == ["A-2", *about, "", "above random and below 0.9", NOT_RUN, ""]
-    assert other[0] == "C-2" and page.index("## Paper A") < page.index("| A-2") < page.index("## Paper C")
+    answered, waiting, tenth, other = cells(page)
+    about, rule = ["Some are shared. (Figure 1)", "0.4 [R]", "share"], "above 0.1 and below 0.9"
+    link = "[01_seeds](../notebooks/01_seeds.ipynb)"
+    assert answered == ["A-1", *about, "0.250 (0.200 to 0.300)", "0.100", rule, "holds", "holds", "", link]
+    assert waiting == ["A-2", *about, "", "", rule, NOT_RUN, "", "", ""]
+    assert tenth[0] == "A-10" and other[0] == "C-2"
+    assert page.index("## Paper A") < page.index("| A-2") < page.index("## Paper C")
     assert "## Paper B" not in page and "preset `laptop`" in page and page.endswith("|\n")
+    assert f"hash `{RULES}`" in page
+
+
+def test_counts_are_by_paper_plain_after_holm_and_replicated():
+    answers = {"01_seeds": [answer(0.2, 0.3), answer(0.01, 0.099, "A-2"), answer(0.05, 0.5, "A-10")]}
+    places = {
+        name: {"rules": RULES, "verdicts": {"A-1": {"place": f"layer {name}", "verdict": HOLDS}}} for name in "24"
+    }
+    page = claims_page(CLAIMS, answers, "laptop", places)
+    assert "| A | 3 | 1 | 1 | 1 | 0 | 1 | 0 | 2 | 1 |\n| C | 1 | 0 | 0 | 0 | 1 | 0 | 0 | 0 | 0 |" in page
+    verdicts = {row[0]: row[7:10] for row in cells(page)}
+    assert verdicts["A-1"] == [HOLDS, HOLDS, "replicated"]
+    assert verdicts["A-2"] == [FAILS, "undecided", ""]  # p is .025 by hand: the bound is an end of the interval
+    assert verdicts["A-10"] == [UNDECIDED, "undecided", ""]
+
+
+def test_other_rules_are_not_mixed_in():
+    with pytest.raises(InputError, match=f"^01_seeds was judged by rules old, not {RULES}: run it again$"):
+        claims_page(CLAIMS, {"01_seeds": [answer(0.2, 0.3) | {"rules": "old"}]}, "laptop")
+    stale = {"replication-1": {"rules": "old", "verdicts": {"A-1": {"place": "layer 4", "verdict": HOLDS}}}}
+    page = claims_page(CLAIMS, {"01_seeds": [answer(0.2, 0.3)]}, "laptop", stale)
+    assert cells(page)[0][9] == ""
+    assert "\nreplication-1 was judged by other rules (hash `old`): left out.\n" in page
 
 
 def test_a_claim_that_two_notebooks_answer_has_two_rows():
     answers = {"01_seeds": [answer(0.2, 0.3)], "02_more": [answer(0.01, 0.05)]}
     rows = [row for row in cells(claims_page(CLAIMS, answers, "laptop")) if row[0] == "A-1"]
-    assert [row[-2:] for row in rows] == [["holds", "01_seeds"], ["does not hold at this scale", "02_more"]]
+    assert [row[7] for row in rows] == ["holds", "does not hold at this scale"]
 
 
 def test_a_claim_that_a_run_left_out_says_so():
-    page = claims_page(CLAIMS[1:2], {"01_seeds": [asdict(verdict(CLAIMS[1], None))]}, "laptop")
-    assert cells(page)[0][3:] == ["", "above random and below 0.9", "not judged here", "01_seeds"]
+    left_out = asdict(verdict(CLAIMS[1], None, rules=RULES))
+    page = claims_page(CLAIMS, {"01_seeds": [left_out]}, "laptop", notebooks="../../notebooks")
+    link = "[01_seeds](../../notebooks/01_seeds.ipynb)"
+    rule = "above 0.1 and below 0.9"
+    assert cells(page)[0][4:] == ["", "", rule, "not judged here", "not judged", "", link]
 
 
 def test_verdicts_on_no_papers_claim_are_left_out():
@@ -50,16 +79,19 @@ def test_verdicts_on_no_papers_claim_are_left_out():
 def test_bars_and_line_ends_stay_within_their_cell():
     page = claims_page([claim(text="P(a|b)\nis large.")], {}, "laptop")
     line = next(line for line in page.splitlines() if "A-9" in line)
-    assert "P(a\\|b) is large." in line and line.replace("\\|", "").count("|") == 8
+    assert "P(a\\|b) is large." in line and line.replace("\\|", "").count("|") == 12
+
+
+def test_no_number_is_less_than_nothing_where_it_is_nothing():
+    assert number_here({"estimate": -1e-5, "low": -0.001, "high": 1e-5}) == "0.000 (-0.001 to 0.000)"
+
+
+def test_claims_are_in_the_order_of_their_numbers():
+    assert [entry.id for entry in in_order(CLAIMS)] == ["A-1", "A-2", "A-10", "C-2"]
 
 
 @pytest.mark.parametrize(
-    ("rule", "words"),
-    [
-        ({"above": 0}, "above 0"),
-        ({"below": 0.5, "above": -1}, "below 0.5 and above -1"),
-        ({"below": "random"}, "below random"),
-    ],
+    ("rule", "words"), [({"above": 0}, "above 0"), ({"below": 0.5, "above": -1}, "below 0.5 and above -1")]
 )
 def test_rules_in_words(rule, words):
     assert in_words(rule) == words

@@ -86,7 +86,7 @@ def test_claims_of_the_repository_load_and_name_statistics_that_exist():
     assert {"A-1", "A-2", "A-3"} <= set(claims)
     for name, entry in claims.items():
         assert name.startswith(entry.paper) and entry.text.endswith(".")
-    by_criteria = {claims[name].metric for name in ("A-1", "A-2", "A-3", "A-7", "A-8", "B-0")}
+    by_criteria = {claims[name].metric for name in ("A-2", "A-3", "A-8", "B-0")}
     assert by_criteria <= {*CRITERIA, *CONTRASTS}
 
 
@@ -95,6 +95,7 @@ def test_claims_of_the_repository_load_and_name_statistics_that_exist():
     [
         ({"known": "R3"}, "known='R3' is unknown; allowed: R, R2"),
         ({"paper": "E"}, "paper='E' is unknown"),
+        ({"paper": "B"}, "its id must be its paper 'B', a hyphen and a number"),
         ({"colour": "red"}, "unknown field 'colour'"),
         ({"metric": None}, "no field 'metric'"),
         ({"number": "0.4"}, "must be a number or null"),
@@ -122,7 +123,7 @@ def test_table_is_the_same_from_verdicts_and_from_a_results_file():
     found = verdict(claim(), interval(0.2, 0.3))
     table = verdict_table([found])
     assert table.equals(verdict_table([asdict(found)]))
-    assert table.loc["A-9"].tolist() == ["0.4 [R]", "0.250 (0.200 to 0.300)", "", "above 0.1 and below 0.9", HOLDS]
+    assert table.loc["A-9"].tolist() == ["0.4 [R]", "0.250 (0.200 to 0.300)", "above 0.1 and below 0.9", HOLDS]
 
 
 def test_a_claim_without_a_number_says_so():
@@ -131,9 +132,13 @@ def test_a_claim_without_a_number_says_so():
 
 
 def test_judge_takes_each_claims_metric():
-    intervals = {"shared_notebook": interval(0.2, 0.3), "agree": interval(0.1, 0.2)}
-    found = judge(["A-2", "A-1"], intervals, {"shared_notebook": 0.0, "agree": 1.0})
-    assert [(v.id, v.metric, v.verdict) for v in found] == [("A-2", "agree", FAILS), ("A-1", "shared_notebook", HOLDS)]
+    intervals = {"gated_above_topk": interval(0.2, 0.3), "agree": interval(0.1, 0.2)}
+    found = judge(["A-2", "A-16"], intervals, {"agree": 1.0})
+    assert [(v.id, v.metric, v.verdict) for v in found] == [
+        ("A-2", "agree", FAILS),
+        ("A-16", "gated_above_topk", HOLDS),
+    ]
+    assert [v.null for v in found] == [1.0, None]
     assert {v.rules for v in found} == {hash_of_rules(load_claims().values())}
 
 
@@ -155,10 +160,10 @@ def test_what_a_run_cannot_judge_keeps_its_number_and_says_why():
 
 def test_a_partial_run_says_what_it_does_not_judge():
     nothing = Interval(float("nan"), float("nan"), float("nan"), "none")
-    nulls = {"shared_notebook": 0.0}
-    found = judge(["A-1", "A-2", "A-3"], {"shared_notebook": interval(0.2, 0.3), "agree": nothing}, nulls, partial=True)
+    intervals = {"gated_above_topk": interval(0.2, 0.3), "agree": nothing}
+    found = judge(["A-16", "A-2", "A-3"], intervals, {}, partial=True)
     assert [v.verdict for v in found] == [HOLDS, NOT_JUDGED, NOT_JUDGED]
     assert (found[1].estimate, found[1].low, found[1].high, found[1].needed) == (None, None, None, "above 0.5")
     assert verdict_table(found)["here"].tolist() == ["0.250 (0.200 to 0.300)", "", ""]
     with pytest.raises(KeyError):
-        judge(["A-3"], {}, nulls)
+        judge(["A-3"], {}, {})

@@ -12,5 +12,5 @@ def test_save_figure_is_repeatable_and_leaves_no_part(style, tmp_path, monkeypat
     assert path == tmp_path / "tiny" / "figures" / "A9_line.png"
     assert path.read_bytes() == first and b"Software" not in first
     assert [p.name for p in path.parent.iterdir()] == ["A9_line.png"]
-    monkeypatch.setattr(results, "FIGURES", tmp_path / "figures")
+    monkeypatch.setattr(results, "PUBLISHED", {"laptop": tmp_path / "figures"})
     assert plots.save_figure(fig, "A9_line", "laptop").parent == tmp_path / "figures"
