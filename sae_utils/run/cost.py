@@ -144,7 +144,7 @@ class Costs:
                 cost.work.append(Work("text", "tokens", n))
                 cost.disk["token rows"] += rows_bytes(n, self.facts.n_vocab)
         for one in plan.activations:
-            if not one.held and self._is_cached(one) and self._claim(one):
+            if one == one.whole and self._is_cached(one) and self._claim(one):
                 cost.disk["activations"] += activation_bytes(one.n_tokens, self._width(one))
                 cost.work.append(self._forward(one.n_tokens, context, one))
         for group in passes([*plan.cells, *plan.pilots]):

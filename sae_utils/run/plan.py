@@ -15,7 +15,7 @@ from sae_utils.data.text import token_rows
 from sae_utils.saes import SAEConfig
 from sae_utils.saes.training import TrainingConfig, Tuned, tune_sparsity
 from sae_utils.saes.training.grid import Activations, Cell
-from sae_utils.saes.training.residuals import hold
+from sae_utils.saes.training.residuals import PartSource, hold
 from sae_utils.saes.training.sparsity import STAGES
 
 
@@ -133,7 +133,9 @@ def open_plan(
     sources: dict[Activations, ActivationSource] = {}
     for one in plan.activations:
         if one.held:
-            sources[one] = hold(sources[replace(one, held=0)], one.held)
+            sources[one] = hold(sources[one.whole], one.held)
+        elif one.part:
+            sources[one] = PartSource(sources[one.whole], *one.part)
         elif one.streamed:
             sources[one] = ActivationStream(model, rows[one.split], one.hook_points)
         else:

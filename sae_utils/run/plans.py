@@ -7,6 +7,7 @@ it stands there with an upper estimate.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sae_utils.analysis.matching.seed_parts import N_UNITS, stacks_needed
 from sae_utils.analysis.meta.meta_sae import MetaTraining
 from sae_utils.analysis.meta.study import Sizes, study_counts
 from sae_utils.data.models.language_model import LanguageModel
@@ -106,11 +107,33 @@ def _sweeps(p, model: Model) -> Plan:
         if architecture in FIRST_GUESSES:
             cell = _tuned(cell, _guess(model, p.architecture_width, architecture))
         else:
-            cell = replace(cell, config=SAEConfig(model.d_model, p.architecture_width, architecture, p.k))
+            cell = replace(cell, config=SAEConfig(model.d_model, p.architecture_width, architecture, p.architecture_k))
         cells.append(cell)
-    search = Search(tuple(guesses), p.k, centre.hook_point, centre.training, source, held_out, 20_000)
+    search = Search(tuple(guesses), p.architecture_k, centre.hook_point, centre.training, source, held_out, 20_000)
+    parts = _seed_parts(centre)
+    texts = tuple(dict.fromkeys(cell.reads for cell in parts.values()))
     activations = (source, streamed, held_out) if others else (source, held_out)
-    return Plan(activations, tuple(cells), search)
+    return Plan((*activations, *texts), (*cells, *parts.values()), search)
+
+
+def _seed_parts(centre: Cell) -> dict[tuple[int, int], Cell]:
+    """What a seed is made of, at the centre, by (order, text): each text is a part of the source, and is read once."""
+    training = replace(centre.training, n_tokens=min(centre.training.n_tokens, centre.reads.n_tokens // N_UNITS))
+    return {
+        (order, text): replace(
+            centre,
+            name=seed_part(order, text),
+            seeds=seeds,
+            training=replace(training, data_seed=training.data_seed + order),
+            reads=replace(centre.reads, part=(text, N_UNITS)),
+        )
+        for (order, text), seeds in stacks_needed().items()
+    }
+
+
+def seed_part(order: int, text: int) -> str:
+    """The name of the cell of notebook 02 that reads this text in this order."""
+    return f"order and text {order}.{text}"
 
 
 def _guess(model: Model, n_latents: int, architecture: str) -> SAEConfig:

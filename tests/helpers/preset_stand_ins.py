@@ -31,6 +31,7 @@ LARGEST = {
     "n_eval_tokens": 1024,
     "batch_size": 32,
     "architecture_width": 24,
+    "architecture_k": 2,
     "n_cross_seeds": 3,
     "n_members": 2,
     "n_ensembles": 3,

@@ -97,7 +97,11 @@ BAD = {
             {"token_counts": [49_873]},
             "token_counts = [49873] must be from small to large, and at most n_tokens -",
         ),
-        ({"architecture_width": 8}, "architecture_width = 8 must be above k = 8"),
+        ({"architecture_width": 8}, "architecture_width = 8 must be above architecture_k = 8"),
+        (
+            {"batch_size": 16_667, "n_eval_tokens": 40_000},
+            "batch_size = 16667 must be at most 16666, a third of the source's tokens",
+        ),
         ({"n_seeds": 2}, "n_seeds = 2 must be 3 or more: intervals leave one out"),
     ],
     "03": [

@@ -75,12 +75,24 @@ def test_notebooks_that_share_dictionaries_plan_the_same_runs():
 
 def test_sweeps_take_two_passes_beside_the_pilots():
     p, plan = default_plan("02")
-    assert len(passes(plan.cells)) == 2
+    assert len(passes([cell for cell in plan.cells if not cell.reads.part])) == 2
     identities = {cell.identity for cell in passes(plan.cells)[0]}
     centre = plan["centre"].identity
     assert identities >= {centre, plan[f"k {p.ks[0]}"].identity}
     assert plan[f"width {p.n_latents}"].identity == centre == plan[f"layer {p.layer}"].identity
     assert plan["centre"].at(p.token_counts[0]) != plan["centre"].at(p.n_tokens) == "centre"
+
+
+def test_what_a_seed_is_made_of_is_trained_on_three_texts_in_three_orders():
+    p, plan = default_plan("02", n_source_tokens=60_000)
+    cells = [cell for cell in plan.cells if cell.reads.part]
+    assert len(cells) == 9 and sum(len(cell.seeds) for cell in cells) == 12
+    assert {(cell.training.data_seed, cell.reads.part) for cell in cells} == {
+        (order, (text, 3)) for order in range(3) for text in range(3)
+    }
+    assert {cell.training.n_tokens for cell in cells} == {20_000}
+    assert {cell.config for cell in cells} == {plan["centre"].config}
+    assert all(cell.reads.whole == plan.source for cell in cells)
 
 
 def test_results_settle_what_is_open():

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from sae_utils.report.figures.parts import draw_intervals, key, legend_above, offset
+from sae_utils.report.figures.parts import draw_intervals, key, legend_above, offset, rows_from_top
 from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK
 
 MEASURES = {
@@ -78,6 +78,30 @@ def overlap_bars(ax: Axes, a: Arrays, measures: Sequence[str], wrong_l0: Sequenc
     ax.set(ylim=(0, 1.03), ylabel="share of latents, or cosine")
     handles, _ = ax.get_legend_handles_labels()
     _legend(ax, handles=[*handles, key(RANDOM, "black", linestyle=":")])
+
+
+def both_ways(ax: Axes, a: Arrays, measure: str, label: str) -> None:
+    """Each pair of seeds for each value: a measure of encoders with raw rows, and in the metric of the data."""
+    x = np.arange(len(a["values"]))
+    looks = (f"raw_{measure}", "x", ORANGE, "raw"), (measure, "o", BLUE, "metric of the data")
+    for i, (name, marker, colour, words) in enumerate(looks):
+        first, *others = a[f"pairs_{name}"].T
+        look = {"linestyle": "none", "marker": marker, "color": colour, "markersize": 5, "alpha": 0.8}
+        ax.plot(x + offset(i, 2, 0.3), first, label=words, **look)
+        for pair in others:
+            ax.plot(x + offset(i, 2, 0.3), pair, **look)
+    ax.set_xticks(x, [str(value) for value in a["values"]])
+    ax.set(ylim=(-0.03, 1.03), xlim=(-0.5, len(x) - 0.5), ylabel=f"{label}\n(share of latents)")
+    legend_above(ax, 2, fontsize="small")
+
+
+def causes(
+    ax: Axes, rows: Float[np.ndarray, "causes 3"], pairs: Float[np.ndarray, "causes pairs"], names: Sequence[str]
+) -> None:
+    """What dictionaries share that differ in each cause: an interval, and above it a small point for each pair."""
+    y = rows_from_top(ax, names)
+    ax.plot(pairs, y + 0.22, "o", color=GREY, markersize=4, alpha=0.8)
+    draw_intervals(ax, y, rows, across=True, color=BLUE, marker="o", linestyle="none")
 
 
 def _short(value: float) -> str:

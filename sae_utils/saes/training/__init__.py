@@ -7,7 +7,7 @@ dictionaries learn from; ``sparsity`` finds the coefficient for a wanted L0.
 
 from sae_utils.saes.training.checkpoints import load_sae, save_sae
 from sae_utils.saes.training.grid import Activations, Cell, train_cells
-from sae_utils.saes.training.residuals import HeldSource, ResidualSource, hold
+from sae_utils.saes.training.residuals import HeldSource, PartSource, ResidualSource, hold
 from sae_utils.saes.training.sparsity import FIRST_GUESSES, TOLERANCE, Tuned, tune_sparsity
 from sae_utils.saes.training.store import train_or_load, train_or_load_history
 from sae_utils.saes.training.training import Snapshots, StackTrainer, TrainingConfig, TrainingLog, train
@@ -16,6 +16,7 @@ __all__ = [
     "Activations",
     "Cell",
     "HeldSource",
+    "PartSource",
     "ResidualSource",
     "hold",
     "train_cells",

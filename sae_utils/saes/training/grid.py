@@ -29,6 +29,12 @@ class Activations:
     split: str = "train"
     streamed: bool = False  # never kept on disk
     held: int = 0  # only so many first tokens, in memory where that has room for them
+    part: tuple[int, int] | None = None  # only one part of the rows: which, from 0, and of how many equal ones
+
+    @property
+    def whole(self) -> "Activations":
+        """What these are a part of, or the first tokens of; else themselves."""
+        return replace(self, held=0, part=None)
 
 
 @dataclass(frozen=True)
@@ -124,8 +130,8 @@ def train_cells(
         runs = list(_by_identity(group).values())
         reads = group[0].reads
         source, hook_points = residuals.source(sources[reads], group)
-        # What is held is in the units of the whole source; a residual has units of its own.
-        units = source if group[0].frozen else sources.get(replace(reads, held=0), source)
+        # What is held, or a part, is in the units of the whole source; a residual has units of its own.
+        units = source if group[0].frozen else sources.get(reads.whole, source)
         new = [_new(same[0], units, hook_points[same[0].name], begun or {}).to(device) for same in runs]
         tokens = [[n for cell in same for n in cell.snapshots] for same in runs]
         histories = train_or_load_history(new, source, group[0].training, folder, tokens, progress)

@@ -55,6 +55,36 @@ class HeldSource(ActivationSource):
         return {name: x[torch.from_numpy(rows).to(x.device)] for name, x in self._held.items()}
 
 
+class PartSource(ActivationSource):
+    """Part number ``which``, from 0, of ``n_parts`` equal parts of another source's rows: another text, no row shared.
+
+    Raises InputError where a part has no activation.
+    """
+
+    def __init__(self, source: ActivationSource, which: int, n_parts: int):
+        n_rows = len(source.order.keep)
+        self._start, stop = n_rows * which // n_parts, n_rows * (which + 1) // n_parts
+        self.hook_points, self.d_in, self._source = source.hook_points, source.d_in, source
+        self.order = Order(source.order.keep[self._start : stop], source.order.block_rows)
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of the hook points' contents."""
+        return sha256_of([f"{name} {self.content_at(name)}" for name in self.hook_points])
+
+    def content_at(self, hook_point: str) -> str:
+        """A hash of what the source has there and of which rows."""
+        return sha256_of([self._source.content_at(hook_point), f"{len(self.order.keep)} rows from {self._start}"])
+
+    def memory(self, device):
+        """As the source."""
+        return self._source.memory(device)
+
+    def read(self, rows):
+        """The rows from the source."""
+        return self._source.read(rows + self._start)
+
+
 class ResidualSource(ActivationSource):
     """What each of some frozen dictionaries leaves of the activations that it reads from another source.
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from sae_utils.analysis.matching import sweeps
 from sae_utils.analysis.matching.matching import match
-from sae_utils.analysis.matching.sweeps import MEASURES, SweepPoint, difference, sweep_point, trend
+from sae_utils.analysis.matching.sweeps import BOTH_WAYS, MEASURES, SweepPoint, difference, sweep_point, trend
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, Evaluation, SAEConfig
 
@@ -19,7 +19,8 @@ def point(effects, level, spread=0.01):
     """Every measure of pair (i, j) is ``level`` and what the two seeds add."""
     pairs = {(i, j): level + spread * (effects[i] + effects[j]) for i, j in permutations(range(len(effects)), 2)}
     n = (0.0,) * len(effects)
-    return SweepPoint({name: pairs for name in MEASURES}, dict.fromkeys(MEASURES, 0.1), n, n, n, n, 1)
+    names = (*MEASURES, *BOTH_WAYS, *(f"raw_{name}" for name in BOTH_WAYS))
+    return SweepPoint({name: pairs for name in names}, dict.fromkeys(MEASURES, 0.1), n, n, n, n, 1, n)
 
 
 def t_interval(estimate, without):
@@ -90,6 +91,26 @@ def test_planted_overlap_is_found_without_the_dead():
     assert kept["tokens_of_half_the_variance"] == 7
 
 
+def test_along_an_empty_direction_rows_differ_raw_alone():
+    """A coin's side for each dictionary, written into a direction that no activation has."""
+    sae, evaluation = dictionaries()
+    covariance = torch.diag(torch.tensor([1.0] * 15 + [1e-6]))
+    with torch.no_grad():
+        sae.encoder /= sae.encoder.norm(dim=-1, keepdim=True)
+        sae.encoder[..., 15] = 0
+        plain = sweep_point(sae, evaluation, covariance)
+        sae.encoder[..., 15] = torch.tensor([2.0, -2.0, 2.0])[:, None]
+    coins = sweep_point(sae, evaluation, covariance)
+    for name in BOTH_WAYS:
+        assert coins.pairs[name] == plain.pairs[name]
+        assert coins.mean(name) >= 8 / 11 and plain.mean(f"raw_{name}") >= 8 / 11
+    assert coins.pairs["raw_encoder_close"][0, 1] == coins.pairs["raw_shared_strict"][1, 2] == 0
+    assert coins.pairs["raw_encoder_close"][0, 2] == 1
+    rows = sae.encoder.detach()[0, :11]
+    assert coins.empty_share[0] == pytest.approx(float((4 / rows.square().sum(-1)).mean()), rel=1e-6)
+    assert plain.empty_share == (0,) * 3
+
+
 def test_the_null_knows_the_shape_of_the_activations():
     """With all variance in two dimensions random directions lie close together; with even variance they do not."""
     sae, evaluation = dictionaries()
@@ -117,7 +138,9 @@ def test_claims_are_about_the_right_points():
     assert {name: round(i.estimate, 6) for name, i in found.items()} == {
         **{"width_slope": -0.1, "k_slope": -0.1, "tokens_slope": 0.3},
         **{"inner_above_first_layer": 0.4, "inner_above_last_layer": 0.3},
-        **{"relu_above_topk": 0.1, "gated_above_topk": -0.05, "residual_above_mlp": -0.1},
+        **{f"relu_above_topk{ending}": 0.1 for ending in ("", "_strict", "_raw")},
+        **{f"gated_above_topk{ending}": -0.05 for ending in ("", "_strict", "_raw")},
+        "residual_above_mlp": -0.1,
     }
 
 
@@ -133,4 +156,5 @@ def test_figure_arrays_hold_a_row_for_each_point():
     assert arrays["k_values"].tolist() == [8, 16]
     assert arrays["k_agree"].shape == (2, 3) and arrays["k_agree"][:, 0].tolist() == [0.5, 0.25]
     assert arrays["k_null_agree"].tolist() == [0.1, 0.1]
+    np.testing.assert_allclose(arrays["k_pairs_raw_encoder_close"], [[0.5] * 3, [0.25] * 3])
     assert arrays["k_l0"].shape == arrays["k_dead"].shape == arrays["k_explained_variance"].shape == (2, 3)

@@ -4,7 +4,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 from helpers.drawn import interval_ends, tick_words
 
-from sae_utils.report.figures.sweeps import MEASURES, doublings, of_sweep, overlap_bars, overlap_lines, quality_lines
+from sae_utils.report.figures.sweeps import (
+    MEASURES,
+    both_ways,
+    causes,
+    doublings,
+    of_sweep,
+    overlap_bars,
+    overlap_lines,
+    quality_lines,
+)
 
 X = np.array([64, 128, 256])
 
@@ -50,6 +59,24 @@ def test_bars_say_l0_and_explained_variance_and_mark_a_wrong_l0(ax):
     assert tick_words(ax.xaxis) == [f"relu{under}", f"topk*{under}", f"gated{under}"]
     expected = [*arrays()["shared_strict"][:, 0], *arrays()["agree"][:, 0]]
     np.testing.assert_allclose([patch.get_height() for patch in ax.patches], expected)
+
+
+def test_every_pair_of_seeds_is_drawn_raw_and_in_the_metric_of_the_data(ax):
+    raw, here = np.array([[0.0, 0.1, 0.7], [0.6, 0.5, 0.4]]), np.full((2, 3), 0.8)
+    both_ways(ax, {"values": np.array(["relu", "topk"]), "pairs_raw_close": raw, "pairs_close": here}, "close", "close")
+    np.testing.assert_array_equal([line.get_ydata() for line in ax.lines], [*raw.T, *here.T])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["raw", "metric of the data"]
+    assert tick_words(ax.xaxis) == ["relu", "topk"]
+
+
+def test_causes_have_a_row_each_the_first_on_top(ax):
+    rows, pairs = np.array([[0.8, 0.7, 0.9], [0.7, 0.6, 0.8]]), np.array([[0.75, 0.8, 0.85], [0.65, 0.7, 0.75]])
+    causes(ax, rows, pairs, ["order", "text"])
+    np.testing.assert_allclose([line.get_xdata() for line in ax.lines[:3]], pairs.T)
+    (container,) = ax.containers
+    np.testing.assert_allclose(container.lines[0].get_xdata(), rows[:, 0])
+    np.testing.assert_allclose(container.lines[0].get_ydata(), [1, 0])
+    assert tick_words(ax.yaxis) == ["order", "text"]
 
 
 def test_a_legend_is_no_wider_than_its_axes(style):

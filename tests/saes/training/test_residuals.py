@@ -10,7 +10,16 @@ from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SAEConfig, losses
 from sae_utils.saes.ensembles.paper_c import SEED_STRIDE, boosted_cells, boosted_ensemble
-from sae_utils.saes.training import HeldSource, ResidualSource, StackTrainer, TrainingConfig, grid, residuals, train
+from sae_utils.saes.training import (
+    HeldSource,
+    PartSource,
+    ResidualSource,
+    StackTrainer,
+    TrainingConfig,
+    grid,
+    residuals,
+    train,
+)
 from sae_utils.saes.training.grid import Activations, Cell, train_cells
 
 HOOK = "hook"
@@ -125,6 +134,20 @@ def test_held_rows_have_the_tokens_asked_for(source):
     assert residuals.hold(source, 100, largest_gb=1e-9) is source
     with pytest.raises(InputError, match="n_tokens=5000 must be at most the 4096"):
         HeldSource(source, 5000)
+
+
+def test_parts_share_no_row_and_make_up_the_whole(source):
+    parts = [PartSource(source, which, 3) for which in range(3)]
+    assert torch.equal(torch.cat([all_of(part) for part in parts]), all_of(source))
+    assert {part.n_tokens for part in parts} == {1365, 1366}
+    assert len({source.content, *(part.content for part in parts)}) == 4
+    again = PartSource(source, 1, 3)
+    assert again.content == parts[1].content
+    batch = next(again.batches(64, 0))["other"]
+    here = all_of(again, "other")
+    assert all((row == here).all(1).any() for row in batch)
+    with pytest.raises(InputError, match="no activations are left"):
+        PartSource(source, 0, 5000)
 
 
 def test_wrong_first_members_are_refused(source, tmp_path):
