@@ -55,6 +55,7 @@ KNOWN = {
     "EleutherAI/pythia-70m-deduped": ModelFacts(6, 512, 2048, 50_304, 2048),
     "gpt2": ModelFacts(12, 768, 3072, 50_257, 1024, **GPT2),
     "HuggingFaceTB/SmolLM-135M": ModelFacts(30, 576, 1536, 49_152, 2048, d_key=192, tied=True, **LLAMA),
+    "smollm2-135m": ModelFacts(30, 576, 1536, 49_152, 8192, d_key=192, tied=True, **LLAMA),
     "meta-llama/Llama-3.1-8B": ModelFacts(32, 4096, 14_336, 128_256, 131_072, d_key=1024, **LLAMA),
     "google/gemma-2-2b": ModelFacts(26, 2304, 9216, 256_000, 8192, 2048, 1024, tied=True, **LLAMA),
     "gelu-1l": ModelFacts(1, 512, 2048, 48_262, 1024, learned_positions=True),

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_utils.data.models import hub, reference
+from sae_utils.data.models import gguf, hub, reference
 from sae_utils.data.models import names as model_names
 from sae_utils.data.models.fingerprint import fingerprint
 from sae_utils.data.models.names import BUNDLED, SITES
@@ -190,7 +190,7 @@ def load_language_model(
     dtype: torch.dtype | str = torch.float32,
     layer: int | None = None,
 ) -> LanguageModel:
-    """A bundled model (BUNDLED), a local Hugging Face folder, or a model of the hub, all by the same road.
+    """A bundled model (BUNDLED), a local Hugging Face folder, a GGUF file, or a model of the hub, all by the same road.
 
     A hub name takes a revision after an @: ``EleutherAI/pythia-160m@step1000``. ``dtype`` is a torch dtype or its
     name: float32, float16, bfloat16. ``layer`` is one that will be asked for, checked before the weights load. Raises
@@ -202,6 +202,9 @@ def load_language_model(
     dtype = check_dtype(dtype)
     name = str(name_or_path)
     place = model_names.find(name)
+    if place.gguf:
+        with hub.quiet(offline=True):
+            gguf.convert(place.gguf)
     if place.folder:
         model_names.check_folder(name, place.folder)
     offline = place.folder is not None or not _on_hub(name, place)

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sae_utils.data.models import gguf
 from sae_utils.errors import InputError
 from sae_utils.paths import MODELS
 
@@ -27,11 +28,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model is: a folder of this machine, or else a repository of the hub, at a revision or at its newest."""
+    """Where a model is: a folder of this machine, or else a repository of the hub, at a revision or at its newest.
+
+    The folder of a ``gguf`` file is there once it has been converted (``gguf.convert``).
+    """
 
     folder: Path | None = None
     repository: str = ""
     revision: str | None = None
+    gguf: Path | None = None
 
     @property
     def is_hooked(self) -> bool:
@@ -40,13 +45,17 @@ class Place:
 
 
 def find(name: str) -> Place:
-    """The place of a bundled model, of a folder, or of a hub name, with ``@`` and a revision where one is wanted.
+    """The place of a bundled model, a folder, a GGUF file, or a hub name, with ``@`` and a revision if one is wanted.
 
-    Asks nothing of the hub. Raises InputError for a name that can be none of these and for a revision where none is.
+    Asks nothing of the hub. Raises InputError for a name that can be none of these, for a revision where none is, and
+    as ``gguf.file_of`` does.
     """
     folder = _folder(name)
     if folder:
         return Place(folder)
+    file = gguf.file_of(name)
+    if file:
+        return Place(gguf.folder_of(file), gguf=file)
     model, at, revision = name.partition("@")
     if at and (_folder(model) or model in HOOKED or model in HOOKED.values()):
         raise InputError(f"model {name!r}: {model} has no revisions, which only models of the hub have; leave out @")
@@ -84,7 +93,9 @@ def read_config(name: str, file: Path) -> dict:
 
 
 def config_file(place: Place) -> Path | None:
-    """The config.json of a folder, or of a hub model that this machine has from before; asks nothing of the hub."""
+    """The config.json of a folder, or of what was converted or had from the hub before; asks nothing of the hub."""
+    if place.gguf and not place.folder.is_dir():
+        return None
     if place.folder:
         return place.folder / "config.json"
     import huggingface_hub
