@@ -1,4 +1,4 @@
-"""The one exception that means: the user can fix this, and one line says how."""
+"""The one exception that means: the user can fix this, and one line says how; and others' texts in one line."""
 
 
 class InputError(ValueError):
@@ -13,3 +13,8 @@ class InputError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """The lines that IPython shows for it."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def one_line(error: Exception) -> str:
+    """The error's kind and text in one line of at most 300 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -15,7 +15,7 @@ from sae_utils.data.labelled.windows import FEWEST, NEITHER, LabelledWindows
 from sae_utils.data.models import hub
 from sae_utils.data.text import RowMaker, tokenise
 from sae_utils.data.text.streams import local_file
-from sae_utils.errors import InputError
+from sae_utils.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -104,7 +104,7 @@ def _read_table(source: str, columns: Sequence[str]) -> dict[str, list]:
     try:
         examples = list(itertools.islice(read(source if read is _of_hub else path), MOST_EXAMPLES))
     except Exception as error:  # the kinds differ by what the name turns out to be
-        raise InputError(f"data set {source!r} cannot be read: {hub.one_line(error)}") from error
+        raise InputError(f"data set {source!r} cannot be read: {one_line(error)}") from error
     if not examples:
         raise InputError(f"data set {source!r} has no rows")
     found = list(dict.fromkeys(itertools.chain.from_iterable(examples)))

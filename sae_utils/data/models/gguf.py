@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sae_utils.data.models import hub
-from sae_utils.errors import InputError
+from sae_utils.errors import InputError, one_line
 from sae_utils.files import only_writer, sha256_of_file, write_json, write_text
 from sae_utils.paths import RESULTS, ROOT
 
@@ -133,7 +132,7 @@ def _write(file: Path, folder: Path) -> None:
     except ImportError:
         raise InputError(f"model {str(file)!r}: a GGUF file needs the package gguf; pip install gguf") from None
     except Exception as error:  # transformers and gguf raise their own and NumPy's kinds for what they cannot read
-        raise InputError(f"model {str(file)!r} cannot be read as GGUF: {hub.one_line(error)}") from None
+        raise InputError(f"model {str(file)!r} cannot be read as GGUF: {one_line(error)}") from None
     write_text(folder / "README.md", _card(file))
     config = model.config.to_dict()
     config.pop("quantization_config", None)  # the saved weights are dequantised

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from sae_utils.errors import InputError
+from sae_utils.errors import InputError, one_line
 
 
 def why_not(kind: str, name: str, revision: str | None = None) -> str | None:
@@ -53,11 +53,6 @@ def model_config(name: str, repository: str, revision: str | None) -> Path:
         raise InputError(f"model {name!r}: {repository} has no config.json, so it is not for transformers") from None
     except Exception as error:  # the network went away after why_not
         raise InputError(f"model {name!r} does not load: {one_line(error)}") from None
-
-
-def one_line(error: Exception) -> str:
-    """The error's kind and text in one line of at most 300 characters."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from sae_utils.data.models import gguf, hub, reference
 from sae_utils.data.models import names as model_names
 from sae_utils.data.models.fingerprint import fingerprint
 from sae_utils.data.models.names import BUNDLED, SITES
-from sae_utils.errors import InputError
+from sae_utils.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from transformer_lens import HookedTransformer
@@ -217,7 +217,7 @@ def load_language_model(
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"model {name!r} does not load: {hub.one_line(error)}") from error
+            raise InputError(f"model {name!r} does not load: {one_line(error)}") from error
     model.weights.requires_grad_(False)
     return model
 

@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_utils.data.models import hub
 from sae_utils.data.models.names import SITES
-from sae_utils.errors import InputError
+from sae_utils.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -120,7 +119,7 @@ def check_same(name: str, bridge: "TransformerBridge", reference: Reference) -> 
             logits = bridge(reference.tokens, return_type="logits", use_cache=False)
     except Exception as error:
         said = f"TransformerLens loads {family} and fails in its first forward pass"
-        raise InputError(f"model {name!r}: {said}: {hub.one_line(error)}") from error
+        raise InputError(f"model {name!r}: {said}: {one_line(error)}") from error
     tolerance, tokens = TOLERANCE[dtype]
     pairs = [(point.name, x, expected[point]) for point, x in found.items()]
     for what, x, own in [*pairs, ("logits", logits, reference.logits)]:

@@ -16,10 +16,9 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from sae_utils.data.models import hub
 from sae_utils.data.text import hub_datasets
 from sae_utils.data.text.txt import txt_documents
-from sae_utils.errors import InputError
+from sae_utils.errors import InputError, one_line
 
 SUFFIXES = {".txt": "UTF-8 text", ".jsonl": "JSON lines", ".parquet": "Parquet"}  # files that can be a corpus
 TEXT_COLUMNS = ("text", "raw_content", "content")  # the first one there is taken: RedPajama-V2, The Stack
@@ -104,7 +103,7 @@ class TextStream(Iterator[str]):
                 return text
 
     def _wait_or_raise(self, error: Exception) -> None:
-        said = hub.one_line(error)
+        said = one_line(error)
         if not _dropped(error):
             what = SUFFIXES.get(self._suffix, "a dataset")
             raise InputError(f"corpus={self.corpus!r} cannot be read as {what}: {said}") from error
@@ -162,7 +161,7 @@ class TextStream(Iterator[str]):
                 try:
                     row = json.loads(line.decode("utf-8-sig"))
                 except (ValueError, RecursionError) as error:
-                    raise InputError(f"{where} cannot be read as JSON lines: {hub.one_line(error)}") from error
+                    raise InputError(f"{where} cannot be read as JSON lines: {one_line(error)}") from error
                 if not isinstance(row, dict):
                     raise InputError(f"{where} is no object with fields: {line[:40]!r}")
                 column = _text_column(row, where, self._line["columns"])

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from sae_utils.data.models import hub
-from sae_utils.errors import InputError
+from sae_utils.errors import InputError, one_line
 from sae_utils.saes.formats import gemma_scope, saelens, sparsify
 from sae_utils.saes.formats.common import check_known
 from sae_utils.saes.formats.dictionary_learning import read_dictionary_learning
@@ -105,7 +105,7 @@ def download_sae(name: str) -> Path:
     except InputError:
         raise
     except Exception as error:  # the client's own kinds differ by version
-        raise InputError(f"{name} could not be downloaded: {hub.one_line(error)}") from None
+        raise InputError(f"{name} could not be downloaded: {one_line(error)}") from None
     return Path(local) / inside
 
 
