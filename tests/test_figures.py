@@ -6,6 +6,7 @@ import pytest
 
 from sae_utils.files import sha256_of_file
 from sae_utils.paths import FIGURES, NOTEBOOKS, PUBLISHED, REPLICATIONS
+from sae_utils.report.claims import hash_of_rules, load_claims
 from sae_utils.run import made_by
 
 RECORD = json.loads((FIGURES / made_by.RECORD).read_text(encoding="utf-8"))
@@ -27,6 +28,19 @@ def test_the_notebook_s_code_has_not_changed_since(notebook):
 
 def test_the_code_that_draws_has_not_changed_since():
     assert made_by.code_that_draws() == RECORD["drawing"], ADVICE
+
+
+@pytest.mark.parametrize("name", REPLICATIONS)
+def test_replications_are_by_the_rules_and_the_code_that_are_here(name):
+    record = json.loads((PUBLISHED[REPLICATIONS[name]] / f"{name}.json").read_text(encoding="utf-8"))
+    assert record["rules"] == hash_of_rules(load_claims().values()), f"./run_all.sh --preset {name}"
+    code = {notebook: made_by.code_of_notebook(NOTEBOOKS / f"{notebook}.ipynb") for notebook in record["notebooks"]}
+    assert record["notebooks"] == code, f"./run_all.sh --preset {name}"
+
+
+def test_every_changed_verdict_has_its_reason():
+    page = (FIGURES / "changed_verdicts.md").read_text(encoding="utf-8")
+    assert not [line for line in page.splitlines() if line.endswith("|  |")], "write it in before_verdicts.json"
 
 
 def test_comments_and_layout_do_not_count_and_values_do():

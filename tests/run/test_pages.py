@@ -63,7 +63,7 @@ def test_no_record_is_left_by_an_unfinished_run_or_one_elsewhere(place):
 
 
 def test_changed_verdicts_are_told_where_the_folder_holds_those_before(place):
-    before = {"made": "an old page", "verdicts": {"A-9": ["", "not run"]}, "dropped": {}}
+    before = {"made": "an old page", "verdicts": {"A-9": ["", "not run"]}, "why": {}}
     (place / "figures").mkdir()
     (place / "figures" / pages.BEFORE).write_text(json.dumps(before))
     run(place, "quick", 0.2, 0.3)

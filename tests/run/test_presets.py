@@ -7,7 +7,7 @@ import pytest
 from helpers.throw_away_notebooks import WRITE, make
 
 from sae_utils.errors import InputError
-from sae_utils.paths import NOTEBOOKS, PRESETS
+from sae_utils.paths import NOTEBOOKS, PRESETS, REPLICATIONS
 from sae_utils.run.batch import main
 from sae_utils.run.cost import Throughput, together
 from sae_utils.run.dry_run import costs_of, plan_of_job
@@ -55,6 +55,15 @@ def test_a_preset_goes_before_its_base_wherever_either_says_it(folder):
 def test_measured_times_are_not_those_of_another_preset(folder):
     write(folder, big="expected_seconds: {00_language_model: 9}", small="base: big\n")
     assert load_preset("small", folder).expected_seconds == {}
+
+
+@pytest.mark.parametrize("name", REPLICATIONS)
+def test_replications_are_the_published_preset_elsewhere(name):
+    published, elsewhere = (load_preset(preset).overrides for preset in (REPLICATIONS[name], name))
+    assert {"00_language_model", "09_explorer", "10_known_truth"} == set(published) - set(elsewhere)
+    for notebook, values in elsewhere.items():
+        changed = {key for key, value in values.items() if value != published[notebook][key]} - {"preset", "layers"}
+        assert changed == ({"layer"} if name == "replication-1" else {"layer", "site"})
 
 
 @pytest.mark.parametrize("listed", ["[00]", "['00']", "[0]", "[00_language_model]"])

@@ -1,26 +1,30 @@
 """Every claim whose verdict is another than it was: before, after, and why."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 from sae_utils.report.claims.entries import NOT_RUN, Claim, in_order, number_here
 from sae_utils.report.claims.page import table
 
 NEW, DROPPED = "new", "dropped"
+HEAD = ("claim", "before", "number", "now", "number", "why")
+CHANGE = re.compile(r"(Set-up changed|Changed|Made stricter|Added|Worded).*", re.DOTALL)
 
 
 def changed_page(before: Mapping, claims: Iterable[Claim], verdicts: Iterable[Mapping]) -> str:
-    """The page. ``before``: ``made`` says from what, ``verdicts`` has number and verdict by claim.
+    """The page. ``before``: ``made`` says from what, ``verdicts`` has number and verdict by claim, ``why`` reasons.
 
-    Why a verdict changed is the claim's ``changed``, and for a claim that has no entry any more what ``dropped`` says.
+    Where it has no reason, the claim's note from the words on gives it that tell of a change.
     """
+    claims = {claim.id: claim for claim in in_order(claims)}
     now = {verdict["id"]: verdict for verdict in verdicts if "id" in verdict}
     rows = []
-    for claim in in_order(claims):
-        number, was = before["verdicts"].get(claim.id, ("", NEW))
-        here = now.get(claim.id, {"estimate": None, "verdict": NOT_RUN})
+    for name in [*claims, *(name for name in before["verdicts"] if name not in claims)]:
+        number, was = before["verdicts"].get(name, ("", NEW))
+        here = now.get(name, {"estimate": None, "verdict": NOT_RUN if name in claims else DROPPED})
         if was != here["verdict"]:
-            rows.append((claim.id, was, number, here["verdict"], number_here(here), claim.changed))
-    rows += [(name, *before["verdicts"][name][::-1], DROPPED, "", why) for name, why in before["dropped"].items()]
+            told = CHANGE.search(claims[name].note) if name in claims else None
+            why = before["why"].get(name, told[0] if told else "")
+            rows.append((name, was, number, here["verdict"], number_here(here), why))
     text = f"Before: {before['made']}. Now: [claims.md](claims.md). Numbers with their 95 % intervals."
-    head = ("claim", "before", "number", "now", "number", "why")
-    return f"# Claims whose verdict changed\n\n{text}\n\n{table(head, rows)}\n"
+    return f"# Claims whose verdict changed\n\n{text}\n\n{table(HEAD, rows)}\n"

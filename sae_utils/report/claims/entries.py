@@ -82,7 +82,6 @@ class Claim:
     rule: Mapping[str, float | str]
     unit: str = ""
     bounds: tuple[float, float] | None = None  # the least and the largest value of the metric, where not its unit's
-    changed: str = ""  # why the verdict is another than in figures/before_verdicts.json
     note: str = ""
 
     def __post_init__(self):
