@@ -80,13 +80,13 @@ class Claim:
     known: str  # how we know that number
     metric: str  # what answers it here: a name among the notebook's statistics
     rule: Mapping[str, float | str]
-    unit: str = ""
+    unit: str  # of the metric: one of UNITS
     bounds: tuple[float, float] | None = None  # the least and the largest value of the metric, where not its unit's
     note: str = ""
 
     def __post_init__(self):
-        for name, value, allowed in (("paper", self.paper, PAPERS), ("known", self.known, KNOWN)):
-            if value not in allowed:
+        for name, allowed in (("paper", PAPERS), ("known", KNOWN), ("unit", UNITS)):
+            if (value := getattr(self, name)) not in allowed:
                 raise InputError(f"claim {self.id}: {name}={value!r} is unknown; allowed: {', '.join(allowed)}")
         if not re.fullmatch(rf"{self.paper}-\d+", self.id):
             raise InputError(f"claim {self.id}: its id must be its paper {self.paper!r}, a hyphen and a number")
@@ -97,15 +97,13 @@ class Claim:
         for side, bound in self.rule.items():
             if bound != RANDOM and (isinstance(bound, bool) or not isinstance(bound, int | float)):
                 raise InputError(f"claim {self.id}: {side}={bound!r} must be a number or {RANDOM!r}")
-        if self.unit and self.unit not in UNITS:
-            raise InputError(f"claim {self.id}: unit={self.unit!r} is unknown; allowed: {', '.join(UNITS)}")
         if RANDOM not in self.rule.values():
             self._require_room()
 
     @property
     def limits(self) -> tuple[float, float]:
         """The least and the largest value that the metric can have."""
-        return tuple(self.bounds) if self.bounds else UNITS.get(self.unit, FREE)
+        return tuple(self.bounds) if self.bounds else UNITS[self.unit]
 
     def _require_room(self) -> None:
         """Refuses a rule that no value of the metric meets, or that none misses."""
