@@ -16,6 +16,7 @@ from sae_utils.run.rules import (
     Latents,
     LayerParameters,
     ListOf,
+    OneRate,
     SourceTokens,
     Tokens,
     TwentyOrMore,
@@ -37,6 +38,7 @@ class ConceptParameters(LayerParameters):
     member_latents: Count = value(64, "latents in each member")
     member_tokens: Count = value(50_000, "tokens that each member, and an expanded SAE, is trained on")
     member_batch_size: BatchSize = value(128, "tokens in a training step of those")
+    one_rate: OneRate = True
     dataset: Dataset = value(
         "", "labelled texts: a Hugging Face name, or a .csv or .jsonl file; empty is held-out Python source"
     )

@@ -9,16 +9,18 @@ from dataclasses import replace
 
 from sae_utils.analysis.matching.seed_parts import N_UNITS, stacks_needed
 from sae_utils.analysis.meta.meta_sae import MetaTraining
-from sae_utils.analysis.meta.study import Sizes, study_counts
+from sae_utils.analysis.meta.nulls import COVARIANCE
+from sae_utils.analysis.meta.study import DECODER, Sizes, saebench, study_counts
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.data.models.names import row_context
 from sae_utils.run.known_truth_plan import world_cells
 from sae_utils.run.model_facts import ModelFacts
 from sae_utils.run.plan import Meta, Plan, Search, search_name
 from sae_utils.saes import SAEConfig
-from sae_utils.saes.ensembles.paper_c import boosted_cells, rival_cells, total_l0_cell
+from sae_utils.saes.ensembles.paper_c import rival_cells, total_l0_cell
 from sae_utils.saes.training import FIRST_GUESSES, TrainingConfig
 from sae_utils.saes.training.grid import Activations, Cell
+from sae_utils.saes.training.optimisation import learning_rate
 
 Model = LanguageModel | ModelFacts
 
@@ -28,7 +30,7 @@ def plan_of(notebook: str, p, model: Model) -> Plan:
     context = row_context(p.context, model.context)
     plan = replace(_PLANS[notebook](p, model), context=context)
     if getattr(p, "saes", None):
-        return replace(plan, activations=(plan.held_out,), cells=())
+        return replace(plan, activations=(plan.held_out,), cells=(), search=None)
     return plan
 
 
@@ -145,51 +147,54 @@ def _tuned(cell: Cell, guess: SAEConfig) -> Cell:
     return replace(cell, config=guess, needs=(search_name(guess),), open=("sparsity",))
 
 
-def _family(p, model: Model, source: Activations) -> list[Cell]:
+def _family(p, model: Model, source: Activations, widths: Sequence[int] | None = None) -> list[Cell]:
     """TopK dictionaries of each width."""
     cells = []
-    for n in p.widths:
+    for n in widths or p.widths:
         config = SAEConfig(model.d_model, n, "topk", p.k)
         cells.append(_cell(f"topk {n}", p, model, source, config, p.n_seeds, p.n_tokens, p.batch_size))
     return cells
 
 
+def _relu_family(p, model: Model, source: Activations, held_out: Activations) -> tuple[list[Cell], Search]:
+    """ReLU dictionaries of each width, paper B's, and the search for the coefficients that give each an L0 of k."""
+    guesses = tuple(_guess(model, n, "relu") for n in p.widths)
+    cells = [
+        _tuned(_cell(f"relu {c.n_latents}", p, model, source, c, p.n_seeds, p.n_tokens, p.batch_size), c)
+        for c in guesses
+    ]
+    search = Search(guesses, p.k, cells[0].hook_point, cells[0].training, source, held_out, 20_000)
+    return cells, search
+
+
 def _stitching(p, model: Model) -> Plan:
-    """Notebook 03: TopK, BatchTopK and ReLU of each width, controls of half-built Frankensteins, and other seeds.
+    """Notebook 03: ReLU and TopK of several widths, and ReLU at the latents and the L0 of half-built Frankensteins.
 
     How wide a Frankenstein is depends on what is novel; the widest of the family is taken for it.
     """
-    source = _source(p, model, max(p.n_source_tokens, p.n_tokens))
-    topk = _family(p, model, source)
-    others = [
-        replace(cell, name=f"{config.architecture} {n}", config=config, seeds=(i,))
-        for i, (n, sparsity, cell) in enumerate(zip(p.widths, p.sparsities, topk, strict=True))
-        for config in (
-            SAEConfig(model.d_model, n, "batch_topk", p.k),
-            SAEConfig(model.d_model, n, "relu", sparsity=sparsity),
-        )
-    ]
-    waiting = {"needs": tuple(cell.name for cell in topk), "open": ("n_latents", "k")}
-    controls = [
-        replace(topk[-1], name=f"control {by} {s}", seeds=(s,), **waiting)
-        for by in ("paper", "best here")
-        for s in range(p.n_seeds)
-    ]
-    config = SAEConfig(model.d_model, p.n_latents, "topk", p.k)
-    seeds = _cell("seeds", p, model, source, config, p.n_cross_seeds, source.n_tokens, p.batch_size)
-    return Plan((source, _held_out(p, model)), (*topk, *others, *controls, seeds))
+    source, held_out = _source(p, model, max(p.n_source_tokens, p.n_tokens)), _held_out(p, model)
+    relu, search = _relu_family(p, model, source, held_out)
+    waiting = {"needs": tuple(cell.name for cell in relu), "open": ("n_latents", "sparsity")}
+    control = replace(relu[-1], name="control", **waiting)
+    cells = (*relu, *_family(p, model, source, p.topk_widths), control)
+    return Plan((source, held_out), cells, search)
 
 
 def _meta_saes(p, model: Model) -> Plan:
-    """Notebook 04: the TopK family, and meta-SAEs on the rows of its widest."""
-    source = _source(p, model, max(p.n_source_tokens, p.n_tokens))
+    """Notebook 04: the ReLU family of notebook 03, TopK as wide as its widest, and meta-SAEs on the rows of both."""
+    source, held_out = _source(p, model, max(p.n_source_tokens, p.n_tokens)), _held_out(p, model)
+    relu, search = _relu_family(p, model, source, held_out)
+    cells = (*relu, *_family(p, model, source, p.widths[-1:]))
     sizes = Sizes(p.n_meta, p.meta_k, tuple(p.meta_widths), tuple(p.meta_ks))
     training = MetaTraining(p.n_meta_steps, p.meta_batch_size, data_seed=p.data_seed, device=p.device)
     counts = study_counts(p.n_seeds, sizes)
-    # Refits with the rows of each smaller width, of two nulls and its own; and one on the rows of all widths.
-    counts[p.n_meta, p.meta_k] += (len(p.widths) + 2 + 1) * p.n_seeds
+    # TopK's and its null's; refits with its own rows, with those of smaller widths, and with three nulls.
+    counts[p.n_meta, p.meta_k] += (2 + len(p.widths) + 3) * p.n_seeds
     meta = _meta(model, training, sizes, counts)
-    return Plan((source, _held_out(p, model)), tuple(_family(p, model, source)), meta=meta)
+    bench_sizes, bench_training = saebench(p.widths[-1], p.n_bench_steps, training)
+    bench = study_counts(p.n_seeds, bench_sizes, (DECODER, COVARIANCE))
+    meta = replace(meta, cells=(*meta.cells, *_meta(model, bench_training, bench_sizes, bench).cells))
+    return Plan((source, held_out), cells, search, meta)
 
 
 def _meta(model: Model, training: MetaTraining, sizes: Sizes, counts: dict[tuple[int, int], int]) -> Meta:
@@ -203,74 +208,40 @@ def _meta(model: Model, training: MetaTraining, sizes: Sizes, counts: dict[tuple
     return Meta(training, sizes, tuple(cells))
 
 
-def _singles(p, model: Model, source: Activations, architecture: str, n_latents: int) -> Cell:
-    """The single SAEs that all ensembles are made of: n_members * n_ensembles of them."""
-    reads = replace(source, held=p.member_tokens)
+def _singles(p, model: Model, source: Activations, architecture: str, n_latents: int, n_tokens: int) -> Cell:
+    """The single SAEs that all ensembles are made of: n_members * n_ensembles of them.
+
+    With ``one_rate``, theirs is the learning rate of all that is compared with them, however wide.
+    """
+    reads = replace(source, held=n_tokens) if n_tokens < source.n_tokens else source
     config = SAEConfig(model.d_model, n_latents, architecture, p.k)
     n_seeds = p.n_members * p.n_ensembles
-    return _cell("single", p, model, reads, config, n_seeds, p.member_tokens, p.member_batch_size)
+    cell = _cell("single", p, model, reads, config, n_seeds, n_tokens, p.member_batch_size)
+    rate = learning_rate(n_latents, p.base_lr) if p.one_rate else None
+    return replace(cell, training=replace(cell.training, lr=rate))
 
 
 def _ensembles(p, model: Model) -> Plan:
-    """Notebook 05: paper C's dictionaries in three architectures, controls, notebook 01's, and consensus of those."""
-    source, held_out = _source(p, model, p.n_tokens), _held_out(p, model)
-    single = _singles(p, model, source, "topk", p.member_latents)
-    shape = p.n_members, p.n_ensembles
-    cells = rival_cells(single, *shape)
+    """Notebook 05: paper C's dictionaries in three architectures, and for TopK single SAEs of the total L0."""
+    source, held_out = _source(p, model, max(p.member_tokens, p.other_tokens)), _held_out(p, model)
+    single = _singles(p, model, source, "topk", p.member_latents, p.member_tokens)
+    total = replace(single.config, k=p.k * p.n_members)
+    cells = _rivals_and_total_l0(single, p)
+    cells.append(replace(single, name="single, total L0", config=total, seeds=single.seeds[: p.n_ensembles]))
     guesses = [_guess(model, p.other_latents, name) for name in ("relu", "jump_relu")]
+    other = _singles(p, model, source, "topk", p.other_latents, p.other_tokens)
     for guess in guesses:
-        cells += rival_cells(_tuned(replace(single, name=f"{guess.architecture} single"), guess), *shape)
-    control = replace(single, seeds=single.seeds[: p.n_ensembles])
-    cells += [
-        replace(control, name=f"single, total L0 {n}", config=replace(control.config, k=p.k * n))
-        for n in sizes_of_bags(p.n_members)
-    ]
-    longer = replace(single.training, n_tokens=p.n_members * p.member_tokens)
-    cells.append(replace(control, name="J times the tokens", training=longer, reads=source))
-    seeds = _seeds(p, model, source)
-    cells += [total_l0_cell(single, *shape), seeds]
-    for h in range(2):
-        cells += _consensus(single, seeds, h)
-    search = Search(tuple(guesses), p.k, single.hook_point, single.training, single.reads, held_out, 5000)
-    return Plan((source, single.reads, held_out), tuple(cells), search)
-
-
-def sizes_of_bags(n_members: int) -> list[int]:
-    """The powers of two below ``n_members``, from 2, and ``n_members``."""
-    return sorted({*(2**i for i in range(1, n_members.bit_length()) if 2**i < n_members), n_members})
-
-
-MERGED = ("consensus", "one version", "random latents")  # what a dictionary of notebook 05 is merged from
-
-
-def _consensus(single: Cell, seeds: Cell, h: int) -> list[Cell]:
-    """Refits of what one half of the seeds agree on, and fresh SAEs as wide; at most as wide as one of the seeds."""
-    base = replace(single, config=seeds.config, seeds=(h,), needs=("seeds",), open=("n_latents",))
-    refits = [
-        replace(base, name=f"{kind}, {what} refitted {h}", given=True, fixed=fixed)
-        for kind in MERGED
-        for what, fixed in (("encoder", ("W_dec",)), ("all", ()))
-    ]
-    fresh = replace(base, name=f"fresh single SAE {h}")
-    half = replace(base.config, k=base.config.k // 2)
-    couple = replace(base, name=f"fresh bag of two {h}", config=half, seeds=(h, h + 2))
-    longer = replace(fresh, name=f"fresh single SAE, the seeds' tokens {h}", training=seeds.training, reads=seeds.reads)
-    return [*refits, fresh, couple, *boosted_cells(couple, 0, 2, f"fresh boosting of two {h}"), longer]
-
-
-def with_consensus(plan: Plan, n_groups: Sequence[int]) -> Plan:
-    """The plan of notebook 05 once it is known how many latents each half of the seeds agrees on."""
-    widths = {}
-    for half, n in enumerate(n_groups):
-        for cell in _consensus(plan["single"], plan["seeds"], half):
-            widths[cell.name] = {"n_latents": n // 2 if " of two " in cell.name else n}
-    return plan.settled(widths)
+        one = _tuned(replace(other, name=f"{guess.architecture} single"), guess)
+        cells += rival_cells(one, p.n_members, p.n_ensembles)
+    search = Search(tuple(guesses), p.k, other.hook_point, other.training, other.reads, held_out, 5000)
+    activations = dict.fromkeys((source, single.reads, other.reads, held_out))
+    return Plan(tuple(activations), tuple(cells), search)
 
 
 def _concepts(p, model: Model) -> Plan:
     """Notebook 06: paper C's dictionaries in one architecture, notebook 01's, and the consensus of each half."""
     source = _source(p, model, p.n_tokens)
-    single = _singles(p, model, source, p.architecture, p.member_latents)
+    single = _singles(p, model, source, p.architecture, p.member_latents, p.member_tokens)
     seeds = _seeds(p, model, source)
     cells = _rivals_and_total_l0(single, p)
     cells += [
@@ -284,7 +255,7 @@ def _concepts(p, model: Model) -> Plan:
 def _correlations(p, model: Model) -> Plan:
     """Notebook 07: paper C's dictionaries in one architecture."""
     source = _source(p, model, max(p.n_source_tokens, p.member_tokens))
-    single = _singles(p, model, source, p.architecture, p.member_latents)
+    single = _singles(p, model, source, p.architecture, p.member_latents, p.member_tokens)
     return Plan((source, single.reads), tuple(_rivals_and_total_l0(single, p)))
 
 

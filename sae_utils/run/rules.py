@@ -112,6 +112,7 @@ LAST = ("base_lr", "device", "dtype", "results_dir", "preset")  # in a parameter
 AT_MOST = (
     ("k", "n_latents"),
     ("k", "widths"),
+    ("k", "topk_widths"),
     ("k", "member_latents"),
     ("k", "n_smaller"),
     ("ks", "n_latents"),
@@ -164,6 +165,10 @@ Dataset = Annotated[str, AfterValidator(check_dataset)]
 DataSeed = Annotated[
     int,
     Field(ge=0, le=2**32 - 1, description="order of the training tokens, the same for every dictionary"),
+]
+OneRate = Annotated[
+    bool,
+    Field(description="all at the learning rate of a member, as in paper C; else each at that of its own width"),
 ]
 AtLeast = Annotated[TwoOrMore, Field(description="seeds that must share a latent of the consensus")]
 

@@ -13,7 +13,6 @@ from sae_utils.run.known_truth_parameters import KnownTruthParameters
 from sae_utils.run.rules import (
     ARCHITECTURES,
     Architecture,
-    AtLeast,
     BatchSize,
     Count,
     DataSeed,
@@ -23,6 +22,7 @@ from sae_utils.run.rules import (
     LayerParameters,
     ListOf,
     Natural,
+    OneRate,
     Parameters,
     Saes,
     Site,
@@ -125,40 +125,42 @@ class FamilyParameters(LayerParameters):
 
 
 class StitchingParameters(FamilyParameters):
-    """Parameters of ``03_stitching``: a family of widths, and the dictionaries of ``01_seed_divergence``."""
+    """Parameters of ``03_stitching``: a family of ReLU dictionaries, as paper B's, and one of TopK."""
 
-    widths: Widths = value([32, 64, 128], "latents of the family's dictionaries, from narrow to wide")
-    k: K = value(8, "latents that are active on a token: TopK exactly, BatchTopK on average, ReLU by its coefficient")
-    sparsities: ListOf[Annotated[float, Field(ge=0)]] = value(
-        [1.7, 2.26, 2.75], "ReLU: L1 coefficient of each width that gives an L0 of about k"
-    )
-    n_seeds: TwoOrMore = value(3, "TopK dictionaries of each width, which differ only in their seed; at least 3")
-    n_tokens: Tokens = value(200_000, "tokens that each dictionary of the family is trained on")
-    n_latents: Latents = value(128, "width of the dictionaries for stitching between seeds: those of notebook 01")
-    n_cross_seeds: int = value(5, "how many of those; at least 3. They are trained on all tokens of the source", ge=3)
+    site: Site = value("resid_post", "where in the block: mlp_out, resid_pre, resid_post")
+    widths: Widths = value([32, 64, 128], "latents of the ReLU dictionaries, from narrow to wide")
+    topk_widths: Widths = value([32, 64], "latents of the TopK dictionaries, from narrow to wide")
+    k: K = value(8, "latents that are active on a token: TopK exactly, ReLU by the coefficient that a search finds")
+    n_seeds: TwoOrMore = value(3, "dictionaries of each width, which differ only in their seed; at least 3")
+    n_tokens: Tokens = value(100_000, "tokens that each dictionary is trained on")
+    n_source_tokens: SourceTokens = 0
 
     @model_validator(mode="after")
-    def _family_is_whole(self) -> Self:
-        one_each = len(self.sparsities) == len(self.widths)
-        self._require(one_each, "sparsities", f"one for each of widths = {self.widths}")
+    def _enough_seeds(self) -> Self:
         reason = "a latent is compared with dictionaries of two other seeds"
         self._require(self.n_seeds >= 3, "n_seeds", f"3 or more: {reason}")
+        self._require(self.k < self.widths[0], "k", f"below the narrowest of widths = {self.widths[0]}: an L0 of ReLU")
         return self
 
 
 class MetaSaeParameters(FamilyParameters):
-    """Parameters of ``04_meta_saes``: the family of widths of ``03_stitching``, and meta-SAEs of the widest."""
+    """Parameters of ``04_meta_saes``: the ReLU family of ``03_stitching``, and meta-SAEs of the widest."""
 
+    site: Site = value("resid_post", "where in the block: mlp_out, resid_pre, resid_post")
     widths: Widths = value([32, 64, 128], "latents of the dictionaries, narrow to wide; meta-SAEs are of the widest")
+    k: K = value(8, "latents that are active on a token: TopK exactly, ReLU by the coefficient that a search finds")
     n_seeds: TwoOrMore = value(
-        2, "dictionaries of each width, which differ only in their seed; with saes, meta-SAEs; at least 2"
+        3, "dictionaries of each width, which differ only in their seed; with saes, meta-SAEs; at least 2"
     )
+    n_tokens: Tokens = value(100_000, "tokens that each dictionary is trained on")
+    n_source_tokens: SourceTokens = 0
     n_meta: Count = value(32, "meta-latents in the meta-SAEs that are looked at closely")
     meta_k: Count = value(4, "meta-latents that are active on a decoder row, on average")
     meta_widths: ListOf[TwoOrMore] = value([16, 32, 64], "other numbers of meta-latents, with meta_k")
     meta_ks: ListOf[Count] = value([2, 4, 8], "other numbers of active meta-latents, with n_meta")
     n_meta_steps: Count = value(100, "training steps of a meta-SAE")
     meta_batch_size: TwoOrMore = value(64, "decoder rows in a step")
+    n_bench_steps: Count = value(150, "training steps of the meta-SAEs with SAEBench's settings; 1500 there")
     split_cosine: Annotated[float, Field(ge=0.0, le=1.0)] = value(
         0.4, "cosine from which a latent counts as split from a smaller dictionary's latent"
     )
@@ -183,35 +185,33 @@ class MetaSaeParameters(FamilyParameters):
 
 
 class BaggingAndBoostingParameters(LayerParameters):
-    """Parameters of ``05_bagging_and_boosting``: the seeds of ``01_seed_divergence``, and members of ensembles."""
+    """Parameters of ``05_bagging_and_boosting``: members of ensembles, and what they are compared with."""
 
-    n_latents: Latents = value(
-        128, "latents in each of the dictionaries of notebook 01, which are bagged and give the consensus"
-    )
-    k: K = value(8, "latents that are active on a token, in every member")
-    n_seeds: int = value(5, "dictionaries of notebook 01; at least 5", ge=5)
-    n_tokens: Tokens = value(400_000, "tokens that each of those is trained on")
+    k: K = value(8, "latents that are active on a token, in every TopK member; the L0 of a ReLU and JumpReLU one")
     n_eval_tokens: EvalTokens = value(20_000, "held-out tokens: half to fit weights on, half for evaluation")
-    batch_size: BatchSize = value(128, "tokens in a training step of those")
     data_seed: DataSeed = 0
-    n_members: TwoOrMore = value(3, "members J of an ensemble")
-    # Three, for an interval over pairs of them.
+    n_members: TwoOrMore = value(3, "members J of an ensemble; an expanded SAE is so many times as wide as a member")
+    # Three, for the jackknife.
     n_ensembles: int = value(3, "ensembles of each kind, for the intervals; at least 3", ge=3)
-    member_latents: Count = value(
-        64, "latents in each TopK member of the ensembles that are compared; at least k * n_members"
-    )
-    member_tokens: Count = value(50_000, "tokens that each member is trained on")
-    member_batch_size: BatchSize = value(128, "tokens in a training step of a member")
+    member_latents: Count = value(64, "latents in each TopK member; at least k * n_members")
+    member_tokens: Count = value(50_000, "tokens that each TopK member, and what it is compared with, is trained on")
     other_latents: Count = value(48, "latents in each ReLU and JumpReLU member")
-    at_least: AtLeast = 2
+    other_tokens: Count = value(50_000, "tokens that each of those, and what it is compared with, is trained on")
+    member_batch_size: BatchSize = value(128, "tokens in a training step of all of them")
+    one_rate: OneRate = True
+
+    @property
+    def batch_size(self) -> int:
+        """Tokens in a batch, which limits of other parameters are told by."""
+        return self.member_batch_size
 
     @model_validator(mode="after")
     def _members_fit(self) -> Self:
         least = self.k * self.n_members
         self._require(self.member_latents >= least, "member_latents", f"k * n_members = {least} or more")
         self._require(self.other_latents > self.k, "other_latents", f"above k = {self.k}")
-        most = (self.n_seeds - 1) // 2
-        self._require(self.at_least <= most, "at_least", f"2 to {most}, half of n_seeds - 1 = {self.n_seeds - 1}")
+        fits = self.other_tokens >= self.member_batch_size
+        self._require(fits, "other_tokens", f"member_batch_size = {self.member_batch_size} or more")
         return self
 
 
