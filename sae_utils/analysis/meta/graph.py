@@ -146,10 +146,10 @@ def split_sharing(
 
 
 def pooled_sharing(each: Sequence[SplitSharing]) -> SplitSharing:
-    """Several comparisons as one: means over the pairs of all. Raises InputError where there are none at all."""
+    """Several comparisons as one: means over the pairs of all; NaN where there are none at all."""
     there = [sharing for sharing in each if sharing.permuted]
     if not there:
-        raise InputError("no two latents split from one latent of a smaller dictionary: lower split_cosine")
+        return SplitSharing(0)
     weights = np.array([sharing.n_pairs for sharing in there], dtype=float)
     weights /= weights.sum()
 

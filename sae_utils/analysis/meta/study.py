@@ -1,14 +1,16 @@
 """All the meta-SAEs of one study, trained together, and their numbers with intervals over the dictionaries' seeds.
 
-``train_study``, ``train_pooled`` and ``refit`` train; what their folder holds already is read from it instead.
+``train_study`` and ``refit`` train; what their folder holds already is read from it instead.
 
-A key is (kind of rows, seed of the dictionary, meta-latents, k). ``decoder`` rows are a dictionary's, each null has
-rows of its own for each dictionary, and ``planted`` rows are sums of known parts.
+A key is (kind of rows, seed, meta-latents, k). ``decoder`` rows are those of the dictionary with that seed, and
+``planted`` rows are sums of known parts. Each null has rows of its own for each dictionary, drawn several times where
+the null is compared closely: the null's seed s belongs to the dictionary s modulo their number.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +18,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sae_utils.analysis.directions import covariance
+from sae_utils.analysis.matching.metric import in_metric
 from sae_utils.analysis.matching.overlap import STATISTICS, latent_values, overlap_of_pairs, summarise
 from sae_utils.analysis.meta.meta_sae import (
+    MetaQuality,
     MetaTraining,
     explained_variance,
     new_stack,
     quality,
     reconstruct,
     train_together,
+    used,
     with_decoder,
 )
 from sae_utils.analysis.meta.nulls import COVARIANCE, KINDS, Planted, null_rows, planted_composites
@@ -31,6 +37,8 @@ from sae_utils.analysis.statistics import Interval, over_seeds, over_seeds_by_na
 from sae_utils.saes import SAE
 
 DECODER, PLANTED = "decoder", "planted"
+RAW = "raw_shared_strict"  # by encoders that are not in the metric of the data
+BENCH_K, BENCH_LR = 4, 5e-4  # of SAEBench's meta-SAEs
 # Added to seeds: a seed draws the same first rows for a meta-SAE as for a dictionary, and these must not begin alike.
 # Below 2**32, since torch's generator on the CPU keeps no more of a seed than 32 bits.
 OFFSET = 2**30
@@ -39,12 +47,17 @@ Key = tuple[str, int, int, int]
 
 @dataclass(frozen=True)
 class Sizes:
-    """The size that is looked at closely, and the others around it: widths at the same k, ks at the same width."""
+    """The size that is looked at closely, and the others around it: widths at the same k, ks at the same width.
+
+    At the main size there are ``repeats`` (one or two) meta-SAEs on each dictionary's rows, as many draws of the null
+    of equal covariance, and as many meta-SAEs on the first draw.
+    """
 
     n_meta: int
     k: int
     widths: tuple[int, ...] = ()
     ks: tuple[int, ...] = ()
+    repeats: int = 2
 
     @property
     def all(self) -> list[tuple[int, int]]:
@@ -70,44 +83,63 @@ def frequent(firing_frequency: Float[Tensor, "S n"]) -> Bool[Tensor, "S n"]:
 
 
 def train_study(
-    rows: Sequence[Float[Tensor, "n d"]], sizes: Sizes, training: MetaTraining, folder: Path | None
+    rows: Sequence[Float[Tensor, "n d"]],
+    sizes: Sizes,
+    training: MetaTraining,
+    folder: Path | None,
+    kinds: Collection[str] = (DECODER, *KINDS, PLANTED),
 ) -> MetaStudy:
     """Train every size on each dictionary's rows and on covariance-matched ones, the main size on every null.
 
-    On a dictionary's rows there are two meta-SAEs of the main size, which differ in their seed. Meta-SAEs of different
-    dictionaries do not start from the same weights, and none starts from the first weights of a dictionary.
+    ``kinds`` says which rows there are. Meta-SAEs of different dictionaries do not start from the same weights, and
+    none starts from the first weights of a dictionary.
     """
     n, d = rows[0].shape
     planted = planted_composites(n, d, sizes.n_meta, seed=0, most=min(4, sizes.n_meta))
     data = {(DECODER, s): x for s, x in enumerate(rows)} | {(PLANTED, 0): planted.rows}
-    for kind in KINDS:
-        for s, x in enumerate(rows):
-            data[kind, s] = null_rows(x, kind, s)
     stacks = {}
-    for kind, seed in data:
-        for n_meta, k in sizes.all:
-            first, number = OFFSET + 2 * seed, _how_many(kind, n_meta, k, sizes, len(rows))
-            if number:
-                stacks[kind, seed, n_meta, k] = new_stack(d, n_meta, k, range(first, first + number), _name(kind, seed))
+    for kind, seed, size, number in _stacks(kinds, sizes, len(rows)):
+        if (kind, seed) not in data:
+            data[kind, seed] = null_rows(rows[seed % len(rows)], kind, seed)
+        first = OFFSET + 2 * seed
+        stacks[kind, seed, *size] = new_stack(d, *size, range(first, first + number), _name(kind, seed))
+    data = {which: data[which] for which in dict.fromkeys(key[:2] for key in stacks)}
     conditions = {_name(*which): x for which, x in data.items()}
     trained = train_together(conditions, list(stacks.values()), training, folder)
     return MetaStudy(dict(zip(stacks, trained, strict=True)), data, planted)
 
 
-def study_counts(n_dictionaries: int, sizes: Sizes) -> dict[tuple[int, int], int]:
+def study_counts(
+    n_dictionaries: int, sizes: Sizes, kinds: Collection[str] = (DECODER, *KINDS, PLANTED)
+) -> dict[tuple[int, int], int]:
     """How many meta-SAEs of each (meta-latents, k) ``train_study`` trains."""
-    kinds = [PLANTED, *n_dictionaries * [DECODER, *KINDS]]
-    return {size: sum(_how_many(kind, *size, sizes, n_dictionaries) for kind in kinds) for size in sizes.all}
+    counts = dict.fromkeys(sizes.all, 0)
+    for _, _, size, number in _stacks(kinds, sizes, n_dictionaries):
+        counts[size] += number
+    return counts
 
 
-def _how_many(kind: str, n_meta: int, k: int, sizes: Sizes, n_dictionaries: int) -> int:
-    """Meta-SAEs of one size, which differ in their seed, on one set of rows of a kind; 0 where none is trained."""
-    is_main = (n_meta, k) == (sizes.n_meta, sizes.k)
-    if kind == DECODER:
-        return 2 if is_main else 1
-    if kind == PLANTED:
-        return n_dictionaries if n_meta == sizes.n_meta else 0
-    return 1 if is_main or kind == COVARIANCE else 0
+def _stacks(
+    kinds: Collection[str], sizes: Sizes, n_dictionaries: int
+) -> Iterator[tuple[str, int, tuple[int, int], int]]:
+    """Each (kind, seed, size) and how many meta-SAEs, which differ in their seed, there are on those rows."""
+    for kind, size in product(kinds, sizes.all):
+        is_main = size == sizes.all[0]
+        repeats = sizes.repeats if is_main else 1
+        if kind == PLANTED and size[0] == sizes.n_meta:
+            yield kind, 0, size, n_dictionaries
+        elif kind in (DECODER, COVARIANCE) or kind in KINDS and is_main:
+            for seed in range(n_dictionaries * (repeats if kind == COVARIANCE else 1)):
+                both = kind in (DECODER, COVARIANCE) and seed < n_dictionaries
+                yield kind, seed, size, repeats if both else 1
+
+
+def saebench(n_latents: int, n_steps: int, training: MetaTraining) -> tuple[Sizes, MetaTraining]:
+    """The settings of SAEBench's evaluation ``meta_structure`` for ``n_latents``, its batches as large as the others'.
+
+    SAEBench takes 1,500 steps, in batches of 1,024 rows.
+    """
+    return Sizes(max(BENCH_K, n_latents // 4), BENCH_K, repeats=1), replace(training, n_steps=n_steps, lr=BENCH_LR)
 
 
 def _name(kind: str, seed: int) -> str:
@@ -129,17 +161,30 @@ class Explained:
 
 def explained(study: MetaStudy) -> list[Explained]:
     """Every kind and size of a study; the planted rows have one dictionary, so meta-SAEs take the place of seeds."""
-    groups = defaultdict(list)
+    n_dictionaries = sum(kind == DECODER for kind, _ in study.rows)
+    groups = defaultdict(lambda: defaultdict(list))
     for (kind, seed, n_meta, k), meta in study.metas.items():
-        groups[kind, n_meta, k].append(quality(meta, study.rows[kind, seed]))
+        groups[kind, n_meta, k][seed % n_dictionaries].append(quality(meta, study.rows[kind, seed]))
     found = []
-    for (kind, n_meta, k), each in groups.items():
-        values = tuple(float(np.mean(q.explained_variance)) for q in each)
+    for (kind, n_meta, k), by_seed in groups.items():
+        draws = [q for each in by_seed.values() for q in each]
+        values = tuple(_mean(each, "explained_variance") for each in by_seed.values())
         if kind == PLANTED:
-            values = each[0].explained_variance
-        l0, dead = float(np.mean([q.l0 for q in each])), float(np.mean([q.dead_fraction for q in each]))
+            values = draws[0].explained_variance
+        l0, dead = _mean(draws, "l0"), _mean(draws, "dead_fraction")
         found.append(Explained(kind, n_meta, k, over_seeds(values, (-np.inf, 1.0)), values, l0, dead))
     return found
+
+
+def _mean(qualities: Sequence[MetaQuality], name: str) -> float:
+    """The mean over stacks of the mean over each one's meta-SAEs."""
+    return float(np.mean([np.mean(getattr(quality, name)) for quality in qualities]))
+
+
+def above_null(found: Sequence[Explained], n_meta: int, k: int, null: str = COVARIANCE) -> Interval:
+    """Explained variance of decoder rows less that of the null's, dictionary by dictionary, mean over draws."""
+    values = {e.kind: e.values for e in found if (e.n_meta, e.k) == (n_meta, k)}
+    return over_seeds(np.subtract(values[DECODER], values[null]))
 
 
 def refit(
@@ -167,31 +212,29 @@ def refit(
     return found
 
 
-def train_pooled(
-    groups: Sequence[Mapping[int, Float[Tensor, "n d"]]], sizes: Sizes, training: MetaTraining, folder: Path | None
-) -> list[SAE]:
-    """One meta-SAE for each seed on the rows of dictionaries of all widths together (``groups``: by width)."""
-    conditions, stacks = {}, []
-    for s, by_width in enumerate(groups):
-        rows, condition = torch.cat(list(by_width.values())), _name("pooled", s)
-        conditions[condition] = rows
-        stacks.append(new_stack(rows.shape[1], sizes.n_meta, sizes.k, [OFFSET + 2 * s], condition))
-    return train_together(conditions, stacks, training, folder)
-
-
-def stability_between(stacks: Sequence[SAE], rows_used: Sequence[Bool[Tensor, " n"]]) -> dict[str, Interval]:
-    """Paper A's statistics between the first meta-SAEs of several stacks of one size, unused meta-latents left out."""
-    encoders = torch.cat([sae.encoder[:1] for sae in stacks])
-    decoders = torch.cat([sae.W_dec[:1] for sae in stacks])
-    return summarise(overlap_of_pairs(encoders, decoders, torch.stack(list(rows_used))))
-
-
-def stability_within(
-    stacks: Sequence[SAE], rows_used: Sequence[tuple[Bool[Tensor, " n"], Bool[Tensor, " n"]]]
+def stability_between(
+    stacks: Sequence[SAE], rows_used: Sequence[Bool[Tensor, " n"]], spread: Float[Tensor, "d d"]
 ) -> dict[str, Interval]:
-    """The same between the two meta-SAEs of each stack, which have the same rows and differ in their seed."""
+    """Paper A's statistics between the first dictionaries of several stacks of one size, unused latents left out.
+
+    Encoders are in the metric of the data (``in_metric``), whose covariance is ``spread``; ``raw_shared_strict`` has
+    them as they are.
+    """
+    raw, decoders = (torch.cat([getattr(sae, rows)[:1] for sae in stacks]) for rows in ("encoder", "W_dec"))
+    alive = torch.stack(list(rows_used))
+    found = summarise(overlap_of_pairs(in_metric(raw, spread), decoders, alive))
+    return found | {RAW: summarise(overlap_of_pairs(raw, decoders, alive))["shared_strict"]}
+
+
+def stability_within(stacks: Sequence[SAE], rows: Sequence[Float[Tensor, "n d"]]) -> dict[str, Interval]:
+    """The same between the two meta-SAEs of each stack, which were trained on the same ``rows`` and differ in seed."""
     each = []
-    for sae, alive in zip(stacks, rows_used, strict=True):
-        overlap = overlap_of_pairs(sae.encoder[:2], sae.W_dec[:2], torch.stack(alive))[0, 1]
-        each.append({name: float(latent_values(overlap, name).mean()) for name in STATISTICS})
+    for sae, x in zip(stacks, rows, strict=True):
+        alive, raw = torch.stack([used(sae, x, i) for i in (0, 1)]), sae.encoder[:2]
+        overlap, of_raw = (
+            overlap_of_pairs(encoders, sae.W_dec[:2], alive)[0, 1]
+            for encoders in (in_metric(raw, covariance([x])), raw)
+        )
+        values = {name: float(latent_values(overlap, name).mean()) for name in STATISTICS}
+        each.append(values | {RAW: float(latent_values(of_raw, "shared_strict").mean())})
     return over_seeds_by_name(each)

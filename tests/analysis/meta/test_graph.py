@@ -119,8 +119,8 @@ def test_pooled_sharing_counts_pairs_alike():
     assert found.n_pairs == 4 and found.siblings == pytest.approx(0.5)
     assert found.permuted == pytest.approx((0.175, 0.225)) and found.equal_cosine == pytest.approx(0.2)
     assert found.cosine == pytest.approx(0.6) and found.matched_cosine == pytest.approx(0.4)
-    with pytest.raises(InputError, match="lower split_cosine"):
-        meta_graph.pooled_sharing([none, none])
+    nothing = meta_graph.pooled_sharing([none, none])
+    assert nothing.n_pairs == 0 and np.isnan(nothing.siblings) and np.isnan(nothing.equal_cosine)
 
 
 def test_slope():

@@ -305,7 +305,7 @@ def test_stitching_of_two_topk_dictionaries_in_two_formats(place):
     assert {"B-1", "B-4", "B-6", "B-13"} <= not_judged(verdicts)  # one pair of widths has no interval
 
 
-SMALL_META = {"n_meta": 8, "meta_k": 2, "meta_widths": [8], "meta_ks": [2], "n_meta_steps": 200}
+SMALL_META = {"n_meta": 8, "meta_k": 2, "meta_widths": [8], "meta_ks": [2], "n_meta_steps": 200, "n_bench_steps": 60}
 SMALL_META |= {"meta_batch_size": 32, "split_cosine": 0.3, "n_edited": 1, "n_edit_places": 2, "edit_context": 24}
 
 
