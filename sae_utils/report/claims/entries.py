@@ -97,6 +97,8 @@ class Claim:
         for side, bound in self.rule.items():
             if bound != RANDOM and (isinstance(bound, bool) or not isinstance(bound, int | float)):
                 raise InputError(f"claim {self.id}: {side}={bound!r} must be a number or {RANDOM!r}")
+        if self.bounds is not None and not (len(self.bounds) == 2 and self.bounds[0] < self.bounds[1]):
+            raise InputError(f"claim {self.id}: bounds={self.bounds} must be the least and the largest value")
         if RANDOM not in self.rule.values():
             self._require_room()
 

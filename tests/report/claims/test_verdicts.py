@@ -107,6 +107,7 @@ def test_claims_of_the_repository_load_and_name_statistics_that_exist():
         ({"rule": {"below": 1}, "bounds": [0, 1]}, "rule below 1 cannot fail from 0 to 1"),
         ({"rule": {"above": 0.5}, "bounds": [-1, 0.5]}, "rule above 0.5 cannot hold from -1 to 0.5"),
         ({"rule": {"above": 0.6, "below": 0.4}}, "cannot hold"),
+        ({"bounds": [1, 0]}, r"bounds=\[1, 0\] must be the least and the largest value"),
         ({"text": "Another."}, "is there twice"),
     ],
 )
