@@ -21,13 +21,13 @@ import psutil
 import yaml
 
 from sae_utils.errors import InputError
-from sae_utils.files import only_writer, sha256_of_file, write_json, write_text
+from sae_utils.files import only_writer, sha256_of_file, write_json
 from sae_utils.paths import NOTEBOOKS, RESULTS
-from sae_utils.report.claims import CLAIMS, claims_page, load_claims
-from sae_utils.results import pages_folder, read_results
+from sae_utils.report.claims import CLAIMS
 from sae_utils.run.jobs import Job, jobs_of
 from sae_utils.run.made_by import write_made_by
 from sae_utils.run.notebooks import default_parameters, error_text, select
+from sae_utils.run.pages import write_claims_page
 from sae_utils.run.parameters import check_device
 from sae_utils.run.presets import load_preset
 
@@ -141,16 +141,6 @@ def run(jobs: Sequence[Job], fresh: bool) -> int:
             print(f"{back} {timing(time.monotonic() - begun, expected)}{'  FAILED: ' + error if error else ''}")
     print(f"{ran - failed} run, {len(jobs) - ran} unchanged, {failed} failed in {time.monotonic() - start:.0f} s")
     return failed
-
-
-def write_claims_page(claims: Path, jobs: Sequence[Job]) -> Path | None:
-    """Writes ``claims.md`` from the results of the jobs that are done; without a file of claims there is no page."""
-    if not claims.is_file():
-        return None
-    results, preset = jobs[0].folder.parent, jobs[0].folder.name
-    answers = {job.name: read_results(job.name, preset, results).verdicts for job in jobs if job.is_done()}
-    page = claims_page(load_claims(claims).values(), answers, preset)
-    return write_text(pages_folder(preset, results) / "claims.md", page)
 
 
 def interrupt(number: int, frame: object) -> None:

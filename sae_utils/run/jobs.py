@@ -9,6 +9,7 @@ from pathlib import Path
 from sae_utils.errors import InputError
 from sae_utils.files import sha256_of, sha256_of_file
 from sae_utils.paths import PACKAGE
+from sae_utils.report.claims import CLAIMS, load_claims
 from sae_utils.results import figures_folder, read_results
 from sae_utils.run.notebooks import default_parameters, read_cells, source
 from sae_utils.run.presets import Preset
@@ -97,9 +98,15 @@ def jobs_of(notebooks: Sequence[Path], preset: Preset, results: Path) -> list[Jo
 
 
 def sources_digest(notebooks: Path) -> str:
-    """sha256 over what every notebook depends on: the package's code and style, the bundled models, the claims."""
+    """sha256 over what every notebook depends on: the package's code and style, the bundled models, the claims.
+
+    Of the claims what results hold counts. Their notes do not, which may be written when a verdict is known.
+    """
     patterns = ("**/*.py", "report/figures/*.mplstyle", "models/*/*")
-    return digest([*(path for pattern in patterns for path in PACKAGE.glob(pattern)), *notebooks.glob("*.yaml")])
+    claims = load_claims(notebooks / CLAIMS.name).values() if (notebooks / CLAIMS.name).is_file() else []
+    held = [[claim.id, claim.text, claim.number, claim.known, claim.metric, claim.rule] for claim in claims]
+    code = digest(path for pattern in patterns for path in PACKAGE.glob(pattern))
+    return sha256_of([code, json.dumps(held, sort_keys=True)])
 
 
 def local_files(name: str) -> list[Path]:

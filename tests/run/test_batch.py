@@ -18,7 +18,7 @@ from papermill.cli import NoDatesSafeLoader
 
 from sae_utils.files import only_writer
 from sae_utils.paths import NOTEBOOKS
-from sae_utils.report.claims import load_claims
+from sae_utils.report.claims import hash_of_rules, load_claims
 from sae_utils.report.claims.verdicts import verdict
 from sae_utils.results import read_results
 from sae_utils.run import batch
@@ -90,14 +90,13 @@ def test_page_of_claims_is_written_after_all_notebooks_and_only_then(tmp_path):
 
 
 def test_page_of_claims_is_read_from_the_results_that_are_done(tmp_path):
-    (claim,) = list(load_claims().values())[:1]
+    claims = list(load_claims().values())
     job = job_of(make(tmp_path, WRITE), tmp_path / "r")
-    verdicts = [verdict(claim, None)]
-    fake_run(job, verdicts)
+    fake_run(job, [verdict(claims[0], None, rules=hash_of_rules(claims))])
     page = batch.write_claims_page(NOTEBOOKS / "claims.yaml", [job])
-    assert page == job.folder / "claims.md" and page.read_text().count("| 00_language_model |") == 1
+    assert page == job.folder / "claims.md" and page.read_text().count("| [00_language_model](") == 1
     job.file(".done.json").unlink()
-    assert "| 00_language_model |" not in batch.write_claims_page(NOTEBOOKS / "claims.yaml", [job]).read_text()
+    assert "| [00_language_model](" not in batch.write_claims_page(NOTEBOOKS / "claims.yaml", [job]).read_text()
     assert batch.write_claims_page(tmp_path / "claims.yaml", [job]) is None
 
 

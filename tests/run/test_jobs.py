@@ -5,6 +5,8 @@ import os
 
 import nbformat
 import pytest
+import yaml
+from helpers.claims_made import ENTRY
 from helpers.throw_away_notebooks import WRITE, fake_run, job_of, make
 
 from sae_utils.paths import NOTEBOOKS
@@ -41,9 +43,11 @@ def test_sources_are_code_style_bundled_models_and_claims_but_no_prose(tmp_path,
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text("1")
         before.add(jobs.sources_digest(notebooks))
-    (notebooks / "claims.yaml").write_text("1")
-    before.add(jobs.sources_digest(notebooks))
-    assert len(before) == 6
+    for rule in (ENTRY["rule"], {"above": 0.2}):
+        (notebooks / "claims.yaml").write_text(yaml.safe_dump([ENTRY | {"rule": rule}]))
+        before.add(jobs.sources_digest(notebooks))
+    assert len(before) == 7
+    (notebooks / "claims.yaml").write_text(yaml.safe_dump([ENTRY | {"rule": rule, "note": "prose"}]))
     (package / "models" / "tiny" / "README.md").write_text("prose")
     assert jobs.sources_digest(notebooks) in before
 
@@ -91,7 +95,7 @@ def test_damaged_results_are_not_done(tmp_path, ending, damage):
 
 def test_published_figures_are_recorded_through_a_link_to_the_results(tmp_path, monkeypatch):
     root, disk = tmp_path / "repository", tmp_path / "disk" / "far" / "away"
-    for name, value in (("FIGURES", root / "figures"), ("RESULTS", root / "results"), ("PUBLISHED_PRESET", "quick")):
+    for name, value in (("PUBLISHED", {"quick": root / "figures"}), ("RESULTS", root / "results")):
         monkeypatch.setattr(f"sae_utils.results.{name}", value)
     (root / "figures").mkdir(parents=True)
     disk.mkdir(parents=True)
