@@ -32,7 +32,6 @@ LARGEST = {
     "batch_size": 32,
     "architecture_width": 24,
     "architecture_k": 2,
-    "n_cross_seeds": 3,
     "n_members": 2,
     "n_ensembles": 3,
     "member_latents": 24,
@@ -62,7 +61,7 @@ RATE = 1e-3  # at 16,384 latents: few steps need more than a paper's rate for se
 # Lists become the first of these, as many as there are in the preset but no more than here.
 LISTS = {
     "widths": [16, 24, 32],
-    "sparsities": [2.0, 2.5, 3.0],
+    "topk_widths": [16, 24, 32],
     "ks": [1, 2, 4],
     "token_counts": [512, 1024, 2048],
     "layers": [0, 1, 2],

@@ -105,13 +105,12 @@ BAD = {
         ({"n_seeds": 2}, "n_seeds = 2 must be 3 or more: intervals leave one out"),
     ],
     "03": [
-        ({"widths": [64], "sparsities": [1.0]}, "widths = [64] must be 2 or more, from small to large"),
+        ({"widths": [64]}, "widths = [64] must be 2 or more, from small to large"),
         ({"widths": [128, 64, 32]}, "widths = [128, 64, 32] must be 2 or more, from small to large"),
-        ({"sparsities": [1.0, 2.0]}, "sparsities = [1.0, 2.0] must be one for each of widths = [32, 64, 128]"),
-        ({"sparsities": [1.0, 2.0, -1.0]}, "sparsities[2] = -1.0 must be 0.0 or more"),
+        ({"topk_widths": [64]}, "topk_widths = [64] must be 2 or more, from small to large"),
+        ({"k": 32}, "k = 32 must be below the narrowest of widths = [32, 64, 128]: an L0 of ReLU"),
         ({"n_seeds": 1}, "n_seeds = 1 must be 2 or more"),
         ({"n_seeds": 2}, "n_seeds = 2 must be 3 or more: a latent is compared with dictionaries of two other seeds"),
-        ({"n_cross_seeds": 2}, "n_cross_seeds = 2 must be 3 or more"),
         ({"n_source_tokens": -1}, "n_source_tokens = -1 must be 0 or more"),
     ],
     "04": [
@@ -121,10 +120,8 @@ BAD = {
         ({"meta_ks": [2, 17]}, "meta_ks = [2, 17] must be at most 16, the fewest meta-latents"),
     ],
     "05": [
-        ({"n_seeds": 4}, "n_seeds = 4 must be 5 or more"),
-        ({"n_seeds": 7, "at_least": 4}, "at_least = 4 must be 2 to 3, half of n_seeds - 1 = 6"),
         ({"n_members": 9}, "member_latents = 64 must be k * n_members = 72 or more"),
-        ({"member_tokens": 500_000}, "member_tokens = 500000 must be at most n_tokens = 400000"),
+        ({"other_tokens": 100}, "other_tokens = 100 must be member_batch_size = 128 or more"),
         ({"member_batch_size": 60_000}, "member_batch_size = 60000 must be at most member_tokens = 50000"),
         ({"other_latents": 8}, "other_latents = 8 must be above k = 8"),
         ({"member_batch_size": 1}, "member_batch_size = 1 must be 2 or more"),

@@ -8,7 +8,7 @@ from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS, PRESETS
 from sae_utils.run.model_facts import KNOWN, ModelFacts, model_facts
 from sae_utils.run.notebooks import default_parameters
-from sae_utils.run.plans import plan_of, with_consensus
+from sae_utils.run.plans import plan_of
 from sae_utils.run.presets import load_preset
 from sae_utils.saes.training.grid import passes
 
@@ -97,13 +97,18 @@ def test_what_a_seed_is_made_of_is_trained_on_three_texts_in_three_orders():
 
 def test_results_settle_what_is_open():
     _, plan = default_plan("05")
-    tuned = plan.settled({"relu pilots": {"sparsity": 2.5}})
+    tuned = plan.settled({plan["relu single"].needs[0]: {"sparsity": 2.5}})
     assert {tuned[name].config.sparsity for name in ("relu single", "relu expanded", "relu boosting 2.1")} == {2.5}
     assert not tuned["relu boosting 2.1"].open and tuned["jump_relu single"].open
-    settled = with_consensus(plan, [30, 20])
-    assert settled["consensus, all refitted 0"].config.n_latents == 30
-    assert settled["fresh boosting of two 1.1"].config.n_latents == 10
-    assert not any(cell.open for cell in settled.cells if cell.needs == ("seeds",))
+
+
+@pytest.mark.parametrize(("one_rate", "expected"), [(True, 0.0256), (False, None)])
+def test_what_is_compared_has_the_learning_rate_of_a_member_or_its_own(one_rate, expected):
+    """At 64 latents 16 times that of 16,384; without one rate it is told by the width when training begins."""
+    _, plan = default_plan("05", one_rate=one_rate)
+    cells = [plan[name] for name in ("single", "expanded", "expanded, total L0", "single, total L0", "boosting 0.1")]
+    assert {cell.training.lr for cell in cells} == {expected}
+    assert len({cell.config for cell in cells}) == 4
 
 
 def test_rows_of_a_model_that_reads_very_long_ones_are_short_unless_asked_for():

@@ -9,17 +9,15 @@
 """
 
 from sae_utils.analysis.ensembles import bagging_gain, boosting_stages, summary
-from sae_utils.analysis.ensembles.consensus import agreement, consensus_of, halves, over_disjoint_sets
+from sae_utils.analysis.ensembles.consensus import consensus_of, halves
 from sae_utils.analysis.ensembles.profile import on_frontier, principal_components, training_flops
 
 __all__ = [
-    "agreement",
     "bagging_gain",
     "boosting_stages",
     "consensus_of",
     "halves",
     "on_frontier",
-    "over_disjoint_sets",
     "principal_components",
     "summary",
     "training_flops",

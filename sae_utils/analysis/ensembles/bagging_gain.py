@@ -10,10 +10,11 @@ from itertools import combinations
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from sae_utils.analysis.ensembles.profile import Profile
-from sae_utils.analysis.matching.matching import SeedOverlap
-from sae_utils.analysis.matching.overlap import overlap_of_pairs
+from sae_utils.analysis.matching.metric import in_metric
+from sae_utils.analysis.matching.overlap import from_both_sides
 from sae_utils.analysis.statistics import Interval, jackknife, leave_one_out
 from sae_utils.errors import InputError
 from sae_utils.saes.ensembles import Ensemble
@@ -33,16 +34,19 @@ def pair_gains(p: Profile) -> dict[tuple[int, int], float]:
     return gains
 
 
-def pair_overlaps(bag: Ensemble, p: Profile) -> dict[tuple[int, int], SeedOverlap]:
-    """Paper A's comparison of every pair of members of a bag, without the latents that are dead in its profile.
+def pair_overlaps(bag: Ensemble, p: Profile, covariance: Float[Tensor, "d d"]) -> dict[tuple[int, int], float]:
+    """The share of latents that two members share (strict, paper A), without those that are dead in the bag's profile.
 
-    Raises InputError for members of different width.
+    For every pair of members, the mean of what it is as seen from both. Encoder rows are in the metric of the data,
+    with the covariance of the activations. Raises InputError for members of different width.
     """
     if len(set(p.widths)) > 1:
         raise InputError(f"the members have {p.widths} latents; they must be of one width to be paired")
-    encoders = torch.cat([member.encoder for member in bag.members])
+    encoders = in_metric(torch.cat([member.encoder for member in bag.members]), covariance)
     decoders = torch.cat([member.W_dec for member in bag.members])
-    return overlap_of_pairs(encoders, decoders, torch.from_numpy(p.firing_frequency > 0).view(encoders.shape[:2]))
+    both = from_both_sides(encoders, decoders, torch.from_numpy(p.firing_frequency > 0).view(decoders.shape[:2]))
+    shared = {pair: o.fraction(o.shared("strict")) for pair, o in both.items()}
+    return {(i, j): (shared[i, j] + shared[j, i]) / 2 for i, j in combinations(range(p.n_members), 2)}
 
 
 def correlation(x: ByPair, y: ByPair) -> Interval:

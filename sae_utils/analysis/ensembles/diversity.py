@@ -8,7 +8,7 @@ number of rows, so it says nothing without a null of as many random directions (
 """
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -17,11 +17,12 @@ from scipy import sparse
 from torch import Tensor
 
 from sae_utils.analysis.directions import directions
+from sae_utils.analysis.statistics import Interval, jackknife
 from sae_utils.errors import InputError
 
 THRESHOLD = 0.7  # the cosine from which two latents are not diverse
 BLOCK = 1024  # rows compared at once
-PairsOfRuns = dict[tuple[int, int], Float[np.ndarray, " J"]]
+N_DRAWS = 5  # of a null
 
 
 def nearest_by_group(
@@ -74,26 +75,45 @@ def connectivity_null(
     return np.array([never[np.ix_(member <= j, member <= j)].mean() for j in range(int(member.max()) + 1)])
 
 
-def stability_of_pairs(runs: Sequence[Float[Tensor, "n d"]], members: Sequence[Int[np.ndarray, " n"]]) -> PairsOfRuns:
-    """For each two runs i < j, the largest cosine of a latent to any of the other run, mean over each, mean of both.
+def stability(
+    runs: Sequence[Float[Tensor, "n d"]], members: Sequence[Int[np.ndarray, " n"]]
+) -> Float[np.ndarray, "R+1 J"]:
+    """The paper's relaxed stability: the largest cosine of a latent to any of all other runs, mean over each run.
 
-    The two directions have one matrix of cosines, so a pair is one observation; the paper takes all other runs of a
-    latent together. Of the first 1, 2, .. J members of both; ``members`` has the member of each latent. Raises
-    InputError with fewer than two runs, and for a run whose first member has no latent.
+    Row 0 is the mean over the R runs, row 1 + i the same without run i, for ``over_runs``. Of the first 1, 2, .. J
+    members of every run; ``members`` has the member of each latent. Raises InputError with fewer than three runs, and
+    for a run whose first member has no latent.
     """
-    if len(runs) < 2 or not all((member == 0).any() for member in members):
-        raise InputError(f"stability needs two runs or more, with latents, not {[len(rows) for rows in runs]}")
-    n_members = 1 + max(int(member.max()) for member in members)
+    if len(runs) < 3 or not all((member == 0).any() for member in members):
+        raise InputError(f"stability needs three runs or more, with latents, not {[len(rows) for rows in runs]}")
+    n_members, everyone = 1 + max(int(member.max()) for member in members), range(len(runs))
+    nearest = {}
+    for i, j in permutations(everyone, 2):
+        found = np.maximum.accumulate(nearest_by_group(runs[i], runs[j], members[j]), axis=1)
+        nearest[i, j] = found[:, np.minimum(np.arange(n_members), found.shape[1] - 1)]
 
-    def one_way(i: int, j: int) -> Float[np.ndarray, " J"]:
-        nearest = np.maximum.accumulate(nearest_by_group(runs[i], runs[j], members[j]), axis=1)
-        last = nearest.shape[1] - 1
-        return np.array([nearest[members[i] <= n, min(n, last)].mean() for n in range(n_members)])
+    def among(chosen: Sequence[int]) -> Float[np.ndarray, " J"]:
+        """The mean over the chosen runs, compared with one another alone."""
+        of_runs = []
+        for i in chosen:
+            largest = np.max([nearest[i, j] for j in chosen if j != i], axis=0)
+            of_runs.append([largest[members[i] <= n, n].mean() for n in range(n_members)])
+        return np.mean(of_runs, axis=0)
 
-    return {(i, j): (one_way(i, j) + one_way(j, i)) / 2 for i, j in combinations(range(len(runs)), 2)}
+    return np.stack([among(everyone), *(among([i for i in everyone if i != left]) for left in everyone)])
 
 
-def stability_null(members: Sequence[Int[np.ndarray, " n"]], spread: Float[Tensor, "d d"]) -> PairsOfRuns:
-    """``stability_of_pairs`` of runs of as many random directions, drawn from N(0, ``spread``)."""
+def stability_null(
+    members: Sequence[Int[np.ndarray, " n"]], spread: Float[Tensor, "d d"], n_draws: int = N_DRAWS
+) -> Float[np.ndarray, "R+1 J"]:
+    """``stability`` of runs of as many random directions, drawn from N(0, ``spread``): a mean over draws."""
     generator = torch.Generator().manual_seed(0)
-    return stability_of_pairs([directions(len(member), spread, generator) for member in members], members)
+    draws = [
+        stability([directions(len(member), spread, generator) for member in members], members) for _ in range(n_draws)
+    ]
+    return np.mean(draws, axis=0)
+
+
+def over_runs(values: Float[np.ndarray, "R+1 J"]) -> list[Interval]:
+    """What ``stability`` gave, or a difference of two such, with the jackknife over runs for each number of members."""
+    return [jackknife(float(column[0]), column[1:]) for column in np.asarray(values).T]

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_utils.analysis.directions import UNIFORM, second_moment
+from sae_utils.analysis.directions import DECODERS, UNIFORM, second_moment
 from sae_utils.analysis.ensembles import diversity
 from sae_utils.analysis.ensembles.profile import Profile, profile
-from sae_utils.analysis.statistics import Interval, over_pairs, over_seeds
+from sae_utils.analysis.statistics import Interval, over_seeds
 from sae_utils.saes import SAE
 from sae_utils.saes.ensembles import Ensemble
 from sae_utils.saes.ensembles.paper_c import Rivals
@@ -20,6 +20,7 @@ CONNECTIVITY_TOKENS = 100  # with many more, every two latents of a dictionary o
 OF_WEIGHTS = ("mse", "fvu", "explained_variance")  # methods of Profile
 
 Metrics = Mapping[str, Float[np.ndarray, "R J"]]  # of R ensembles, of their first 1, 2, .. J members
+Runs = Float[np.ndarray, "R+1 J"]  # of all ensembles together, and of all but each (``diversity.stability``)
 
 
 def profiles(ensembles: Sequence[Ensemble], x: Float[Tensor, "n d_in"]) -> list[Profile]:
@@ -42,6 +43,15 @@ def reconstruction(evaluated: Sequence[Profile], fitted: Sequence[Profile] | Non
         "l0": l0,
         "relative_sparsity": l0 / np.cumsum(evaluated[0].widths),
     }
+
+
+def share_of_independent(evaluated: Sequence[Profile]) -> Float[np.ndarray, " R"]:
+    """The error that each bag takes away from its members, as a share of what it would were their errors independent.
+
+    Averaging J errors without correlation leaves 1 / J of their mean MSE; equal ones lose nothing.
+    """
+    parts = np.array([p.ambiguity(p.n_members) for p in evaluated])
+    return parts[:, 1] / parts[:, 0] / (1 - 1 / evaluated[0].n_members)
 
 
 def single_members(evaluated: Sequence[Profile]) -> dict[str, Float[np.ndarray, "R 1"]]:
@@ -73,20 +83,36 @@ def dictionary_metrics(
     return {name: np.array(values) for name, values in out.items()}
 
 
-def stabilities(ensembles: Sequence[Ensemble], evaluated: Sequence[Profile]) -> dict[str, diversity.PairsOfRuns]:
-    """Stability of the alive latents for each two ensembles of one kind, of the first 1, 2, .. J members.
+def stabilities(ensembles: Sequence[Ensemble], evaluated: Sequence[Profile]) -> dict[str, Runs]:
+    """Relaxed stability of the alive latents of ensembles of one kind, of the first 1, 2, .. J members (``stability``).
 
-    Beside ``stability``, two nulls of as many random directions: ``stability_uniform``, and ``stability_decoders``,
-    which point where the decoder rows of these ensembles point as a whole. ``stability_excess`` is what is above that.
+    Beside it two nulls of as many random directions: ``stability_uniform``, and ``stability_decoders``, which point
+    where the decoder rows of these ensembles point as a whole. ``stability_excess`` is what is above the second.
+    """
+    return _with_nulls(*_alive_latents(ensembles, evaluated))
+
+
+def member_stabilities(ensembles: Sequence[Ensemble], evaluated: Sequence[Profile]) -> dict[str, Runs]:
+    """``stabilities`` of each member alone: its latents against those of the same member of the other ensembles.
+
+    A null's directions point where the rows of these members point, and column j is of member j.
     """
     rows, members = _alive_latents(ensembles, evaluated)
-    own = diversity.stability_of_pairs(rows, members)
-    null = diversity.stability_null(members, second_moment(torch.cat(rows)))
+    of_members = []
+    for j in range(evaluated[0].n_members):
+        own = [r[torch.from_numpy(member == j)] for r, member in zip(rows, members, strict=True)]
+        of_members.append(_with_nulls(own, [np.zeros(len(r), dtype=int) for r in own]))
+    return {name: np.concatenate([found[name] for found in of_members], axis=1) for name in of_members[0]}
+
+
+def _with_nulls(rows: Sequence[Float[Tensor, "n d"]], members: Sequence[Int[np.ndarray, " n"]]) -> dict[str, Runs]:
+    own = diversity.stability(rows, members)
+    null = diversity.stability_null(members, second_moment(torch.cat(list(rows))))
     return {
         "stability": own,
         f"stability_{UNIFORM}": diversity.stability_null(members, torch.eye(rows[0].shape[1])),
-        "stability_decoders": null,
-        "stability_excess": {pair: own[pair] - null[pair] for pair in own},
+        f"stability_{DECODERS}": null,
+        "stability_excess": own - null,
     }
 
 
@@ -104,10 +130,9 @@ def interval_rows(values: Float[np.ndarray, "R J"]) -> Float[np.ndarray, "J 3"]:
     return np.array([over_seeds(column).ends for column in np.asarray(values).T])
 
 
-def pair_rows(values: diversity.PairsOfRuns) -> Float[np.ndarray, "J 3"]:
-    """``interval_rows`` for numbers of pairs of ensembles, with the jackknife that leaves out an ensemble's pairs."""
-    n = len(next(iter(values.values())))
-    return np.array([over_pairs({pair: v[j] for pair, v in values.items()}).ends for j in range(n)])
+def run_rows(values: Runs) -> Float[np.ndarray, "J 3"]:
+    """``interval_rows`` for what ``stabilities`` gives, with the jackknife over ensembles."""
+    return np.array([interval.ends for interval in diversity.over_runs(values)])
 
 
 def last(metrics: Metrics, name: str) -> Float[np.ndarray, " R"]:
@@ -120,9 +145,9 @@ def difference(one: Metrics, other: Metrics, name: str) -> Interval:
     return over_seeds(last(one, name) - last(other, name))
 
 
-def pair_difference(one: diversity.PairsOfRuns, other: diversity.PairsOfRuns) -> Interval:
-    """``difference`` for numbers of pairs of ensembles, with the jackknife. Raises InputError with fewer than three."""
-    return over_pairs({pair: float(one[pair][-1] - other[pair][-1]) for pair in one})
+def run_difference(one: Runs, other: Runs) -> Interval:
+    """``difference`` for what ``stabilities`` gives, with the jackknife over ensembles."""
+    return diversity.over_runs(one[:, -1:] - other[:, -1:])[0]
 
 
 def as_ensembles(rivals: Rivals) -> dict[str, list[Ensemble]]:

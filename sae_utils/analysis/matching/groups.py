@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import combinations
-from math import comb
 
 import numpy as np
 from jaxtyping import Bool
@@ -41,42 +40,3 @@ def groups(pairs: Pairs, alive: Bool[np.ndarray, "S n"], positions: Sequence[int
         found.setdefault(int(component[flat]), []).append((positions[flat // n], int(flat % n)))
     kept = [group for group in found.values() if len({s for s, _ in group}) >= at_least]
     return sorted(kept, key=lambda group: (-len({s for s, _ in group}), group))
-
-
-def random_groups(
-    alive: Bool[np.ndarray, "S n"], positions: Sequence[int], n_groups: int, rng: np.random.Generator
-) -> list[Group]:
-    """The null of ``groups``: as many alive latents chosen at random from ``positions``, each a group of its own.
-
-    Raises InputError where there are fewer.
-    """
-    pool = [(int(s), int(i)) for s in sorted(positions) for i in np.flatnonzero(alive[s])]
-    if n_groups > len(pool):
-        raise InputError(f"n_groups={n_groups} must be at most the {len(pool)} alive latents")
-    return [[pool[i]] for i in rng.choice(len(pool), n_groups, replace=False)]
-
-
-def disjoint_sets(n_seeds: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Pairs of disjoint sets of (n_seeds - 1) // 2 seeds, so that leaving any seed out leaves some pairs.
-
-    All of them, or ``MOST_PAIRS`` chosen at random, always the same. Raises InputError with fewer than five seeds.
-    """
-    size = (n_seeds - 1) // 2
-    if size < 2:
-        raise InputError(f"disjoint sets of two seeds need at least 5 seeds, not {n_seeds}")
-    if comb(n_seeds, size) * comb(n_seeds - size, size) > MOST_LISTED:
-        rng, drawn = np.random.default_rng(0), set()
-        for i in range(max(MOST_PAIRS, n_seeds)):  # each without one of the seeds in turn
-            others = rng.permutation([s for s in range(n_seeds) if s != i % n_seeds]).tolist()
-            drawn.add(tuple(sorted(tuple(sorted(part)) for part in (others[:size], others[size : 2 * size]))))
-        return sorted(drawn)
-    every = [
-        (a, b)
-        for a in combinations(range(n_seeds), size)
-        for b in combinations([s for s in range(n_seeds) if s not in a], size)
-        if a < b
-    ]
-    if len(every) <= MOST_PAIRS:
-        return every
-    chosen = np.random.default_rng(0).choice(len(every), MOST_PAIRS, replace=False)
-    return [every[i] for i in sorted(chosen)]

@@ -1,4 +1,4 @@
-"""Figures C1 to C7: bagging, boosting and what they are compared with. Arrays in, artists out."""
+"""Figures C1 to C6: bagging, boosting and what they are compared with. Arrays in, artists out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from sae_utils.report.figures.parts import Intervals, draw_intervals, log_axis, rows_from_top, stacked_bars
+from sae_utils.report.figures.parts import Intervals, draw_intervals, log_axis, stacked_bars
 from sae_utils.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, YELLOW
 
 METHODS = {  # colour, marker, label
@@ -27,8 +27,6 @@ PLANE_STYLES = {
     "expanded": (GREEN, "^", "none"),
     "expanded, total L0": (GREEN, "v", "none"),
     "single, total L0": (PINK, "D", "-"),
-    "J times the tokens": (PINK, "*", "none"),
-    "bag of notebook 01": (BLACK, "x", "--"),
 }
 
 
@@ -134,14 +132,3 @@ def kinds_by_stage(ax: Axes, shares: Float[np.ndarray, "J kinds"], names: Sequen
     parts = {name: (KIND_COLOURS[kind], shares[:, kind]) for kind, name in enumerate(names)}
     stacked_bars(ax, x, parts, width=0.8)
     ax.set(xlabel="boosted member", ylabel="share of its latents", ylim=(0, 1), xticks=x)
-
-
-def points_with_intervals(
-    ax: Axes, rows: Intervals, names: Sequence[str], xlabel: str, nulls: Float[np.ndarray, " n"] | None = None
-) -> None:
-    """One line of text and one interval for each entry, from top to bottom; nulls as grey bars."""
-    y = rows_from_top(ax, names)
-    draw_intervals(ax, y, rows, across=True, fmt="o", color=BLUE)
-    if nulls is not None:
-        ax.plot(nulls, y, "|", color=GREY, markersize=14, markeredgewidth=2, label="latents chosen at random")
-    ax.set_xlabel(xlabel)

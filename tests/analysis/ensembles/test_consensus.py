@@ -1,13 +1,11 @@
-"""Consensus dictionaries of planted latents: they are those latents, and two of disjoint seeds agree."""
+"""Consensus dictionaries of planted latents: they are those latents."""
 
 import numpy as np
 import pytest
 import torch
 from helpers.planted_stacks import planted as planted_stack
 
-from sae_utils.analysis.ensembles.consensus import agreement, consensus_of, halves, over_disjoint_sets
-from sae_utils.analysis.matching.groups import disjoint_sets
-from sae_utils.analysis.matching.overlap import overlap_of_pairs
+from sae_utils.analysis.ensembles.consensus import consensus_of, halves
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SAEConfig
 
@@ -49,25 +47,3 @@ def test_dead_latents_are_no_consensus(stack):
 def test_too_few_shared_latents_are_refused(stack):
     with pytest.raises(InputError, match="1 groups of latents are fewer than the k=2"):
         consensus_of(stack, torch.ones(4, 8, dtype=bool), [0, 2], 2)
-
-
-def test_consensus_of_disjoint_sets_agree_where_latents_are_planted():
-    """Three atoms in all of five seeds, and five rows of its own in each: the consensus is the atoms."""
-    rows = planted_stack(np.ones((5, 3), dtype=bool), 8, 64)
-    alive = np.ones((5, 8), dtype=bool)
-    found = agreement(overlap_of_pairs(rows, rows), alive, rows, 2)
-    assert set(found["size"].values()) == {3 / 8}
-    assert over_disjoint_sets(found["consensus"]).low > 0.999
-    assert over_disjoint_sets(found["random"]).high < 0.99
-    with pytest.raises(InputError, match="no latent is shared by at_least=2"):
-        apart = planted_stack(np.zeros((5, 3), dtype=bool), 8, 64)
-        agreement(overlap_of_pairs(apart, apart), alive, apart, 2)
-
-
-def test_the_interval_leaves_out_a_seed_with_its_sets():
-    values = {sets: float(sum(sets[0])) for sets in disjoint_sets(5)}
-    without = [np.mean([v for (a, b), v in values.items() if seed not in a + b]) for seed in range(5)]
-    spread = np.sqrt(4 / 5 * ((without - np.mean(without)) ** 2).sum())
-    found = over_disjoint_sets(values)
-    assert found.estimate == pytest.approx(np.mean(list(values.values())))
-    assert found.high - found.estimate == pytest.approx(2.776445 * spread, rel=1e-5)

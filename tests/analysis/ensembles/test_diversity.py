@@ -12,9 +12,11 @@ from sae_utils.analysis.ensembles.diversity import (
     connectivity_null,
     diversity,
     nearest_by_group,
+    over_runs,
+    stability,
     stability_null,
-    stability_of_pairs,
 )
+from sae_utils.analysis.statistics import jackknife
 from sae_utils.errors import InputError
 
 E0, E1, E2 = torch.eye(3)
@@ -66,36 +68,46 @@ def test_nearest_by_group_against_the_whole_matrix():
     assert alone[0].tolist() == [-np.inf, -np.inf, pytest.approx(float(a[0] @ a[1]))]
 
 
+def alone(runs):
+    """The members of runs that have one each."""
+    return [np.zeros(len(rows), dtype=int) for rows in runs]
+
+
 def test_stability_by_hand():
-    """Half of run 0 is in run 1, all of that in run 0; run 2's second has cosine .8 to E0, its first 0 to run 1."""
+    """Of a latent the largest cosine to any other run: run 0 has E1 from run 2, which alone run 1 does not have."""
     runs = [torch.stack([E0, E1]), E0[None], torch.stack([3 * E1, 0.8 * E0 + 0.6 * E2])]
-    found = stability_of_pairs(runs, [np.zeros(len(rows), dtype=int) for rows in runs])
-    expected = {(0, 1): (0.5 + 1) / 2, (0, 2): (0.9 + 0.9) / 2, (1, 2): (0.8 + 0.4) / 2}
-    assert {pair: v.tolist() for pair, v in found.items()} == {pair: [pytest.approx(v)] for pair, v in expected.items()}
+    found = stability(runs, alone(runs))
+    every = [(1 + 1) / 2, 1, (1 + 0.8) / 2]
+    without = [np.mean([0.8, (0 + 0.8) / 2]), np.mean([(0.8 + 1) / 2, (1 + 0.8) / 2]), np.mean([(1 + 0) / 2, 1])]
+    np.testing.assert_allclose(found[:, 0], [np.mean(every), *without], atol=1e-12)
+    assert over_runs(found)[0].ends == pytest.approx(jackknife(np.mean(every), without).ends)
+
+
+def test_stability_grows_with_the_runs_that_a_latent_is_looked_for_in():
+    """So it is not the mean over pairs: each latent of three runs lies in one of the other two."""
+    runs = [torch.stack([E0, E1]), torch.stack([E1, E2]), torch.stack([E2, E0])]
+    assert stability(runs, alone(runs))[:, 0].tolist() == pytest.approx([1, 0.5, 0.5, 0.5])
 
 
 def test_stability_of_the_first_members_alone():
     runs = [random_directions(12, 5, seed) for seed in range(3)]
     members = [np.arange(12) // 4, np.arange(12) // 6, np.array([0, 2] * 6)]
-    found = stability_of_pairs(runs, members)
+    found = stability(runs, members)
     for j in range(3):
         first = [rows[member <= j] for rows, member in zip(runs, members, strict=True)]
-        alone = stability_of_pairs(first, [np.zeros(len(rows), dtype=int) for rows in first])
-        np.testing.assert_allclose([found[pair][j] for pair in alone], [v[0] for v in alone.values()])
+        np.testing.assert_allclose(found[:, j], stability(first, alone(first))[:, 0])
 
 
 def test_the_null_is_what_random_runs_of_that_size_have_and_grows_with_them():
-    few, many = (
-        stability_null([np.zeros(n, dtype=int) for n in sizes], torch.eye(256))[0, 1][0]
-        for sizes in ([50] * 2, [900] * 2)
-    )
-    a, b = random_directions(900, 256, 1), random_directions(900, 256, 2)
-    expected = ((a @ b.T).max(1).values.mean() + (b @ a.T).max(1).values.mean()) / 2
-    assert few < many == pytest.approx(expected.item(), abs=0.005)
+    few, many = (stability_null([np.zeros(n, dtype=int)] * 3, torch.eye(256), 2)[0, 0] for n in (50, 900))
+    runs = [random_directions(900, 256, seed) for seed in range(1, 4)]
+    largest = [(runs[i] @ torch.cat(runs[:i] + runs[i + 1 :]).T).max(1).values.mean().item() for i in range(3)]
+    assert few < many == pytest.approx(np.mean(largest), abs=0.005)
 
 
 def test_runs_that_cannot_be_compared_are_refused():
-    with pytest.raises(InputError, match="two runs or more"):
-        stability_of_pairs([E0[None]], [np.array([0])])
+    with pytest.raises(InputError, match="three runs or more"):
+        stability([E0[None]] * 2, alone([E0[None]] * 2))
+    runs = [E0[None], E0[None], E0[None][:0]]
     with pytest.raises(InputError, match="with latents"):
-        stability_of_pairs([E0[None], E0[None][:0]], [np.array([0]), np.array([], dtype=int)])
+        stability(runs, alone(runs))

@@ -7,10 +7,12 @@ import pytest
 import torch
 from helpers.ensembles_made import activations, boosted, stack
 
+from sae_utils.analysis.directions import covariance, random_directions
 from sae_utils.analysis.ensembles import summary as ensemble_summary
 from sae_utils.analysis.ensembles.bagging_gain import OVER_KINDS, correlation, pair_gains, pair_overlaps, slope
-from sae_utils.analysis.ensembles.profile import profile
-from sae_utils.analysis.matching.overlap import overlap_of_pairs
+from sae_utils.analysis.ensembles.profile import Profile, profile
+from sae_utils.analysis.matching.metric import in_metric
+from sae_utils.analysis.matching.overlap import from_both_sides
 from sae_utils.analysis.statistics import JACKKNIFE, over_seeds
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
@@ -77,9 +79,8 @@ def test_metrics_are_of_alive_latents(bags):
     assert before["alive"][0].tolist() == [20, 39, 59]
     for name, values in before.items():
         np.testing.assert_array_equal(values, after[name])
-    for name in ("stability", "stability_uniform", "stability_decoders"):
-        for pair, values in stable[name].items():
-            np.testing.assert_allclose(values, stable_after[name][pair], atol=1e-6)
+    for name, values in stable.items():
+        np.testing.assert_allclose(values, stable_after[name], atol=1e-6)
     assert (before["diversity"] <= before["alive"]).all()
 
 
@@ -99,19 +100,27 @@ def test_the_gain_of_a_pair_is_half_the_relative_disagreement(bags):
     assert pair_gains(p)[0, 2] == pytest.approx((apart / 4 / ((mse[0] + mse[2]) / 2)).item(), rel=1e-9)
 
 
-def test_overlaps_of_a_bag_are_those_of_its_stack(bags):
-    members = stack(n_seeds=9)
+def test_overlaps_of_a_bag_are_those_of_its_stack_in_the_metric_of_the_data(bags):
+    members, spread = stack(n_seeds=9), covariance([X])
     alive = torch.ones(3, 20, dtype=torch.bool)
     alive[1, 7] = False
     p = profile(bags[0], X.split(300))
     p.firing_frequency[:] = alive.flatten().numpy()
-    found = pair_overlaps(bags[0], p)
-    expected = overlap_of_pairs(members.W_enc.mT[:3], members.W_dec[:3], alive)
-    for pair, overlap in expected.items():
-        np.testing.assert_array_equal(found[pair].shared("strict"), overlap.shared("strict"))
-        np.testing.assert_array_equal(found[pair].decoder.partner, overlap.decoder.partner)
+    both = from_both_sides(in_metric(members.encoder[:3], spread), members.W_dec[:3], alive)
+    shared = {pair: o.fraction(o.shared("strict")) for pair, o in both.items()}
+    found = pair_overlaps(bags[0], p, spread)
+    assert found == {(i, j): (shared[i, j] + shared[j, i]) / 2 for i, j in ((0, 1), (0, 2), (1, 2))}
     with pytest.raises(InputError, match="must be of one width"):
-        pair_overlaps(bags[0], replace(p, widths=(20, 10, 30)))
+        pair_overlaps(bags[0], replace(p, widths=(20, 10, 30)), spread)
+
+
+@pytest.mark.parametrize(("common", "expected"), [(0.0, 1.0), (1.0, 0.5), (1e6, 0.0)])
+def test_errors_of_a_bag_that_are_independent_are_averaged_away(common, expected):
+    """Each member's error is one of its own, of variance 1, and a common one: by the moments of a profile."""
+    second = np.zeros((1, 5, 5))  # the activation is 0, so a member's output is its error
+    second[0, :4, :4] = common + np.eye(4)
+    p = Profile(1, False, np.zeros((1, 5)), second, np.ones(4), (1, 1, 1, 1))
+    assert ensemble_summary.share_of_independent([p])[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_ensembles_of_rivals_share_no_member(tmp_path):
@@ -146,7 +155,21 @@ def test_slope_over_kinds():
 def test_boosted_ensembles_have_the_same_summary():
     structure, found = both_metrics([boosted() for _ in range(3)])
     assert structure["connectivity"].shape == structure["connectivity_null"].shape == (3, 3)
-    np.testing.assert_allclose(ensemble_summary.pair_rows(found["stability"]), 1.0)  # the same three times
-    lead = ensemble_summary.pair_difference(found["stability"], found["stability_decoders"])
-    assert lead.estimate == pytest.approx(np.mean([v[-1] for v in found["stability_excess"].values()]))
+    np.testing.assert_allclose(ensemble_summary.run_rows(found["stability"]), 1.0)  # the same three times
+    lead = ensemble_summary.run_difference(found["stability"], found["stability_decoders"])
+    assert lead.estimate == pytest.approx(found["stability_excess"][0, -1])
     assert lead.low > 0 and lead.method == JACKKNIFE
+
+
+def test_a_member_that_all_ensembles_share_is_stable_and_others_are_at_their_null():
+    """Of three ensembles the second member is the same, the first ones have rows of their own."""
+    ensembles = []
+    for seed in range(3):
+        members = [stack(n_seeds=9).dictionary(seed), stack(n_seeds=9).dictionary(8)]
+        with torch.no_grad():
+            members[0].W_dec.copy_(random_directions(20, 12, seed)[None])
+        ensembles.append(Ensemble(members))
+    found = ensemble_summary.member_stabilities(ensembles, ensemble_summary.profiles(ensembles, X))
+    assert found["stability"].shape == (4, 2)
+    assert found["stability"][:, 1] == pytest.approx(1)
+    assert abs(found["stability_excess"][0, 0]) < 0.05 < 0.2 < found["stability_excess"][0, 1]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.drawn import band_edges, by_label, interval_ends, tick_words
+from helpers.drawn import band_edges, by_label, interval_ends
 
 from sae_utils.report.figures import ensembles
 
@@ -53,10 +53,3 @@ def test_stacked_kinds_add_up_to_one(ax):
     ensembles.kinds_by_stage(ax, shares, ["dead", "noise", "orphan"])
     np.testing.assert_allclose([[bar.get_height() for bar in kind] for kind in ax.containers], shares.T)
     assert [bar.get_y() + bar.get_height() for bar in ax.containers[-1]] == pytest.approx([1, 1])
-
-
-def test_intervals_are_listed_from_the_top(ax):
-    ensembles.points_with_intervals(ax, ROWS, ["a", "b", "c"], "FVU", nulls=np.array([0.1, 0.2, 0.3]))
-    np.testing.assert_allclose(ax.containers[0].lines[0].get_xydata(), [[0.5, 2], [0.7, 1], [0.8, 0]])
-    assert dict(zip(ax.get_yticks(), tick_words(ax.yaxis), strict=True)) == {2: "a", 1: "b", 0: "c"}
-    assert ax.lines[-1].get_xydata().tolist() == [[0.1, 2], [0.2, 1], [0.3, 0]]
