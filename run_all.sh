@@ -4,8 +4,8 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-./run_all.sh [--preset NAME] [--only 00,01] [--fresh] [--dry-run] [--throughput FILE]
-    runs the notebooks in order, writes results/NAME/ and figures/; what is done and unchanged is skipped
+./run_all.sh [--preset NAME] [--only 00,01] [--jobs N] [--fresh] [--dry-run] [--throughput FILE]
+    runs the notebooks, writes results/NAME/ and figures/; what is done and unchanged is skipped
 ./run_all.sh setup
     makes the environment and runs nothing
 ./run_all.sh test
@@ -17,6 +17,8 @@ usage() {
 
     --preset NAME   parameters from notebooks/presets/NAME.yaml (laptop)
     --only 00,01    these notebooks alone
+    --jobs N        so many notebooks at once, each with its share of the cores or a GPU of its own; by default one to
+                    a core (as long as there is memory) or to a GPU. With 1 they run in order
     --fresh         run what is done, too; what results/cache holds is kept and used
     --dry-run       say what would run, with which parameters, what it trains and what that costs on this machine;
                     needs the environment, and installs and writes nothing
@@ -50,7 +52,7 @@ versions="3.13 3.12 3.11 3.14"  # 3.14 last: the pins have wheels for it, but no
 batch=() mode=notebooks preset=laptop only="" asked="" dry="" throughput=""
 while (($#)); do
     case $1 in
-        --preset | --only | --throughput | --python)
+        --preset | --only | --jobs | --throughput | --python)
             (($# > 1)) || refuse "$1 needs a value"
             set -- "$1=$2" "${@:3}" ;;
     esac
@@ -63,6 +65,7 @@ while (($#)); do
             versions=$asked ;;
         --preset=*) preset=${1#*=}; batch+=("$1") ;;
         --only=*) only=${1#*=}; batch+=("$1") ;;
+        --jobs=*) batch+=("$1") ;;
         --throughput=*) throughput=$1; batch+=("$1") ;;
         --dry-run) dry=$1; batch+=("$1") ;;
         --fresh | --cache) batch+=("$1") ;;
@@ -95,9 +98,9 @@ check_names() {  # of the preset and the notebooks, before anything is installed
 
 clean_cache() {
     local lock size
-    for lock in results/*/.lock; do
+    for lock in results/*/.lock results/cache/.*.lock; do
         if [[ -e $lock ]] && command -v flock >/dev/null && ! flock -n "$lock" true; then
-            refuse "another run is writing to ${lock%/.lock}; wait for it, or end it"
+            refuse "another run is writing to ${lock%/*}; wait for it, or end it"
         fi
     done
     [[ ! -L results/cache ]] || refuse "results/cache is a link, whose folder is yours to remove"

@@ -254,11 +254,14 @@ def test_arguments_reach_the_batch(checkout):
     checkout.run()
     calls = checkout.run("--preset", "tiny", "--only=00,01", "--fresh", "--dry-run", "--throughput", "a.yaml")[2]
     assert calls == [f"{BATCH} --preset=tiny --only=00,01 --fresh --dry-run --throughput=a.yaml"]
+    assert checkout.run("--jobs", "2")[2] == [f"{BATCH} --jobs=2"]
 
 
 BAD = {
     "--prest x": "unknown argument '--prest'",
     "--preset": "--preset needs a value",
+    "--jobs": "--jobs needs a value",
+    "setup --jobs 2": "setup takes no options but --python",
     "01": "unknown argument '01'",
     "test --fresh": "test takes no options but --python",
     "--fresh test": "test takes no options but --python",
@@ -290,6 +293,7 @@ def test_help(checkout):
     words = (
         "--preset",
         "--only",
+        "--jobs",
         "--fresh",
         "--dry-run",
         "--throughput",
@@ -431,16 +435,18 @@ def test_clean_removes_the_cache_alone_and_says_how_large_it_was(checkout):
 
 
 @pytest.mark.skipif(not shutil.which("flock"), reason="without flock nothing tells that a run is on")
-def test_clean_waits_for_no_run(checkout):
+@pytest.mark.parametrize("name", ["laptop/.lock", "cache/.dictionaries-1.lock"])
+def test_clean_waits_for_no_run(checkout, name):
     (checkout.tools / "flock").symlink_to(shutil.which("flock"))
     (checkout.tools / "true").symlink_to(shutil.which("true"))
-    cache, lock = checkout.folder / "results" / "cache", checkout.folder / "results" / "laptop" / ".lock"
+    cache, lock = checkout.folder / "results" / "cache", checkout.folder / "results" / name
     cache.mkdir(parents=True)
-    lock.parent.mkdir()
+    lock.parent.mkdir(exist_ok=True)
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         code, out, _ = checkout.run("clean", "--cache")
-        assert (code, out) == (2, "run_all.sh: another run is writing to results/laptop; wait for it, or end it\n")
+        said = f"another run is writing to results/{lock.parent.name}; wait for it, or end it"
+        assert (code, out) == (2, f"run_all.sh: {said}\n")
         assert cache.is_dir()
     assert checkout.run("clean", "--cache")[0] == 0
     assert not cache.exists()

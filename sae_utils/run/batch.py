@@ -1,6 +1,7 @@
-"""Runs the notebooks in order with one preset: ``python -m sae_utils.run.batch --preset laptop``.
+"""Runs the notebooks with one preset: ``python -m sae_utils.run.batch --preset laptop``.
 
-Each notebook is executed by papermill in a process of its own. What is done and unchanged is skipped: the key is the
+Each notebook is executed by papermill in a process of its own, several at a time with ``--jobs``; of those that want
+the same dictionaries one trains them (``saes.training.locks``). What is done and unchanged is skipped: the key is the
 sha256 of the notebook's cells, its parameters, the files that they name and the sources of ``sae_utils``.
 ``results/<preset>/<name>.done.json`` holds the key and is written last, so a killed run leaves nothing that passes for
 a result. Papermill's output notebook proves nothing (a dead kernel's says "completed"): only the exit code and the
@@ -9,6 +10,7 @@ notebook's own results do.
 
 import argparse
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -24,6 +26,7 @@ from sae_utils.errors import InputError
 from sae_utils.files import only_writer, sha256_of_file, write_json
 from sae_utils.paths import NOTEBOOKS, RESULTS
 from sae_utils.report.claims import CLAIMS
+from sae_utils.run import shares
 from sae_utils.run.jobs import Job, jobs_of
 from sae_utils.run.made_by import write_made_by
 from sae_utils.run.notebooks import default_parameters, error_text, select
@@ -37,45 +40,60 @@ def as_yaml(parameters: Mapping[str, object]) -> str:
     return yaml.safe_dump(dict(parameters), default_flow_style=True)
 
 
-def execute(job: Job, lock: int, prefix: str) -> str:
-    """Runs one notebook; gives the error in one line, or an empty string where it is done.
+class Running:
+    """A notebook that runs, in one of ``n_places`` that share the machine.
 
     The child inherits the lock: should this process be killed alone, no second run starts beside the orphan.
     """
-    part, log, expected = job.file(".part.ipynb"), job.file(".log"), job.expected
-    # What was stopped or failed may have left training to go on from: the seconds of the rest say nothing.
-    resumed = part.is_file() or job.file(".failed.ipynb").is_file()
-    job.file(".done.json").unlink(missing_ok=True)
-    results_dir = "" if job.folder.parent == RESULTS else str(job.folder.parent.resolve())
-    parameters = as_yaml({**job.parameters, "results_dir": results_dir})
-    # Papermill formats its paths with str.format, so a brace in a folder's name has to be doubled.
-    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (job.notebook, part)]
-    options = ["-y", parameters, "-k", "python3", "--no-progress-bar", "--log-level", "ERROR"]
-    environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
-    start, started = time.monotonic(), time.time()
-    with log.open("wb") as file:
-        command = [sys.executable, "-m", "papermill", *paths, *options]
-        child = subprocess.Popen(command, stdout=file, stderr=file, env=environment, pass_fds=[lock])
-        try:
-            wait(child, prefix, expected)
-        finally:
-            stop(child)
-    seconds = time.monotonic() - start
-    error = failure(job, child.returncode, part, log, started)
-    executed = job.file(".failed.ipynb" if error else ".ipynb")
-    if part.is_file():
-        os.replace(part, executed)
-    if error:
-        return f"{error} [{executed if executed.is_file() else log}]"
-    job.file(".failed.ipynb").unlink(missing_ok=True)
-    log.unlink()
-    record = {
-        "key": job.key,
-        "results_sha256": sha256_of_file(job.file(".json")),
-        "figures": job.figures_since(started),
-    }
-    write_json(job.file(".done.json"), record if resumed else record | {"seconds": round(seconds, 1)})
-    return ""
+
+    def __init__(self, job: Job, lock: int, place: int, n_places: int):
+        self.job, self.place, self.expected = job, place, job.expected
+        self.part, self.log = job.file(".part.ipynb"), job.file(".log")
+        # What was stopped or failed may have left training to go on from: the seconds of the rest say nothing.
+        self.resumed = self.part.is_file() or job.file(".failed.ipynb").is_file()
+        job.file(".done.json").unlink(missing_ok=True)
+        results_dir = "" if job.folder.parent == RESULTS else str(job.folder.parent.resolve())
+        parameters = as_yaml({**job.parameters, "results_dir": results_dir})
+        # Papermill formats its paths with str.format, so a brace in a folder's name has to be doubled.
+        paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (job.notebook, self.part)]
+        options = ["-y", parameters, "-k", "python3", "--no-progress-bar", "--log-level", "ERROR"]
+        share = shares.environment(place, n_places, device_of(job))
+        self.begun, self.started = time.monotonic(), time.time()
+        with self.log.open("wb") as file:
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", "papermill", *paths, *options],
+                stdout=file, stderr=file, env=share | {"JUPYTER_PREFER_ENV_PATH": "1"}, pass_fds=[lock],
+            )  # fmt: skip
+
+    @property
+    def timing(self) -> str:
+        """``62 s (expected 70 s)``."""
+        expected = f" (expected {self.expected:.0f} s)" if self.expected else ""
+        return f"{time.monotonic() - self.begun:.0f} s{expected}"
+
+    def finish(self) -> str:
+        """Keeps what the child, which has ended, has made; gives the error in one line, or an empty string."""
+        job, seconds = self.job, time.monotonic() - self.begun
+        error = failure(job, self.child.returncode, self.part, self.log, self.started)
+        executed = job.file(".failed.ipynb" if error else ".ipynb")
+        if self.part.is_file():
+            os.replace(self.part, executed)
+        if error:
+            return f"{error} [{executed if executed.is_file() else self.log}]"
+        job.file(".failed.ipynb").unlink(missing_ok=True)
+        self.log.unlink()
+        record = {
+            "key": job.key,
+            "results_sha256": sha256_of_file(job.file(".json")),
+            "figures": job.figures_since(self.started),
+        }
+        write_json(job.file(".done.json"), record if self.resumed else record | {"seconds": round(seconds, 1)})
+        return ""
+
+
+def device_of(job: Job) -> str:
+    """The device that a job's dictionaries are on."""
+    return str((default_parameters(job.notebook) | job.parameters)["device"])
 
 
 def failure(job: Job, code: int, part: Path, log: Path, started: float) -> str:
@@ -88,58 +106,65 @@ def failure(job: Job, code: int, part: Path, log: Path, started: float) -> str:
     return job.torn()
 
 
-def wait(child: subprocess.Popen, prefix: str, expected: float | None) -> None:
-    """Waits for the child's end; on a terminal the line counts the seconds meanwhile."""
-    start = time.monotonic()
-    live = sys.stdout.isatty()
-    while True:
-        try:
-            child.wait(timeout=1 if live else None)
-            return
-        except subprocess.TimeoutExpired:
-            print(f"\r{prefix} {timing(time.monotonic() - start, expected)}", end="", flush=True)
-
-
-def stop(child: subprocess.Popen) -> None:
-    """Ends the child and all its descendants; a kernel has a session of its own, so no signal to a group does."""
-    if child.poll() is not None:
-        return
-    parent = psutil.Process(child.pid)
-    family = [*parent.children(recursive=True), parent]
+def stop(children: Sequence[subprocess.Popen]) -> None:
+    """Ends the children and all their descendants; a kernel has a session of its own, so no signal to a group does."""
+    family = []
+    for child in children:
+        if child.poll() is None:
+            parent = psutil.Process(child.pid)
+            family += [*parent.children(recursive=True), parent]
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
     for process in psutil.wait_procs(family, timeout=3)[1]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    child.wait()
+    for child in children:
+        child.wait()
 
 
-def timing(seconds: float, expected: float | None) -> str:
-    """``62 s (expected 70 s)``."""
-    return f"{seconds:.0f} s" + (f" (expected {expected:.0f} s)" if expected else "")
+def run(jobs: Sequence[Job], fresh: bool, n_places: int = 1) -> int:
+    """Runs what is not done, ``n_places`` at a time; gives the number of notebooks that failed.
 
-
-def run(jobs: Sequence[Job], fresh: bool) -> int:
-    """Runs what is not done, a line each; gives the number of notebooks that failed."""
-    failed = ran = 0
+    One at a time, they run in order, a line each. Side by side, those that take longest come first, and each has a line
+    at its start and one at its end.
+    """
     start = time.monotonic()
     width = max(len(job.name) for job in jobs)
+    names = {job.name: f"[{i}/{len(jobs)}] {job.name:<{width}}" for i, job in enumerate(jobs, 1)}
     with only_writer(jobs[0].folder / ".lock", str(jobs[0].folder), wait=False) as lock:
-        for position, job in enumerate(jobs, 1):
-            prefix = f"[{position}/{len(jobs)}] {job.name:<{width}}"
-            if not fresh and job.is_done():
-                seconds = job.done().get("seconds")
-                print(f"{prefix} unchanged, skipped{f' (took {seconds:.0f} s)' if seconds else ''}")
-                continue
-            print(prefix, end="", flush=True)
-            begun, expected = time.monotonic(), job.expected
-            error = execute(job, lock, prefix)
-            ran += 1
-            failed += bool(error)
-            back = f"\r{prefix}" if sys.stdout.isatty() else ""
-            print(f"{back} {timing(time.monotonic() - begun, expected)}{'  FAILED: ' + error if error else ''}")
-    print(f"{ran - failed} run, {len(jobs) - ran} unchanged, {failed} failed in {time.monotonic() - start:.0f} s")
+        done = {job.name for job in jobs if not fresh and job.is_done()}
+        n_places = max(1, min(n_places, len(jobs) - len(done)))
+        alone, live = n_places == 1, n_places == 1 and sys.stdout.isatty()
+        # What is done only has its line; what is not known to be short counts as long.
+        waiting = jobs if alone else sorted(jobs, key=lambda job: (job.name not in done, -(job.expected or math.inf)))
+        waiting, running, failed = list(waiting), [], 0
+        try:
+            while waiting or running:
+                while waiting and len(running) < n_places:
+                    job = waiting.pop(0)
+                    print(names[job.name], end="", flush=True)
+                    if job.name in done:
+                        seconds = job.done().get("seconds")
+                        print(f" unchanged, skipped{f' (took {seconds:.0f} s)' if seconds else ''}")
+                        continue
+                    place = min(set(range(n_places)) - {one.place for one in running})
+                    running.append(Running(job, lock, place, n_places))
+                    print("" if alone else " started\n", end="", flush=True)
+                time.sleep(0.1)
+                for one in [one for one in running if one.child.poll() is not None]:
+                    running.remove(one)
+                    error = one.finish()
+                    failed += bool(error)
+                    back = "\r" if live else ""
+                    name = names[one.job.name] if live or not alone else ""
+                    print(f"{back}{name} {one.timing}{'  FAILED: ' + error if error else ''}", flush=True)
+                if live and running:
+                    print(f"\r{names[running[0].job.name]} {running[0].timing}", end="", flush=True)
+        finally:
+            stop([one.child for one in running])
+    ran = len(jobs) - len(done)
+    print(f"{ran - failed} run, {len(done)} unchanged, {failed} failed in {time.monotonic() - start:.0f} s")
     return failed
 
 
@@ -150,9 +175,10 @@ def interrupt(number: int, frame: object) -> None:
 
 def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, results: Path = RESULTS) -> int:
     """The command line; gives the exit code: 0 done, 1 a notebook failed, 2 bad input, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m sae_utils.run.batch", description="Run the notebooks in order.")
+    parser = argparse.ArgumentParser(prog="python -m sae_utils.run.batch", description="Run the notebooks.")
     parser.add_argument("--preset", default="laptop", help="presets/<PRESET>.yaml in the notebooks' folder")
     parser.add_argument("--only", default="", help="numbers or names, separated by commas: 00,01")
+    parser.add_argument("--jobs", default="", help="notebooks at once; by default one to a core or to a GPU")
     parser.add_argument("--fresh", action="store_true", help="run what is done, too")
     parser.add_argument("--dry-run", action="store_true", help="say what would run, and what that would cost")
     parser.add_argument("--throughput", default="", help="with --dry-run: a machine's speed, as a dry run prints it")
@@ -172,9 +198,10 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, re
 
             print("\n".join(describe(jobs, options.fresh, options.throughput)))
             return 0
-        for device in {(default_parameters(job.notebook) | job.parameters)["device"] for job in jobs}:
+        devices = {device_of(job) for job in jobs}
+        for device in devices:
             check_device(device)
-        failed = run(jobs, options.fresh)
+        failed = run(jobs, options.fresh, shares.n_jobs(options.jobs, devices))
         if not options.only:  # a part of the notebooks would leave the other claims unanswered
             write_claims_page(notebooks / CLAIMS.name, jobs)
             write_made_by(jobs)

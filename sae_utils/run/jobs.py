@@ -70,9 +70,11 @@ class Job:
         return same and all(path.is_file() for path in figures)
 
     def figures_since(self, started: float) -> list[str]:
-        """The figures written since ``started``, as ``done`` has them."""
+        """The figures that the notebook names and that were written since ``started``, as ``done`` has them."""
         folder = figures_folder(self.folder.name, self.folder.parent)
-        paths = [path for path in folder.glob("*.png") if path.stat().st_mtime >= started]
+        code = "\n".join(source(cell) for cell in read_cells(self.notebook))
+        named = [path for path in folder.glob("*.png") if f'"{path.stem}"' in code]  # others may be drawing beside it
+        paths = [path for path in named if path.stat().st_mtime >= started]
         return sorted(os.path.relpath(path, self.folder) for path in paths)
 
 

@@ -53,11 +53,16 @@ def check_device(device: str) -> None:
     """Imports torch for a CUDA device alone. Raises InputError where it is not there."""
     if device == "cpu":
         return
-    import torch
-
-    count = torch.cuda.device_count()
+    count = n_cuda_devices()
     if int(device.partition(":")[2] or 0) >= count:
         raise InputError(f"parameter device = {device!r}: this machine has {count} CUDA devices; use cpu")
+
+
+def n_cuda_devices() -> int:
+    """Those that this process sees. Imports torch."""
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def parameter_names(notebook: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Notebooks for one test, which take a real notebook's parameters, and the files of their finished runs."""
+"""Notebooks for one test with the parameters of the real one of their name, and the files of their finished runs."""
 
 from pathlib import Path
 
@@ -22,11 +22,12 @@ write_results("00_language_model", p.preset, p.results_dir, p, {"rows": p.n_eval
 
 
 def make(folder: Path, *body: str, preset: str = "", name: str = "00_language_model") -> Path:
-    """A folder with spaces and braces in its name that holds one notebook and the preset ``quick``."""
+    """A folder with spaces and braces in its name that holds the notebook ``name`` and the preset ``quick``."""
     notebooks = folder / "my {notebooks}"
     (notebooks / "presets").mkdir(parents=True, exist_ok=True)
     (notebooks / "presets" / "quick.yaml").write_text(preset)
-    cells = [nbformat.v4.new_code_cell(text) for text in (parameters_cell("00_language_model"), CHECK, *body)]
+    texts = [parameters_cell(name), *(text.replace("00_language_model", name) for text in (CHECK, *body))]
+    cells = [nbformat.v4.new_code_cell(text) for text in texts]
     cells[0].metadata["tags"] = ["parameters"]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), notebooks / f"{name}.ipynb")

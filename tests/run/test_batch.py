@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import yaml
@@ -21,14 +23,14 @@ from sae_utils.paths import NOTEBOOKS
 from sae_utils.report.claims import hash_of_rules, load_claims
 from sae_utils.report.claims.verdicts import verdict
 from sae_utils.results import read_results
-from sae_utils.run import batch
+from sae_utils.run import batch, shares
 from sae_utils.run.batch import main
 
 
-def start(notebooks: Path, results: Path) -> subprocess.Popen:
+def start(notebooks: Path, results: Path, *options: str) -> subprocess.Popen:
     """A batch in a process group of its own, which heeds SIGINT even where this process was told to ignore it."""
     code = f"from pathlib import Path; from sae_utils.run.batch import main; import sys; sys.exit(main(\
-['--preset', 'quick'], Path({str(notebooks)!r}), Path({str(results)!r})))"
+{['--preset', 'quick', *options]}, Path({str(notebooks)!r}), Path({str(results)!r})))"
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-c", code], start_new_session=True, preexec_fn=heed, **streams)
@@ -149,26 +151,89 @@ def test_notebook_that_writes_nothing_failed(tmp_path, capsys):
     assert "the notebook ended without writing its results" in capsys.readouterr().out
 
 
+NAMES = ("00_language_model", "02_what_moves_overlap", "01_seed_divergence")
 SLEEP = "import os, time\nopen({path!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_killed_run_leaves_no_result_and_no_process(tmp_path, number):
-    """The notebook is stopped after it wrote its results and before its end."""
-    mark = tmp_path / "started"
-    notebooks = make(tmp_path, WRITE, SLEEP.format(path=str(mark)))
-    run = start(notebooks, tmp_path / "r")
-    until(lambda: mark.exists() and mark.read_text())
-    kernel = psutil.Process(int(mark.read_text()))
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_killed_run_leaves_no_result_and_no_process(tmp_path, number, n_jobs):
+    """The notebooks are stopped after the first wrote its results and before its end."""
+    marks = [tmp_path / f"started {name}" for name in NAMES[:n_jobs]]
+    for name, mark in zip(NAMES, marks, strict=False):
+        notebooks = make(tmp_path, *([WRITE] if name == NAMES[0] else []), SLEEP.format(path=str(mark)), name=name)
+    run = start(notebooks, tmp_path / "r", "--jobs", str(n_jobs))
+    until(lambda: all(mark.exists() and mark.read_text() for mark in marks))
+    kernels = [psutil.Process(int(mark.read_text())) for mark in marks]
     if number == signal.SIGKILL:
         os.killpg(run.pid, number)
     else:
         os.kill(run.pid, number)
     out, err = run.communicate(timeout=60)
     assert run.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), out + err
-    until(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE)
+    assert "FAILED" not in out
+    until(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in kernels))
     assert (tmp_path / "r" / "quick" / "00_language_model.json").is_file()
     assert not job_of(notebooks, tmp_path / "r").is_done()
+
+
+MEET = """\
+import os, time
+from pathlib import Path
+from sae_utils.results import write_results
+(Path({folder!r}) / "00_language_model").touch()
+while len(list(Path({folder!r}).iterdir())) < 2:
+    time.sleep(0.05)
+threads = int(os.environ["OMP_NUM_THREADS"])
+write_results("00_language_model", p.preset, p.results_dir, p, {{"threads": threads}}, [], {{}})
+"""
+
+
+def test_side_by_side_longest_first_and_the_others_go_on_after_a_failure(tmp_path, capsys, monkeypatch):
+    for name in shares.THREADS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(shares, "cores", lambda: 7)
+    folder, results, run = tmp_path / "met", tmp_path / "r", ["--preset", "quick", "--jobs", "2"]
+    folder.mkdir()
+    first, second, third = NAMES
+    preset = f"expected_seconds: {{{first}: 1, {second}: 50, {third}: 9}}"
+    make(tmp_path, MEET.format(folder=str(folder)), preset=preset, name=first)
+    make(tmp_path, "1 / 0", preset=preset, name=second)
+    notebooks = make(tmp_path, MEET.format(folder=str(folder)), preset=preset, name=third)
+    assert main(run, notebooks, results) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.endswith(" started")] == [
+        f"[3/3] {second} started", f"[2/3] {third:<21} started", f"[1/3] {first:<21} started",
+    ]  # fmt: skip
+    (failed,) = (line for line in lines if "FAILED" in line)
+    assert re.fullmatch(rf"\[3/3\] {second} \d+ s \(expected 50 s\)  FAILED: ZeroDivisionError: .*ipynb\]", failed)
+    assert len(lines) == 7 and lines[-1].startswith("2 run, 0 unchanged, 1 failed in ")
+    assert [read_results(name, "quick", results).metrics for name in (first, third)] == 2 * [{"threads": 3}]
+    make(tmp_path, MEET.format(folder=str(folder)), preset=preset, name=second)
+    assert main(run, notebooks, results) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" (")[0] for line in lines[:2]] == [
+        f"[{i}/3] {name:<21} unchanged, skipped" for i, name in ((1, first), (2, third))
+    ]
+    assert len(lines) == 4 and lines[2].startswith(f"[3/3] {second} ")
+
+
+def test_two_jobs_give_what_one_gives(tmp_path):
+    """Notebooks 01 and 08 train the same stack."""
+    made = []
+    for n_jobs in ("1", "2"):
+        results = tmp_path / n_jobs
+        assert main(["--preset", "tiny", "--only", "01,08", "--jobs", n_jobs], NOTEBOOKS, results) == 0
+        stacks = {path.name: path.read_bytes() for path in (results / "cache").glob("dictionaries-*")}
+        kept = [read_results(name, "tiny", results) for name in ("01_seed_divergence", "08_shared_and_orphan")]
+        assert not [path for path in (results / "cache").iterdir() if path.name.startswith((".dict", "training"))]
+        made.append((stacks, [one.metrics for one in kept], [one.arrays for one in kept]))
+    (stacks, metrics, arrays), (same_stacks, same_metrics, same_arrays) = made
+    assert stacks == same_stacks and metrics == same_metrics
+    for one, other in zip(arrays, same_arrays, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
 
 
 def test_second_run_on_the_same_results_is_refused(tmp_path, capsys):
@@ -185,6 +250,7 @@ def test_second_run_on_the_same_results_is_refused(tmp_path, capsys):
     [
         (["--only", "07"], "", "no notebook '07'; there are 00_language_model"),
         (["--only", ","], "", "no notebook ','"),
+        (["--jobs", "0"], "", "--jobs 0: it must be a whole number from 1"),
         (["--preset", "huge"], "", "no preset 'huge'; there are quick"),
         ([], "common: {batch_size: no}", "batch_size = False must be int, not bool"),
     ],

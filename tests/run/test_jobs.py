@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import nbformat
 import pytest
@@ -13,6 +14,7 @@ from sae_utils.paths import NOTEBOOKS
 from sae_utils.results import write_results
 from sae_utils.run import jobs
 from sae_utils.run.jobs import jobs_of
+from sae_utils.run.notebooks import read_cells, source
 from sae_utils.run.presets import Preset
 
 
@@ -100,9 +102,10 @@ def test_published_figures_are_recorded_through_a_link_to_the_results(tmp_path, 
     (root / "figures").mkdir(parents=True)
     disk.mkdir(parents=True)
     (root / "results").symlink_to(disk)
-    job = job_of(make(tmp_path, WRITE), root / "results")
+    job = job_of(make(tmp_path, WRITE, 'save_figure(fig, "A1", p.preset)'), root / "results")
     fake_run(job)
     (root / "figures" / "A1.png").touch()
+    (root / "figures" / "A10.png").touch()  # of another notebook, which runs beside this one
     record = job.done() | {"figures": job.figures_since(0)}
     job.file(".done.json").write_text(json.dumps(record))
     assert record["figures"] == ["../../figures/A1.png"]
@@ -116,3 +119,11 @@ def test_results_of_a_run_by_hand_are_not_taken_for_this_one(tmp_path):
     fake_run(job)
     write_results(job.name, "quick", tmp_path, {"n_eval_rows": 99}, {}, [], {})
     assert not job.is_done()
+
+
+def test_every_notebook_names_the_figures_that_it_saves():
+    """Else they would not be found among those of a notebook that runs beside it."""
+    for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"):
+        code = "\n".join(source(cell) for cell in read_cells(path) if cell["cell_type"] == "code")
+        named = re.findall(r'save_figure\([^"]*(?:\([^)]*\))?[^"]*"(\w+)", p\.preset', code)
+        assert len(named) == code.count("save_figure("), path.name

@@ -2,12 +2,13 @@
 
 Notebooks share dictionaries (the members of a bag are the seeds of another notebook), and training is most of their
 time. A stack's name is a hash of all that its weights depend on: its settings and seeds, the training's, the
-activations, and the code that trains.
+activations, and the code that trains. Of several processes that want a stack, one trains it and the others wait.
 """
 
 import json
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from itertools import chain
@@ -19,6 +20,7 @@ from sae_utils.memory import MemoryPlan, check_fits, free_memory, human, trainin
 from sae_utils.paths import PACKAGE
 from sae_utils.saes.sae import SAE
 from sae_utils.saes.training.checkpoints import load_sae, raw_bytes, save_sae
+from sae_utils.saes.training.locks import claimed
 from sae_utils.saes.training.training import Snapshots, TrainingConfig, frozen, train
 
 # The code that weights depend on, given the activations.
@@ -27,6 +29,8 @@ CODE = (
     *(f"saes/{name}.py" for name in ("base", "kernels", "losses", "sae")),
     *(f"saes/training/{name}.py" for name in ("optimisation", "training")),
 )
+
+WAIT = 1.0  # seconds between two looks at what another process trains
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +65,28 @@ def train_or_load_history(
         name = f"dictionaries-{stack_key(sae, source, config)}"
         between = {n: folder / f"{name}-{n}.safetensors" for n in sorted(set(wanted))}
         paths.append(between | {config.n_tokens: folder / f"{name}.safetensors"})
-    missing = [i for i, files in enumerate(paths) if not all(file.exists() for file in files.values())]
-    if missing:
-        _train_missing([stacks[i] for i in missing], [paths[i] for i in missing], source, config, folder, progress)
+    trained = set()
+    while missing := _missing(paths):
+        ends = [paths[i][config.n_tokens] for i in missing]
+        with claimed([end.with_name(f".{end.stem}.lock") for end in ends]) as free:
+            mine = [i for i in _missing(paths) if i in {missing[position] for position in free}]
+            if mine:
+                _train_missing([stacks[i] for i in mine], [paths[i] for i in mine], source, config, folder, progress)
+        trained |= set(mine)
+        if not free:
+            log.info("another process is training %s: waiting for it", ends[0].name)
+            time.sleep(WAIT)
     histories = []
     for i, (sae, files) in enumerate(zip(stacks, paths, strict=True)):
         history = {n: load_sae(file, sae.W_dec.device) for n, file in files.items() if n != config.n_tokens}
-        end = sae if i in missing else load_sae(files[config.n_tokens], sae.W_dec.device)
+        end = sae if i in trained else load_sae(files[config.n_tokens], sae.W_dec.device)
         histories.append(history | {config.n_tokens: end})
     return histories
+
+
+def _missing(paths: Sequence[Mapping[int, Path]]) -> list[int]:
+    """The stacks of which not every file is there."""
+    return [i for i, files in enumerate(paths) if not all(file.exists() for file in files.values())]
 
 
 def _train_missing(stacks, paths, source, config: TrainingConfig, folder: Path, progress: bool) -> None:

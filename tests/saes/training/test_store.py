@@ -2,6 +2,7 @@
 
 import ast
 import logging
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from sae_utils.paths import PACKAGE
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.training import TrainingConfig, train, train_or_load, train_or_load_history
 from sae_utils.saes.training import store as trained
+from sae_utils.saes.training.locks import claimed
 from sae_utils.saes.training.store import CODE, plan_training, stack_key
 
 CONFIG = SAEConfig(8, 16, "topk", 3)
@@ -61,6 +63,30 @@ def test_only_what_is_missing_is_trained(source, tmp_path, monkeypatch):
     out = train_or_load([new([5]), new(), new([6])], source, TRAINING, tmp_path, progress=False)
     assert seen == [(5,), (6,)]
     assert [sae.seeds for sae in out] == [(5,), (0, 1), (6,)]
+
+
+def test_what_another_process_trains_is_waited_for_while_the_rest_is_trained(source, tmp_path, monkeypatch):
+    train_or_load([new()], source, TRAINING, tmp_path / "elsewhere", progress=False)
+    (made,) = (tmp_path / "elsewhere").iterdir()
+    order = []
+
+    def watched(stacks, *rest):
+        order.append([sae.seeds for sae in stacks])
+        return train(stacks, *rest)
+
+    def other_process_ends(seconds):
+        order.append("waited")
+        held.close()
+        made.rename(tmp_path / made.name)
+
+    monkeypatch.setattr(trained, "train", watched)
+    monkeypatch.setattr(trained.time, "sleep", other_process_ends)
+    with ExitStack() as held:
+        held.enter_context(claimed([tmp_path / f".{made.stem}.lock"]))
+        out = train_or_load([new([5]), new(), new([6])], source, TRAINING, tmp_path, progress=False)
+    assert order == [[(5,), (6,)], "waited"]
+    assert [sae.seeds for sae in out] == [(5,), (0, 1), (6,)]
+    assert all(path.suffix == ".safetensors" for path in tmp_path.iterdir() if path.is_file())
 
 
 def test_whatever_weights_depend_on_changes_the_key(source, monkeypatch):
