@@ -51,8 +51,8 @@ class Search:
 
 
 def search_name(config: SAEConfig) -> str:
-    """The name by which cells wait for the search of this architecture's coefficient."""
-    return f"{config.architecture} pilots"
+    """The name by which cells wait for the search of this architecture's coefficient at this width."""
+    return f"{config.architecture} {config.n_latents} pilots"
 
 
 @dataclass(frozen=True)

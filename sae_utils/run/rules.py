@@ -123,7 +123,7 @@ AT_MOST = (
     ("member_tokens", "n_tokens"),
 )
 
-DICTIONARIES = ("n_seeds", "n_cross_seeds", "n_world_seeds", "n_members", "n_ensembles")  # how many there are
+DICTIONARIES = ("n_seeds", "n_world_seeds", "n_members", "n_ensembles")  # how many there are
 MOST_DICTIONARIES = 256  # a plan has an entry for each
 
 

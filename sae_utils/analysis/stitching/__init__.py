@@ -6,6 +6,7 @@
 ``width_pairs``    both, for all dictionaries of two widths, with a null and intervals
 ``swap_groups``    which latents of two SAEs stand for each other
 ``walk``           from a small SAE to a large one in steps: the error, L0 and dictionary after each
+``together``       all novel latents at once: what of their sum is double, and what makes it add
 ``frankenstein``   novel latents of ever larger SAEs added up
 ``between_seeds``  latents inserted into a dictionary that differs in its seed alone
 =================  =====================================================================================
@@ -13,20 +14,23 @@
 The stitched dictionary itself, which can be used as an SAE, is ``sae_utils.saes.stitched``.
 """
 
-from sae_utils.analysis.stitching.frankenstein import frankensteins, fvu_at
-from sae_utils.analysis.stitching.insertion import insert, insert_competing
+from sae_utils.analysis.stitching.frankenstein import frankensteins, fvu_at, fvu_at_l0
+from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.analysis.stitching.novelty import PAPER_THRESHOLDS, separation
 from sae_utils.analysis.stitching.swap_groups import KINDS, relate
+from sae_utils.analysis.stitching.together import code_the_residual, insert_together
 from sae_utils.analysis.stitching.walk import dictionary_after, pair_error, walk_along, walk_steps
 
 __all__ = [
     "KINDS",
     "PAPER_THRESHOLDS",
+    "code_the_residual",
     "dictionary_after",
     "frankensteins",
     "fvu_at",
+    "fvu_at_l0",
     "insert",
-    "insert_competing",
+    "insert_together",
     "pair_error",
     "relate",
     "separation",

@@ -2,8 +2,8 @@
 
 No paper shows it. Latents of a donor are inserted into a base of the same width and architecture that differs from it
 in its seed, for every (base, donor) of a stack. Orphans of the donor are latents that it does not share with the base
-(strict definition of paper A). All of them at once overshoot whatever they are; a few of the best may lower the base's
-error.
+(strict definition of paper A, encoders in the metric of the data). All of them at once overshoot whatever they are; a
+few of the best may lower the base's error.
 
 Which latents go in, and in which order, is chosen on one half of the batches and judged on the other: the best of many
 would look good on the tokens that it was chosen on. Inserted latents raise L0, so the fair rival is the base itself
@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sae_utils.analysis.matching.metric import in_metric
 from sae_utils.analysis.matching.overlap import Pairs, from_both_sides
 from sae_utils.analysis.statistics import Interval, over_ordered_pairs
 from sae_utils.analysis.stitching.insertion import Insertion, insert
@@ -57,26 +58,30 @@ class BetweenSeeds:
     own: LargerK
     grid: Float[np.ndarray, " g"]  # added L0
     curves: Mapping[str, Float[np.ndarray, "S g"]]  # change in MSE, percent, per base
-    same_width: Mapping[tuple[int, int], float]  # share of reconstruction latents, by (base, donor)
 
 
-NOTHING = BetweenSeeds({}, LargerK(np.zeros(0), np.zeros((0, 0))), np.zeros(0), {}, {})  # where there is no such stack
+NOTHING = BetweenSeeds({}, LargerK(np.zeros(0), np.zeros((0, 0))), np.zeros(0), {})  # where there is no such stack
 
 
 def between_seeds(stack: SAE, batches: Batches, spread: Float[Tensor, "d_in d_in"]) -> BetweenSeeds:
-    """A TopK stack on raw activations; ``batches`` gives the same again, ``spread`` is the null's covariance.
+    """A TopK stack on raw activations; ``batches`` gives the same again, ``spread`` is the activations' covariance.
 
     Raises InputError for other architectures.
     """
     own = larger_k(stack, lambda: islice(batches(), 1, None, 2))
-    both = from_both_sides(stack.encoder, stack.W_dec, evaluate(stack, batches()).alive.cpu())
+    both = overlaps(stack, evaluate(stack, batches()).alive.cpu(), spread)
     replaced = {RANDOM: random_rows(stack, spread)}
     halves = [insert(stack, stack, islice(batches(), h, None, 2), replaced, sets=True) for h in range(2)]
     grid, groups = np.linspace(0, stack.config.k, 41), {"orphans": orphans(both), "shared": shared(both)}
     curves = {name: greedy_curves(*halves, chosen, grid, stack.n_dictionaries) for name, chosen in groups.items()}
     values = pair_values(both, *halves, groups, own)
     intervals = {name: over_ordered_pairs(by_pair) for name, by_pair in values.items()}
-    return BetweenSeeds(intervals, own, grid, curves, values["reconstruction latents, by insertion"])
+    return BetweenSeeds(intervals, own, grid, curves)
+
+
+def overlaps(stack: SAE, alive: Bool[Tensor, "S n"], spread: Float[Tensor, "d_in d_in"]) -> Pairs:
+    """Each pair from both sides; encoders are matched in the metric of ``spread``, the activations' covariance."""
+    return from_both_sides(in_metric(stack.encoder, spread), stack.W_dec.detach().cpu(), alive)
 
 
 def orphans(both_sides: Pairs) -> Chosen:

@@ -51,3 +51,14 @@ def fvu_at(widths: Sequence[int], fvu: Sequence[float], n_latents: int) -> float
     if not widths[0] <= n_latents <= widths[-1]:
         raise InputError(f"n_latents={n_latents} must be {widths[0]} to {widths[-1]}, the widths that were trained")
     return float(np.exp(np.interp(np.log(n_latents), np.log(widths), np.log(fvu))))
+
+
+def fvu_at_l0(first: tuple[float, float], second: tuple[float, float], l0: float) -> float:
+    """FVU at an L0 on the line, log by log, through two dictionaries of one width, each (L0, FVU).
+
+    Raises InputError for two of one L0.
+    """
+    (x, y), (other_x, other_y) = np.log([first, second])
+    if x == other_x:
+        raise InputError(f"two dictionaries of L0 {first[0]:g} have no line through them")
+    return float(np.exp(y + (other_y - y) * (np.log(l0) - x) / (other_x - x)))

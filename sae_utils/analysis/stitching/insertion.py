@@ -15,8 +15,7 @@ error is a quadratic function of what is inserted, whose coefficients are means 
 
 One latent alone changes it by -2 a_j + H_jj. Bias treatment matters: a reviewer found b_dec missing in the paper's
 equation. A latent of a TopK SAE brings the activation that it has in its own SAE, where it competes with that SAE's
-latents; it does not compete with the smaller SAE's for its k places, so that L0 rises (``insert_competing`` is the
-alternative). Sums are in float64.
+latents; it does not compete with the smaller SAE's for its k places, so that L0 rises. Sums are in float64.
 """
 
 from collections.abc import Iterable, Mapping
@@ -149,37 +148,6 @@ def insert(
         mean,
         together,
     )
-
-
-@torch.no_grad()
-def insert_competing(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "batch d_in"]]) -> Float[np.ndarray, " n"]:
-    """Change in MSE, raw units, where an inserted TopK latent competes with the smaller SAE's for its k places.
-
-    The latent, with its pre-activation in ``large``, is active where that is above 0 and above the least of the k that
-    ``small`` keeps, which it then replaces. So L0 stays at most k. ``small`` and ``large`` are stacks of one. Raises
-    InputError for other architectures and as ``insert`` does.
-    """
-    check_two(small, large)
-    if {small.config.architecture, large.config.architecture} != {"topk"}:
-        raise InputError("latents compete for places in TopK SAEs alone; both SAEs must have architecture 'topk'")
-    rows, others = large.W_dec[0].double(), small.W_dec[0].double()
-    gram, norms, other_norms = others @ rows.T, rows.square().sum(-1), others.square().sum(-1)
-    scale, n_tokens, total = float(small.scale.double()), 0, torch.zeros_like(norms)
-    for x in batches:
-        x = x.to(rows.device)
-        code = small.encode(x)
-        error = (x - small.decode(code)[:, 0]).double() * scale
-        least, slot = code.values[:, 0].double().min(-1)
-        victim = code.indices[:, 0].gather(1, slot[:, None])[:, 0]
-        z = large.pre_activations(x)[:, 0].double().clamp_min(0)
-        # e' = e - z d_j + least d_victim, and its square less e's.
-        change = z * (z * norms - 2 * error @ rows.T - 2 * least[:, None] * gram[victim])
-        change += (least * (2 * (error * others[victim]).sum(-1) + least * other_norms[victim]))[:, None]
-        total += (change * (z > least[:, None])).sum(0)
-        n_tokens += len(x)
-    if not n_tokens:
-        raise InputError("there are no activations to measure the insertion on")
-    return (total / (n_tokens * scale**2)).cpu().numpy()
 
 
 def check_two(small: SAE, large: SAE) -> None:

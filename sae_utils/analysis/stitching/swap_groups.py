@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sae_utils.analysis.matching.matching import nearest
 from sae_utils.errors import InputError
 
 Kind = Literal["identical", "split", "merged", "many_to_many"]
@@ -51,6 +52,7 @@ class Relation:
     lost: Int[np.ndarray, " m"]  # of the smaller SAE
     dead_small: Int[np.ndarray, " a"]
     dead_large: Int[np.ndarray, " b"]
+    cosine: Float[np.ndarray, " m"]  # the largest of each latent of the larger SAE, to one of the smaller that counts
 
     def counts(self) -> dict[str, int]:
         """Groups of each kind, and novel and lost latents."""
@@ -72,6 +74,7 @@ def relate(
     if not -1 <= threshold <= 1:
         raise InputError(f"threshold={threshold} must be a cosine, from -1 to 1")
     n, m = len(small), len(large)
+    small, large = small.detach().cpu(), large.detach().cpu()
     alive_small = np.ones(n, dtype=bool) if alive_small is None else np.asarray(alive_small)
     alive_large = np.ones(m, dtype=bool) if alive_large is None else np.asarray(alive_large)
     i, j = _edges(small, large, threshold)
@@ -91,12 +94,13 @@ def relate(
         np.flatnonzero(alive_small & ~grouped[:n]),
         np.flatnonzero(~alive_small),
         np.flatnonzero(~alive_large),
+        nearest(large, small[torch.from_numpy(alive_small)]).cosine if alive_small.any() else np.full(m, -1.0),
     )
 
 
 def _edges(small: Float[Tensor, "n d"], large: Float[Tensor, "m d"], threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Pairs with a cosine above the threshold, some rows of ``small`` at a time."""
-    a, b = (normalize(rows.detach().to("cpu", torch.float64), dim=-1) for rows in (small, large))
+    a, b = (normalize(rows.to(torch.float64), dim=-1) for rows in (small, large))
     found = []
     for start in range(0, len(a), BLOCK):
         found.append((a[start : start + BLOCK] @ b.T > threshold).nonzero() + torch.tensor([start, 0]))

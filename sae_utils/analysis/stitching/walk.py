@@ -9,7 +9,11 @@ case of insertion alone). L0 is the sum of the firing frequencies of the latents
 
 The walk: novel latents one by one; then swap groups, each as a unit; then the removal of the latents that nothing
 stands for; last, latents that never fire, which changes nothing. The decoder bias stays the smaller SAE's while latents
-go in and moves to the larger SAE's in equal parts over the swaps (``bias``: or all of it at the first, or the last).
+go in and moves to the larger SAE's in equal parts over the swaps.
+
+Whether the error falls at every step hangs on the order within a phase. In the paper's, as far as it is known to us,
+novel latents go in by their cosine, the least first; *greedy* takes at each turn the step that lowers the error most
+there, or raises it least: if even that order climbs, nearly any does.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,8 +32,8 @@ from sae_utils.analysis.stitching.swap_groups import KINDS, Relation, relate
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, Part, Stitched
 
-Bias = Literal["with_swaps", "first", "last"]
-PHASES = ("insert", "swap", "remove")  # and "dead", the last step
+Order = Literal["greedy", "cosine", "random"]
+PHASES = ("insert", "swap", "remove")  # and "dead", the last step; the last three together are the replacement
 NONE = np.array([], dtype=int)
 RISE = 1e-9  # a change of less than this share of the MSE is rounding
 
@@ -84,34 +88,6 @@ def pair_error(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "batch d_
     )
 
 
-def insert_all_novel(error: PairError) -> float:
-    """Change in MSE when all latents whose insertion alone lowers it are inserted together."""
-    n, m = error.n_small, len(error.linear) - 1
-    u = np.zeros(m + 1)
-    u[n:m] = error.quadratic.diagonal()[n:m] < 2 * error.linear[n:m]
-    return error.change(u)
-
-
-@dataclass(frozen=True)
-class Unshrunk:
-    """Insertion into the smaller SAE with its latents' contributions enlarged by the factor that lowers MSE most."""
-
-    factor: float  # above 1 where the SAE makes its activations too small, as a penalty on them does
-    change: Float[np.ndarray, " n_large"]  # in MSE, when one latent is inserted alone
-
-
-def without_shrinkage(error: PairError) -> Unshrunk:
-    """What is left of insertion's gains once the smaller SAE's activations have the right size, all by one factor.
-
-    An L1 penalty shrinks activations. Part of every reconstruction is then missing, and almost any latent that points
-    the same way makes up for some of it, without having found anything new.
-    """
-    n, m = error.n_small, len(error.linear) - 1
-    excess = error.linear[:n].sum() / error.quadratic[:n, :n].sum()
-    linear = error.linear[n:m] - excess * error.quadratic[:n, n:m].sum(0)
-    return Unshrunk(float(1 + excess), error.quadratic.diagonal()[n:m] - 2 * linear)
-
-
 @dataclass(frozen=True)
 class Step:
     """One step: latents of the larger SAE that come, of the smaller that go, and how far the bias has gone after it."""
@@ -130,40 +106,47 @@ class Step:
         return u
 
 
-def walk_steps(
-    relation: Relation, error: PairError, bias: Bias = "with_swaps", shuffle: np.random.Generator | None = None
-) -> list[Step]:
-    """The steps from the smaller SAE to the larger, each phase in the order of what a step alone would change.
+def walk_steps(relation: Relation, error: PairError, order: Order = "greedy") -> list[Step]:
+    """The steps from the smaller SAE to the larger, ordered within each phase.
 
-    Insertions are judged at the smaller SAE, swaps and removals at the dictionary with all novel latents. With
-    ``shuffle`` each phase is in random order instead. Raises InputError for an unknown ``bias``.
+    Raises InputError for an unknown ``order``.
     """
-    if bias not in get_args(Bias):
-        raise InputError(f"bias={bias!r} is unknown; allowed: {', '.join(get_args(Bias))}")
-    at = np.zeros(len(error.linear))
-    insert = _ordered([Step("insert", np.array([j]), NONE) for j in relation.novel], error, at, shuffle)
-    at[error.n_small + relation.novel] = 1
-    swap = _ordered([Step("swap", group.large, group.small) for group in relation.groups], error, at, shuffle)
-    remove = _ordered([Step("remove", NONE, np.array([i])) for i in relation.lost], error, at, shuffle)
+    if order not in get_args(Order):
+        raise InputError(f"order={order!r} is unknown; allowed: {', '.join(get_args(Order))}")
+    insert = [Step("insert", np.array([j]), NONE) for j in relation.novel[np.argsort(relation.cosine[relation.novel])]]
+    swap = [Step("swap", group.large, group.small) for group in relation.groups]
+    swap.sort(key=lambda step: -relation.cosine[step.inserted].max())
+    remove = [Step("remove", NONE, np.array([i])) for i in relation.lost]
+    at, rng, phases = np.zeros(len(error.linear)), np.random.default_rng(0), []
+    for steps in (insert, swap, remove):
+        if order == "random":
+            steps = [steps[i] for i in rng.permutation(len(steps))]
+        if order == "greedy":
+            steps = _greedily(steps, error, at)
+        phases.append(steps)
+    insert, swap, remove = phases
     dead = Step("dead", relation.dead_large, relation.dead_small, bias=1.0)
     if not swap:  # the bias has to move at some step: then at the last
         return [*insert, *remove, dead]
-    number = np.arange(1, len(swap) + 1)
-    share = {"with_swaps": number / len(swap), "first": number >= 1, "last": number == len(swap)}[bias]
-    swap = [replace(step, bias=float(share[i])) for i, step in enumerate(swap)]
+    swap = [replace(step, bias=(i + 1) / len(swap)) for i, step in enumerate(swap)]
     return [*insert, *swap, *(replace(step, bias=1.0) for step in remove), dead]
 
 
-def _ordered(steps: list[Step], error: PairError, at: Float[np.ndarray, " m"], shuffle) -> list[Step]:
-    if shuffle is not None:
-        return [steps[i] for i in shuffle.permutation(len(steps))]
-    gradient = 2 * (error.quadratic @ at - error.linear)
-    changes = []
-    for step in steps:
-        v = step.direction(error)
-        moved = np.flatnonzero(v)
-        changes.append(float(gradient[moved] @ v[moved] + v[moved] @ error.quadratic[np.ix_(moved, moved)] @ v[moved]))
-    return [steps[i] for i in np.argsort(changes, kind="stable")]
+def _greedily(steps: list[Step], error: PairError, at: Float[np.ndarray, " m"]) -> list[Step]:
+    """The steps in greedy order from the dictionary ``at``, which is moved to where they lead."""
+    if not steps:
+        return []
+    directions = sparse.csr_matrix([step.direction(error) for step in steps])
+    pushes = directions @ error.quadratic
+    marginal = directions @ (2 * (error.quadratic @ at - error.linear)) + directions.multiply(pushes).sum(1).A1
+    order = []
+    for _ in steps:
+        i = int(marginal.argmin())
+        order.append(i)
+        marginal += 2 * (directions @ pushes[i])
+        marginal[i] = np.inf
+    at += directions.sum(0).A1
+    return [steps[i] for i in order]
 
 
 @dataclass(frozen=True)
@@ -214,8 +197,7 @@ class WalkSummary:
     rising: dict[str, float]  # share of the steps that raise MSE
     change: dict[str, float]  # of MSE
     l0_change: dict[str, float]
-    rising_share: float  # of all steps that bring or take a latent that fires
-    largest_climb: float  # of MSE above its lowest value before
+    climb: dict[str, float]  # highest MSE above its lowest before, within "insert", "replace" and over "all"
     total_change: float
 
 
@@ -224,15 +206,22 @@ def summarise_walk(found: Walk) -> WalkSummary:
     phase, relative = np.array(found.phase), found.mse / found.mse[0]
     rise, l0_change = np.diff(relative), np.diff(found.l0)
     of = {name: phase == name for name in PHASES}
+    inserted = int(of["insert"].sum())
+    parts = {"insert": relative[: inserted + 1], "replace": relative[inserted:], "all": relative}
     return WalkSummary(
         {name: int(mask.sum()) for name, mask in of.items()},
         {name: float((rise[mask] > RISE).mean()) if mask.any() else 0.0 for name, mask in of.items()},
         {name: float(rise[mask].sum()) for name, mask in of.items()},
         {name: float(l0_change[mask].sum()) for name, mask in of.items()},
-        float((rise[phase != "dead"] > RISE).mean()),
-        float((relative - np.minimum.accumulate(relative)).max()),
+        {name: float((part - np.minimum.accumulate(part)).max()) for name, part in parts.items()},
         float(relative[-1] - 1),
     )
+
+
+def climb_over_fall(walks: Sequence[WalkSummary], part: str) -> float:
+    """How far the error climbs on the links of a chain, as a share of how far it falls; NaN where it does not fall."""
+    fall = -sum(walk.total_change for walk in walks)
+    return sum(walk.climb[part] for walk in walks) / fall if fall > 0 else float("nan")
 
 
 def swaps_alone(relation: Relation, error: PairError) -> dict[str, dict[str, float]]:
@@ -244,12 +233,6 @@ def swaps_alone(relation: Relation, error: PairError) -> dict[str, dict[str, flo
         l0 = [float(error.firing_frequency @ v[:-1]) for v in swaps] or [0.0]
         found[kind] = {"groups": len(swaps), "mse": float(np.mean(mse)), "l0": float(np.mean(l0))}
     return found
-
-
-def random_orders(relation: Relation, error: PairError, n_orders: int) -> list[WalkSummary]:
-    """The same walk with the steps of each phase in random order."""
-    rng = np.random.default_rng(0)
-    return [summarise_walk(walk_along(walk_steps(relation, error, shuffle=rng), error)) for _ in range(n_orders)]
 
 
 @dataclass(frozen=True)
@@ -275,12 +258,16 @@ def pair_errors(chain: Sequence[SAE], batches: Callable[[], Iterable[Float[Tenso
 
 
 def walk_chain(
-    chain: Sequence[SAE], alive: Sequence[Bool[np.ndarray, " n"]], errors: Sequence[PairError], threshold: float
+    chain: Sequence[SAE],
+    alive: Sequence[Bool[np.ndarray, " n"]],
+    errors: Sequence[PairError],
+    threshold: float,
+    order: Order = "greedy",
 ) -> list[Link]:
     """The walk along SAEs from narrow to wide, stacks of one, with their ``pair_errors``."""
     links = []
     for (small, large), (alive_small, alive_large), error in zip(pairwise(chain), pairwise(alive), errors, strict=True):
         relation = relate(small.W_dec[0], large.W_dec[0], threshold, alive_small, alive_large)
-        steps = walk_steps(relation, error)
+        steps = walk_steps(relation, error, order)
         links.append(Link(relation, error, steps, walk_along(steps, error)))
     return links

@@ -1,4 +1,4 @@
-"""Figures B1 to B7: what larger dictionaries add to smaller ones. Arrays in, artists out."""
+"""Figures B1 to B8: what larger dictionaries add to smaller ones. Arrays in, artists out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -86,28 +86,19 @@ def roc(
     ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
 
 
-def shares_by_width(
-    ax: Axes,
-    labels: Sequence[str],
-    shares: Mapping[str, Intervals],
-    null: Float[np.ndarray, " pairs"],
-    paper: float | None = None,
-) -> None:
-    """Share of novel latents by pair of widths: estimate and interval by architecture, and the null in grey.
+def by_width_pair(ax: Axes, labels: Sequence[str], series: Mapping[str, Intervals]) -> None:
+    """Numbers by pair of widths, an estimate and its interval of each series.
 
-    A name that ends in " same seed" is drawn hollow, in its architecture's colour.
+    A name with "one seed" is drawn hollow, in the colour of the series before it; one with "random" in grey.
     """
-    x = np.arange(len(labels))
-    for i, (name, rows) in enumerate(shares.items()):
-        colour, marker, label = ARCHITECTURES[name.removesuffix(" same seed")]
-        look = {"fmt": marker, "color": colour, "label": label}
-        if name.endswith(" same seed"):
-            look |= {"mfc": "white", "label": f"{label}, narrow and wide of one seed"}
-        draw_intervals(ax, x + offset(i, len(shares), 0.1), rows, capsize=2, **look)
-    ax.hlines(null, x - 0.35, x + 0.35, color=GREY, linewidth=2, label="random directions")
-    if paper is not None:
-        ax.axhline(paper, color="black", linestyle="--", linewidth=1, label=f"paper, {paper:.2f}")
-    ax.set(ylim=(-0.03, 1.03), xlabel="latents: smaller → larger SAE")
+    x, colour = np.arange(len(labels)), BLUE
+    colours = iter((BLUE, ORANGE, GREEN, PINK))
+    for i, (name, rows) in enumerate(series.items()):
+        hollow, random = "one seed" in name, "random" in name
+        colour = GREY if random else colour if hollow else next(colours)
+        look = {"mfc": "white"} if hollow else {}
+        draw_intervals(ax, x + offset(i, len(series), 0.12), rows, capsize=2, fmt="o", color=colour, label=name, **look)
+    ax.set(xlabel="latents: smaller → larger SAE", xlim=(-0.5, len(labels) - 0.5))
     ax.set_xticks(x, labels)
 
 
@@ -179,8 +170,7 @@ def plane(
 ) -> None:
     """L0 against FVU. Rows are (latents, L0, FVU): trained family, Frankenstein stages by chain, controls.
 
-    Stages and controls by the threshold that made them; a control was trained with the latents and the L0 of one, and
-    there may be none.
+    Stages and controls by architecture; controls were trained with the latents and near the L0 of a stage, if any were.
     """
     ax.plot(trained[:, 1], trained[:, 2], "o", color=BLUE, label="trained, widths of the family")
     _label_points(ax, trained, (-6, 0), "right")
@@ -190,7 +180,7 @@ def plane(
             ax.plot(stage[:, 1], stage[:, 2], "-^", color=colour, markersize=5, linewidth=1, **look)
         _label_points(ax, chains[0][1:], (5, 4), "left")
         if len(controls[name]):
-            ax.plot(*controls[name][:, 1:].T, "s", color=colour, label="trained at its latents and L0")
+            ax.plot(*controls[name][:, 1:].T, "s", color=colour, label="trained at its latents, near its L0")
     log_axis(ax.yaxis)
     ax.set(xlabel="L0", ylabel="FVU")
     ax.margins(x=0.1)

@@ -125,8 +125,10 @@ def test_a_larger_k_is_evaluated_on_the_given_tokens(stack):
 
 
 def test_intervals_and_curves_are_those_of_the_steps(stack):
-    found = between.between_seeds(stack, batches, torch.eye(8))
-    both = from_both_sides(stack.encoder, stack.W_dec, evaluate(stack, batches()).alive)
+    spread = torch.diag(torch.linspace(0.1, 1, 8, dtype=torch.float64))
+    found = between.between_seeds(stack, batches, spread)
+    encoders = stack.encoder.detach().double() @ spread.sqrt()
+    both = from_both_sides(encoders, stack.W_dec, evaluate(stack, batches()).alive)
     parts = list(batches())
     halves = [insert(stack, stack, iter(parts[h::2]), sets=True) for h in range(2)]
     orphans = between.orphans(both)
@@ -134,7 +136,9 @@ def test_intervals_and_curves_are_those_of_the_steps(stack):
     lowering = {m: (halves[1].change[m] < 0)[mask].mean() for m, mask in orphans.items()}
     assert found.intervals["share that lowers MSE: orphans"].ends == over_ordered_pairs(lowering).ends
     kept = {m: (halves[1].change[m] >= 0)[both[m[::-1]].counted].mean() for m in both}
-    assert found.same_width == pytest.approx(kept)
+    assert found.intervals["reconstruction latents, by insertion"].estimate == pytest.approx(
+        np.mean(list(kept.values()))
+    )
     greedy = between.together(*halves, orphans)
     own = between.larger_k(stack, lambda: iter(parts[1::2]))
     above = np.mean([greedy["greedy"][m] - own.at(m[0], greedy["greedy_l0"][m]) for m in both])

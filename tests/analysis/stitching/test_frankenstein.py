@@ -6,7 +6,7 @@ import torch
 from helpers.stitched_pairs import pair
 from torch.nn.functional import cosine_similarity
 
-from sae_utils.analysis.stitching.frankenstein import frankensteins, fvu_at
+from sae_utils.analysis.stitching.frankenstein import frankensteins, fvu_at, fvu_at_l0
 
 
 def family():
@@ -43,3 +43,9 @@ def test_fvu_between_widths_is_a_power_law():
     widths, fvu = [16, 64, 256], [0.4, 0.2, 0.15]
     assert fvu_at(widths, fvu, 64) == pytest.approx(0.2)
     assert fvu_at(widths, fvu, 32) == pytest.approx((0.4 * 0.2) ** 0.5)
+
+
+def test_fvu_at_an_l0_lies_on_the_line_of_logarithms():
+    first, second = (4.0, 0.4), (16.0, 0.1)  # 1.6 over L0
+    for l0 in (4, 8, 16, 32):
+        assert fvu_at_l0(first, second, l0) == pytest.approx(1.6 / l0)

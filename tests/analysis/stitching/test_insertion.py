@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers.stitched_pairs import mse, pair
 
-from sae_utils.analysis.stitching.insertion import insert, insert_competing
+from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.saes import ARCHITECTURES
 from sae_utils.saes.stitched import whole
 
@@ -118,20 +118,3 @@ def test_dead_latents_change_nothing():
     found = insert(small, large, [x])
     assert not found.alive[:, :5].any() and found.alive[:, 5:].any()
     assert (found.change[:, :, :5] == 0).all()
-
-
-def test_a_competing_latent_takes_the_place_of_the_weakest():
-    small, large, x = pair("topk", seeds=((0,), (1,)))
-    found = insert_competing(small, large, x.split(64))
-    expected = np.zeros(40)
-    with torch.no_grad():
-        pre = torch.cat([small.pre_activations(x)[:, 0], large.pre_activations(x)[:, 0]], dim=1)
-        rows = torch.cat([small.W_dec[0], large.W_dec[0]])
-        base = mse(x, small(x)[:, 0])
-        for j in range(40):
-            allowed = list(range(24)) + [24 + j]
-            top = pre[:, allowed].topk(4, dim=1)
-            z = torch.zeros(200, 25, dtype=x.dtype).scatter_(1, top.indices, top.values.relu())
-            expected[j] = mse(x, (z @ rows[allowed] + small.b_dec[0]) / small.scale + small.mean) - base
-    assert np.abs(expected).max() > 0.01
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)

@@ -6,10 +6,11 @@ import torch
 from helpers.stitched_pairs import REFUSALS, other, pair
 
 from sae_utils.analysis.stitching.between_seeds import larger_k, novel_and_orphan
-from sae_utils.analysis.stitching.frankenstein import frankensteins, fvu_at
-from sae_utils.analysis.stitching.insertion import insert, insert_competing
+from sae_utils.analysis.stitching.frankenstein import frankensteins, fvu_at, fvu_at_l0
+from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.analysis.stitching.novelty import associate
 from sae_utils.analysis.stitching.swap_groups import relate
+from sae_utils.analysis.stitching.together import code_the_residual
 from sae_utils.analysis.stitching.walk import dictionary_after, pair_error, walk_steps
 from sae_utils.errors import InputError
 
@@ -29,17 +30,18 @@ OF_A_PAIR = {
     "frankensteins": lambda small, large: frankensteins([small, large], 0.7),
 }
 OTHERS = {
-    "there are no activations": lambda: insert(ONE, TWO, []),
-    "there are no activations to measure the insertion": lambda: insert_competing(ONE, TWO, []),
+    "there are no activations to measure the insertion": lambda: insert(ONE, TWO, []),
     "there are no activations to measure the stitching": lambda: pair_error(ONE, TWO, []),
-    "latents compete for places in TopK SAEs alone": lambda: insert_competing(*RELU, unread()),
+    "there are no activations to measure the stitching on": lambda: code_the_residual(ONE, TWO.W_dec[0], 1, []),
+    "there are no rows to code a residual with": lambda: code_the_residual(ONE, TWO.W_dec[0, :0], 1, unread()),
     "sets need mean products of activations: call insert with sets=True": lambda: NO_SETS.greedy(0, 0, np.ones(40) > 0),
     "threshold=1.5 must be a cosine, from -1 to 1": lambda: relate(ONE.W_dec[0], TWO.W_dec[0], 1.5),
-    "bias='never' is unknown; allowed: with_swaps, first, last": lambda: walk_steps(None, None, "never"),
+    "order='never' is unknown; allowed: greedy, cosine, random": lambda: walk_steps(None, None, "never"),
     "family=[] must hold": lambda: frankensteins([], 0.7),
     "widths must rise, but 40 latents come twice": lambda: frankensteins([ONE, TWO, TWO], 0.7),
     "a stack of 2 dictionaries": lambda: frankensteins([pair("topk")[0], TWO], 0.7),
     "n_latents=300 must be 16 to 256, the widths that were trained": lambda: fvu_at([16, 256], [0.4, 0.1], 300),
+    "two dictionaries of L0 4 have no line": lambda: fvu_at_l0((4, 0.2), (4, 0.1), 8),
     "properties of (3,) and (4,) latents": lambda: associate(np.ones(3) > 0, np.ones(4) > 0),
     "architecture='relu' has no k that could be larger; allowed: topk": lambda: larger_k(RELU[0], unread),
     "novel latents and orphans are compared between 3 or more seeds, not 0": lambda: novel_and_orphan([None], [{}]),

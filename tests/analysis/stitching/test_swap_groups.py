@@ -47,6 +47,7 @@ def test_groups_are_those_of_union_find(seed, threshold):
     assert sorted(of_small) == list(range(30)) and sorted(of_large) == list(range(55))
     cosine = normalize(large, dim=-1) @ normalize(small, dim=-1).T
     assert relation.novel.tolist() == (cosine.max(1).values <= threshold).nonzero()[:, 0].tolist()
+    np.testing.assert_allclose(relation.cosine, cosine.max(1).values)
     assert relation.lost.tolist() == (cosine.max(0).values <= threshold).nonzero()[:, 0].tolist()
 
 
@@ -79,6 +80,8 @@ def test_dead_latents_join_nothing():
     relation = relate(small, large, 0.6, alive_small, alive_large)
     assert as_tuples(relation) == [((1,), (0, 3)), ((2,), (2,)), ((5, 6), (4, 5))]
     assert relation.lost.tolist() == [0, 4] and relation.novel.tolist() == []
+    assert relation.cosine[[0, 4]] == pytest.approx([(1 / 1.25) ** 0.5, 1]) and relation.cosine[6] == 0
+    assert (relate(small, large, 0.6, np.zeros(7, dtype=bool)).cosine == -1).all()
     assert relation.dead_small.tolist() == [3] and relation.dead_large.tolist() == [1, 6]
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from helpers.drawn import by_label, interval_ends, tick_words
 
 from sae_utils.report.figures import stitching
+from sae_utils.report.figures.style import BLUE, GREY
 
 
 def test_scatter_parts_the_latents_by_what_they_do_to_the_error(ax):
@@ -30,13 +31,14 @@ def test_roc_has_a_curve_and_the_thresholds_of_each_architecture(ax):
     assert ax.lines[1].get_xydata().tolist() == [[0.1, 0.4]] and ax.lines[3].get_xydata().tolist() == [[0.1, 1.4]]
 
 
-def test_shares_are_drawn_with_intervals_and_one_seed_hollow(ax):
+def test_numbers_by_width_are_drawn_with_intervals_and_one_seed_hollow(ax):
     rows = np.array([[0.3, 0.2, 0.5], [0.4, 0.4, 0.45]])
-    stitching.shares_by_width(ax, ["a", "b"], {"topk": rows, "topk same seed": rows}, np.array([0.1, 0.2]), 0.35)
-    first, second = (container.lines[0] for container in ax.containers)
+    stitching.by_width_pair(ax, ["a", "b"], {"novel": rows, "novel, one seed": rows, "random": rows / 2})
+    first, second, random = (container.lines[0] for container in ax.containers)
     np.testing.assert_array_equal(first.get_ydata(), rows[:, 0])
     np.testing.assert_allclose(interval_ends(ax.containers[0]), rows[:, 1:])
-    assert second.get_markerfacecolor() == "white" and tick_words(ax.xaxis) == ["a", "b"]
+    assert second.get_markerfacecolor() == "white" and second.get_color() == first.get_color() == BLUE
+    assert random.get_color() == GREY and tick_words(ax.xaxis) == ["a", "b"]
 
 
 def test_swap_groups_are_stacked_and_their_effects_placed(style):
@@ -79,7 +81,7 @@ def test_the_plane_holds_every_dictionary(ax):
 def test_the_plane_without_controls(ax):
     trained = np.array([[4, 2, 0.9], [8, 2, 0.8]])
     stitching.plane(ax, trained, {"t = 0.7": [trained]}, {"t = 0.7": np.zeros((0, 3))})
-    assert "trained at its latents and L0" not in by_label(ax)
+    assert "trained at its latents, near its L0" not in by_label(ax)
 
 
 def test_insertion_between_seeds(style):
