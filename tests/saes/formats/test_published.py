@@ -253,6 +253,7 @@ def run(place, notebook, saes, **changes):
         "model": str(place / "model"),
         "corpus": str(place / "text.jsonl"),
         "layer": 2,
+        "site": "mlp_out",
         "saes": [str(place / sae) for sae in saes],
         "n_eval_tokens": 2048,
         "batch_size": 64,
