@@ -108,7 +108,7 @@ BAD = {
         ({"widths": [64]}, "widths = [64] must be 2 or more, from small to large"),
         ({"widths": [128, 64, 32]}, "widths = [128, 64, 32] must be 2 or more, from small to large"),
         ({"topk_widths": [64]}, "topk_widths = [64] must be 2 or more, from small to large"),
-        ({"k": 32}, "k = 32 must be below the narrowest of widths = [32, 64, 128]: an L0 of ReLU"),
+        ({"k": 32}, "k = 32 must be below the narrowest of widths = 32: an L0 of ReLU"),
         ({"n_seeds": 1}, "n_seeds = 1 must be 2 or more"),
         ({"n_seeds": 2}, "n_seeds = 2 must be 3 or more: a latent is compared with dictionaries of two other seeds"),
         ({"n_source_tokens": -1}, "n_source_tokens = -1 must be 0 or more"),
