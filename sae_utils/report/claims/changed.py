@@ -14,7 +14,7 @@ CHANGE = re.compile(r"(Set-up changed|Changed|Made stricter|Added|Worded).*", re
 def changed_page(before: Mapping, claims: Iterable[Claim], verdicts: Iterable[Mapping]) -> str:
     """The page. ``before``: ``made`` says from what, ``verdicts`` has number and verdict by claim, ``why`` reasons.
 
-    Where it has no reason, the claim's note from the words on gives it that tell of a change.
+    Where it has no reason, the claim's note does, from the words on that tell of a change if it has such words.
     """
     claims = {claim.id: claim for claim in in_order(claims)}
     now = {verdict["id"]: verdict for verdict in verdicts if "id" in verdict}
@@ -23,8 +23,9 @@ def changed_page(before: Mapping, claims: Iterable[Claim], verdicts: Iterable[Ma
         number, was = before["verdicts"].get(name, ("", NEW))
         here = now.get(name, {"estimate": None, "verdict": NOT_RUN if name in claims else DROPPED})
         if was != here["verdict"]:
-            told = CHANGE.search(claims[name].note) if name in claims else None
-            why = before["why"].get(name, told[0] if told else "")
+            note = claims[name].note if name in claims else ""
+            told = CHANGE.search(note)
+            why = before["why"].get(name, told[0] if told else note)
             rows.append((name, was, number, here["verdict"], number_here(here), why))
     text = f"Before: {before['made']}. Now: [claims.md](claims.md). Numbers with their 95 % intervals."
     return f"# Claims whose verdict changed\n\n{text}\n\n{table(HEAD, rows)}\n"

@@ -15,7 +15,7 @@ def test_every_claim_whose_verdict_changed_is_there_with_the_reason():
     page = changed_page({"made": "an old page", "verdicts": old, "why": why}, claims, [*found, {"text": "of no paper"}])
     assert page.splitlines()[6:] == [
         "| A-3 | holds | 0 | not run |  | No number. |",
-        "| A-9 | not run |  | holds | 0.250 (0.200 to 0.300) |  |",
+        "| A-9 | not run |  | holds | 0.250 (0.200 to 0.300) | A share. |",
         "| A-10 | new |  | holds | 0.250 (0.200 to 0.300) | Set-up changed: wider. |",
         "| A-2 | holds | 1 | dropped |  | It could not fail. |",
     ]
