@@ -7,7 +7,7 @@ it stands there with an upper estimate.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sae_utils.analysis.matching.seed_parts import N_UNITS, stacks_needed
+from sae_utils.analysis.matching.seed_parts import N_UNITS, rows_of, stacks_needed
 from sae_utils.analysis.meta.meta_sae import MetaTraining
 from sae_utils.analysis.meta.nulls import COVARIANCE
 from sae_utils.analysis.meta.study import DECODER, Sizes, saebench, study_counts
@@ -119,7 +119,7 @@ def _sweeps(p, model: Model) -> Plan:
 
 
 def _seed_parts(centre: Cell) -> dict[tuple[int, int], Cell]:
-    """What a seed is made of, at the centre, by (order, text): each text is a part of the source, and is read once."""
+    """What a seed is made of, at the centre, by (order, text): a text is a sixth of the source, and is read twice."""
     training = replace(centre.training, n_tokens=min(centre.training.n_tokens, centre.reads.n_tokens // N_UNITS))
     return {
         (order, text): replace(
@@ -127,7 +127,7 @@ def _seed_parts(centre: Cell) -> dict[tuple[int, int], Cell]:
             name=seed_part(order, text),
             seeds=seeds,
             training=replace(training, data_seed=training.data_seed + order),
-            reads=replace(centre.reads, part=(text, N_UNITS)),
+            reads=replace(centre.reads, part=rows_of(text)),
         )
         for (order, text), seeds in stacks_needed().items()
     }

@@ -83,13 +83,12 @@ def test_sweeps_take_two_passes_beside_the_pilots():
     assert plan["centre"].at(p.token_counts[0]) != plan["centre"].at(p.n_tokens) == "centre"
 
 
-def test_what_a_seed_is_made_of_is_trained_on_three_texts_in_three_orders():
+def test_what_a_seed_is_made_of_is_trained_on_six_texts_in_three_orders():
     p, plan = default_plan("02", n_source_tokens=60_000)
     cells = [cell for cell in plan.cells if cell.reads.part]
-    assert len(cells) == 9 and sum(len(cell.seeds) for cell in cells) == 12
-    assert {(cell.training.data_seed, cell.reads.part) for cell in cells} == {
-        (order, (text, 3)) for order in range(3) for text in range(3)
-    }
+    assert len(cells) == 12 and sum(len(cell.seeds) for cell in cells) == 15
+    assert {cell.training.data_seed for cell in cells} == {0, 1, 2}
+    assert {cell.reads.part for cell in cells} == {(third, 3, half, 2) for third in range(3) for half in range(2)}
     assert {cell.training.n_tokens for cell in cells} == {20_000}
     assert {cell.config for cell in cells} == {plan["centre"].config}
     assert all(cell.reads.whole == plan.source for cell in cells)

@@ -1,8 +1,8 @@
 """What a seed is: what dictionaries share that differ in their first weights, in the order of a text, or in the text.
 
-Three units have an initialisation, an order and a text of their own each, and a dictionary made of these. Beside it are
-three which take one of the three from the next unit. So every cause has one pair of dictionaries for each pair of
-units, and an interval leaves out one unit, with its initialisation, order and text, at a time.
+Three units have an initialisation, an order and files of their own each, and a dictionary made of these. Beside it are
+three which take one of the three from the next unit, and one that reads other passages of the same files. So every
+cause has as many pairs of dictionaries as there are units, and an interval leaves out one unit at a time.
 """
 
 from collections.abc import Mapping
@@ -16,16 +16,25 @@ from sae_utils.analysis.matching.sweeps import MEASURES, Shared, compare_all, di
 from sae_utils.analysis.statistics import Interval
 from sae_utils.saes import SAE, Evaluation
 
-CAUSES = ("initialisation", "order", "text")
-ALL = "all three"
+CAUSES = ("initialisation", "order", "passages", "files")
+ALL = "initialisation, order, files"
 N_UNITS = 3
 
-Made = tuple[int, int, int]  # the numbers of an initialisation, an order and a text
+Made = tuple[int, int, int]  # the numbers of an initialisation, an order and a text; of text 2 f + 1 the files are f
 
 
 def made_of(unit: int, changed: str | None = None) -> Made:
-    """What a unit's own dictionary is made of, or the one which takes the cause ``changed`` from the next unit."""
-    return tuple((unit + (cause == changed)) % N_UNITS for cause in CAUSES)
+    """What a unit's own dictionary is made of, or the one in which ``changed``, one of ``CAUSES``, is another."""
+    following = (unit + 1) % N_UNITS
+    initialisation = following if changed == "initialisation" else unit
+    order = following if changed == "order" else unit
+    files = following if changed == "files" else unit
+    return initialisation, order, 2 * files + (changed == "passages")
+
+
+def rows_of(text: int) -> tuple[int, int, int, int]:
+    """Which rows of the source a text is, for ``PartSource``: every other row of a third of it."""
+    return text // 2, N_UNITS, text % 2, 2
 
 
 def stacks_needed() -> dict[tuple[int, int], tuple[int, ...]]:
@@ -43,35 +52,34 @@ def shared_by_cause(
 ) -> dict[str, Shared]:
     """What two dictionaries share that differ in each of ``CAUSES`` alone, and in ``ALL``; pairs are of units.
 
+    Other passages are of the unit itself, whose pair with itself has the mean of both sides.
+
     ``stacks``, of ``stacks_needed``, are by (order, text).
     """
     found = {}
     for cause in (*CAUSES, ALL):
-        by_unit = []
+        pairs: dict[str, dict[tuple[int, int], float]] = {}
         for unit in range(N_UNITS):
             following = (unit + 1) % N_UNITS
             other = made_of(following) if cause == ALL else made_of(unit, cause)
             rows = [_rows(stacks, made) for made in (made_of(unit), other)]
-            values = compare_all(*(torch.stack(part) for part in zip(*rows, strict=True)), covariance)
-            # The second dictionary stands for the next unit.
-            by_unit.append(
-                {
-                    name: {(unit, following): pairs[0, 1], (following, unit): pairs[1, 0]}
-                    for name, pairs in values.items()
-                }
-            )
-        found[cause] = Shared({name: {k: v for one in by_unit for k, v in one[name].items()} for name in by_unit[0]})
+            for name, two in compare_all(*(torch.stack(part) for part in zip(*rows, strict=True)), covariance).items():
+                if cause == "passages":  # all of one unit
+                    pairs.setdefault(name, {})[unit, unit] = (two[0, 1] + two[1, 0]) / 2
+                else:
+                    pairs.setdefault(name, {}).update({(unit, following): two[0, 1], (following, unit): two[1, 0]})
+        found[cause] = Shared(pairs)
     return found
 
 
 def claims_of(shared: Mapping[str, Shared]) -> dict[str, Interval]:
-    """The metrics of claims A-18, A-19 and A-25: how much less the dictionaries share that differ in more."""
-    initialisation, order, text = ([shared[cause]] for cause in CAUSES)
-    return {
-        "text_below_initialisation": difference(initialisation, text, "shared_strict"),
-        "order_below_initialisation": difference(initialisation, order, "shared_strict"),
-        "all_below_text": difference(text, [shared[ALL]], "shared_strict"),
+    """The metrics of claims A-18, A-19, A-25 and A-26: how much less those share that differ in something else."""
+    initialisation, *others = ([shared[cause]] for cause in CAUSES)
+    found = {
+        f"{cause}_below_initialisation": difference(initialisation, other, "shared_strict")
+        for cause, other in zip(CAUSES[1:], others, strict=True)
     }
+    return found | {"all_below_files": difference([shared["files"]], [shared[ALL]], "shared_strict")}
 
 
 def figure_arrays(shared: Mapping[str, Shared]) -> dict[str, np.ndarray]:

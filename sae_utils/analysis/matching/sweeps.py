@@ -177,7 +177,7 @@ def figure_arrays(name: str, points: Mapping[object, SweepPoint]) -> dict[str, n
 
 def each_once(pairs: Mapping[tuple[int, int], float]) -> list[float]:
     """The mean of both sides of each pair."""
-    return [(value + pairs[j, i]) / 2 for (i, j), value in pairs.items() if i < j]
+    return [(value + pairs[j, i]) / 2 for (i, j), value in pairs.items() if i <= j]
 
 
 def quality(points: Mapping[object, SweepPoint]) -> dict[str, Float[np.ndarray, "points S"]]:

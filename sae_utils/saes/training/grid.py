@@ -29,7 +29,7 @@ class Activations:
     split: str = "train"
     streamed: bool = False  # never kept on disk
     held: int = 0  # only so many first tokens, in memory where that has room for them
-    part: tuple[int, int] | None = None  # only one part of the rows: which, from 0, and of how many equal ones
+    part: tuple[int, int, int, int] | None = None  # only some rows: what ``PartSource`` is given
 
     @property
     def whole(self) -> "Activations":

@@ -56,16 +56,16 @@ class HeldSource(ActivationSource):
 
 
 class PartSource(ActivationSource):
-    """Part number ``which``, from 0, of ``n_parts`` equal parts of another source's rows: another text, no row shared.
+    """Every ``step``-th row, from the ``first`` on, of part ``which`` of ``n_parts`` equal parts of another source.
 
-    Raises InputError where a part has no activation.
+    Raises InputError where there is no activation in these rows.
     """
 
-    def __init__(self, source: ActivationSource, which: int, n_parts: int):
+    def __init__(self, source: ActivationSource, which: int, n_parts: int, first: int = 0, step: int = 1):
         n_rows = len(source.order.keep)
-        self._start, stop = n_rows * which // n_parts, n_rows * (which + 1) // n_parts
+        self._rows = np.arange(n_rows * which // n_parts + first, n_rows * (which + 1) // n_parts, step)
         self.hook_points, self.d_in, self._source = source.hook_points, source.d_in, source
-        self.order = Order(source.order.keep[self._start : stop], source.order.block_rows)
+        self.order = Order(source.order.keep[self._rows], source.order.block_rows)
 
     @cached_property
     def content(self) -> str:
@@ -74,7 +74,7 @@ class PartSource(ActivationSource):
 
     def content_at(self, hook_point: str) -> str:
         """A hash of what the source has there and of which rows."""
-        return sha256_of([self._source.content_at(hook_point), f"{len(self.order.keep)} rows from {self._start}"])
+        return sha256_of([self._source.content_at(hook_point), self._rows.astype(np.int64)])
 
     def memory(self, device):
         """As the source."""
@@ -82,7 +82,7 @@ class PartSource(ActivationSource):
 
     def read(self, rows):
         """The rows from the source."""
-        return self._source.read(rows + self._start)
+        return self._source.read(self._rows[rows])
 
 
 class ResidualSource(ActivationSource):

@@ -143,6 +143,9 @@ def test_parts_share_no_row_and_make_up_the_whole(source):
     assert len({source.content, *(part.content for part in parts)}) == 4
     again = PartSource(source, 1, 3)
     assert again.content == parts[1].content
+    halves = [PartSource(source, 1, 3, first, 2) for first in (0, 1)]
+    assert all(torch.equal(all_of(half), all_of(again)[first::2]) for first, half in enumerate(halves))
+    assert len({again.content, *(half.content for half in halves)}) == 3
     batch = next(again.batches(64, 0))["other"]
     here = all_of(again, "other")
     assert all((row == here).all(1).any() for row in batch)
