@@ -36,7 +36,11 @@ class Agreement:
 
 
 def found_in(stack: SAE, truth: Truth) -> Membership:
-    """In which dictionaries of the stack each latent is found, by paper A's strict definition, dead ones left out."""
+    """In which dictionaries of the stack each latent is found, by paper A's strict definition, dead ones left out.
+
+    Of raw encoder rows: a world fills every direction (none has less than a twentieth of the mean variance), so that
+    they carry nothing that does not count in the metric of the data.
+    """
     return membership(from_both_sides(stack.encoder, stack.W_dec, torch.from_numpy(truth.alive)), "strict")
 
 

@@ -98,7 +98,7 @@ class RuleScores:
         return ~np.isnan(self.held_out)
 
     def rule(self, latent: int) -> tuple[str, list[int]]:
-        """Name of the label that a latent's best rule reads, and the values that it names, those that add most first."""
+        """Name of the label that a latent's best rule reads, and the values that it names, what adds most first."""
         kind = self.best[latent]
         values = self.rules[kind][latent]
         return self.kinds[kind].label, values.indices[np.argsort(-values.data, kind="stable")].tolist()

@@ -9,7 +9,7 @@ pairs, triples or single dictionaries; dead latents are left out by the comparis
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -35,7 +35,7 @@ class Criterion:
 
 def of_pairs(name: str, pairs: Pairs, seeds: Sequence[int]) -> Values:
     """One of ``overlap.STATISTICS``: the mean over latents, for each ordered pair."""
-    return {(i, j): float(latent_values(pairs[i, j], name).mean()) for i in seeds for j in seeds if i != j}
+    return {(i, j): float(latent_values(pairs[i, j], name).mean()) for i, j in permutations(seeds, 2)}
 
 
 def excess(one: str, other: str, pairs: Pairs, seeds: Sequence[int]) -> Values:
@@ -73,6 +73,15 @@ def agreeing(overlaps: Sequence[SeedOverlap]) -> Bool[np.ndarray, " n"]:
     for overlap, at in zip(overlaps, _follow(overlaps, "decoder", np.arange(len(agree))), strict=False):
         agree &= (at >= 0) & overlap.agree[at]
     return agree
+
+
+def unshared_cosine(pairs: Pairs, seeds: Sequence[int]) -> Values:
+    """Mean matched decoder cosine of what is not strictly shared, for each ordered pair; NaN where all is shared."""
+    values = {}
+    for i, j in permutations(seeds, 2):
+        overlap = pairs[i, j]
+        values[i, j] = mean_defined(overlap.decoder.cosine[overlap.counted & ~overlap.shared("strict")])
+    return values
 
 
 def cycles(side: str, pairs: Pairs, seeds: Sequence[int]) -> Values:
@@ -114,10 +123,19 @@ CONTRASTS: dict[str, Criterion] = {
     "mean_cosine_above_strict": Criterion(partial(excess, "decoder_cosine", "shared_strict"), COSINE),
     "max_decoder_above_strict": Criterion(partial(excess, "shared_max_decoder", "shared_strict"), COSINE),
 }
+# What a claim compares with the same of dictionaries that learned nothing.
+AGAINST_NULL: dict[str, Criterion] = {
+    "shared_notebook": CRITERIA["shared_notebook"],
+    "unshared_cosine": Criterion(unshared_cosine, COSINE),
+}
 
 
-def measure(pairs: Pairs, criteria: Mapping[str, Criterion] = CRITERIA) -> dict[str, Interval]:
+def measure(
+    pairs: Pairs, criteria: Mapping[str, Criterion] = CRITERIA, null: Pairs | None = None
+) -> dict[str, Interval]:
     """Each criterion on a whole stack, with the interval that its number of seeds allows; ``pairs`` from both sides.
+
+    With a ``null``, the pairs of as many random dictionaries, each pair's value is less that of its own null.
 
     The jackknife over seeds, for the criteria of which leaving one seed out leaves a value: with three seeds those of
     pairs. Two seeds tell nothing about others: then the latents are resampled. Raises InputError for one seed, or
@@ -127,20 +145,21 @@ def measure(pairs: Pairs, criteria: Mapping[str, Criterion] = CRITERIA) -> dict[
     if len(seeds) < 2 or len(pairs) != len(seeds) * (len(seeds) - 1):
         raise InputError(f"the criteria need every ordered pair of at least 2 seeds, not {len(pairs)} of {len(seeds)}")
     if len(seeds) == 2:
-        return _over_latents(pairs, {name: c for name, c in criteria.items() if c.together == 2})
+        return _over_latents(pairs, {name: c for name, c in criteria.items() if c.together == 2}, null)
 
     def estimate(criterion: Criterion, some: Sequence[int]) -> float:
-        return mean_defined(criterion.values(pairs, some).values())
+        by_chance = mean_defined(criterion.values(null, some).values()) if null else 0.0
+        return mean_defined(criterion.values(pairs, some).values()) - by_chance
 
     found = {}
     for name, criterion in criteria.items():
         if criterion.together < len(seeds):
             without = [estimate(criterion, [other for other in seeds if other != seed]) for seed in seeds]
-            found[name] = jackknife(estimate(criterion, seeds), without, criterion.bounds)
+            found[name] = jackknife(estimate(criterion, seeds), without, COSINE if null else criterion.bounds)
     return found
 
 
-def _over_latents(pairs: Pairs, criteria: Mapping[str, Criterion]) -> dict[str, Interval]:
+def _over_latents(pairs: Pairs, criteria: Mapping[str, Criterion], null: Pairs | None) -> dict[str, Interval]:
     """Criteria of one pair of dictionaries, percentile bootstrap over latents of each side.
 
     Both sides show the same matching: they are taken as wholly dependent, so that the ends of the interval are the
@@ -153,10 +172,10 @@ def _over_latents(pairs: Pairs, criteria: Mapping[str, Criterion]) -> dict[str, 
         drawn = {pair: _resampled(overlap, rng) for pair, overlap in pairs.items()}
         for name, criterion in criteria.items():
             draws[name].append(list(criterion.values(drawn, seeds).values()))
-    found = {}
+    found, by_chance = {}, means(null, criteria) if null else dict.fromkeys(criteria, 0.0)
     for name, criterion in criteria.items():
-        middle = mean_defined(criterion.values(pairs, seeds).values())
-        low, high = np.nanquantile(draws[name], TAILS, axis=0).mean(-1)
+        middle = mean_defined(criterion.values(pairs, seeds).values()) - by_chance[name]
+        low, high = np.nanquantile(draws[name], TAILS, axis=0).mean(-1) - by_chance[name]
         found[name] = Interval(middle, min(float(low), middle), max(float(high), middle), BOOTSTRAP)
     return found
 

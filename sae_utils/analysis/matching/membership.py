@@ -12,13 +12,22 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import OptimizeWarning, curve_fit
-from scipy.special import comb
+from scipy.special import betaln, comb
 
 from sae_utils.analysis.matching.overlap import Pairs
-from sae_utils.analysis.statistics import BOOTSTRAP, Interval, bootstrap_of_mean, jackknife, leave_one_out
+from sae_utils.analysis.statistics import (
+    BOOTSTRAP,
+    JACKKNIFE,
+    Bounds,
+    Interval,
+    bootstrap_of_mean,
+    jackknife,
+    leave_one_out,
+)
 from sae_utils.errors import InputError
 
-MIN_SEEDS = 5  # leaving one out must leave three points, n = 2, 3, 4, for the three parameters of the power law
+HELD_OUT = 2  # points of ``only_in_one``, the last ones, that a law has to predict
+MIN_SEEDS = 5 + HELD_OUT  # leaving one out must leave three points for the three parameters of the power law
 
 
 @dataclass(frozen=True)
@@ -76,9 +85,9 @@ def only_in_one(m: Membership) -> Float[np.ndarray, " S-1"]:
 
 
 def u_shape(m: Membership) -> float:
-    """The lower end of the histogram less its largest bin between the ends: above 0 where it has the shape of a U."""
+    """The lower end of the histogram less the mean of the bins between the ends: above 0 where both ends stand out."""
     shares = histogram(m)
-    return float(min(shares[0], shares[-1]) - shares[1:-1].max())
+    return float(min(shares[0], shares[-1]) - shares[1:-1].mean())
 
 
 def histogram_intervals(m: Membership) -> list[Interval]:
@@ -115,100 +124,101 @@ def _over_latents(m: Membership, count: int) -> Interval:
 
 
 def of_claims(m: Membership) -> dict[str, Interval]:
-    """What the claims ask for beside the fit; nothing with fewer than four seeds.
+    """What the claims ask for, as far as there are dictionaries for it; nothing with fewer than four.
 
-    Leaving one out must leave a bin between the ends, and more than the one point that independence passes through.
+    Leaving one out must leave a bin between the ends, and two points. Where there are fewer than ``MIN_SEEDS``, what
+    takes these has no value.
     """
-    statistics = {"u_shape": u_shape, "only_in_one_above_independence": above_independence}
-    return {name: interval(m, of) for name, of in statistics.items()} if m.n_seeds >= 4 else {}
+    if m.n_seeds < 4:
+        return {}
+    floor = interval(m, floor_gain) if m.n_seeds >= MIN_SEEDS else Interval(*3 * (float("nan"),), JACKKNIFE)
+    found = {"u_shape": interval(m, u_shape), "only_in_one_kept": interval(m, kept, (0.0, 1.0))}
+    return {**found, "floor_gain": floor}
 
 
-def interval(m: Membership, statistic: Callable[[Membership], float]) -> Interval:
-    """A statistic of a membership, from -1 to 1, with the jackknife over seeds."""
-    return leave_one_out(lambda seed: statistic(m if seed is None else m.without(seed)), m.n_seeds, (-1.0, 1.0))
+def interval(m: Membership, statistic: Callable[[Membership], float], bounds: Bounds = (-1.0, 1.0)) -> Interval:
+    """A statistic of a membership with the jackknife over seeds."""
+    return leave_one_out(lambda seed: statistic(m if seed is None else m.without(seed)), m.n_seeds, bounds)
 
 
-def above_independence(m: Membership) -> float:
-    """The share found in one only of all S, less what it were if each other dictionary found latents independently.
-
-    Then each of the S - 1 others would miss the same share of what is left: 0 where all latents are equally easy to
-    find, above 0 where some are found by nearly all and some by none. It may be below 0, down to -1.
-    """
+def kept(m: Membership) -> float:
+    """Of the latents that one other dictionary lacks, the share that all others lack: NaN where none is lacked."""
     shares = only_in_one(m)
-    return float(shares[-1] - shares[0] ** (m.n_seeds - 1))
+    return float(shares[-1] / shares[0]) if shares[0] else float("nan")
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """f(n) = floor + scale * n ** -exponent, and the root mean square of what it leaves of the points."""
+    """f(n) = floor + scale * n ** -exponent: what the paper fits, all three at least 0."""
 
     floor: float
     scale: float
     exponent: float
-    residual: float
 
     def __call__(self, n: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """The law's value at ``n`` dictionaries."""
         return self.floor + self.scale * np.asarray(n, dtype=np.float64) ** -self.exponent
 
+    @staticmethod
+    def start(share: Float[np.ndarray, " n"]) -> tuple[float, float, float]:
+        """Parameters from which a fit begins."""
+        return share[-1] / 2, max(2 * share[0] - share[-1], 1e-6), 1.0
 
-def fit_power_law(n: Float[np.ndarray, " n"], share: Float[np.ndarray, " n"], offset: bool = True) -> PowerLaw:
-    """Least squares with a floor of 0 to 1, or of 0 if not ``offset``; scale and exponent of at least 0.
 
-    Raises InputError with fewer points than parameters.
+@dataclass(frozen=True)
+class ChanceLaw:
+    """f(n) = B(a, b + n - 1) / B(a, b): no floor; each latent is found by chances of its own, of a beta distribution.
+
+    In the limit of large n it falls as n ** -a. Equal chances for all are in it (a and b large), and so are latents
+    that nearly all find or nearly none (a and b small).
     """
+
+    a: float
+    b: float
+
+    def __call__(self, n: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """The law's value at ``n`` dictionaries."""
+        n = np.asarray(n, dtype=np.float64)
+        return np.exp(betaln(self.a, self.b + n - 1) - betaln(self.a, self.b))
+
+    @staticmethod
+    def start(share: Float[np.ndarray, " n"]) -> tuple[float, float]:
+        """Parameters from which a fit begins: the first share is b / (a + b)."""
+        return max(1 - share[0], 1e-3), max(share[0], 1e-3)
+
+
+Law = PowerLaw | ChanceLaw
+
+
+def fit(law: type[Law], n: Float[np.ndarray, " n"], share: Float[np.ndarray, " n"]) -> Law:
+    """Least squares with parameters of at least 0. Raises InputError with fewer points than parameters."""
     n, share = np.asarray(n, dtype=np.float64), np.asarray(share, dtype=np.float64)
-    n_parameters = 3 if offset else 2
-    if len(n) < n_parameters:
-        raise InputError(f"a power law of {n_parameters} parameters cannot be fitted to {len(n)} points")
-
-    def law(n, scale, exponent, floor=0.0):
-        return floor + scale * n**-exponent
-
-    floor = share[-1] / 2 if offset else 0.0
-    first = [max(2 * (share[0] - floor), 1e-6), 1.0, *([floor] if offset else [])]
-    upper = [np.inf, np.inf, *([1.0] if offset else [])]
+    first = law.start(share)
+    if len(n) < len(first):
+        raise InputError(f"a law of {len(first)} parameters cannot be fitted to {len(n)} points")
     # Tolerances near the machine's: where the floor is hardly determined, a looser fit stops short of it.
     tight = {"ftol": 1e-14, "xtol": 1e-14, "gtol": 1e-14, "max_nfev": 20_000}
     with warnings.catch_warnings():
         # That a parameter is not determined is what the seeds are asked, not the covariance of one fit.
         warnings.simplefilter("ignore", OptimizeWarning)
-        found, _ = curve_fit(law, n, share, p0=first, bounds=(0.0, upper), x_scale="jac", **tight)
-    residual = float(np.sqrt(np.mean((law(n, *found) - share) ** 2)))
-    return PowerLaw(float(found[2]) if offset else 0.0, float(found[0]), float(found[1]), residual)
+        found, _ = curve_fit(
+            lambda n, *parameters: law(*parameters)(n), n, share, p0=first, bounds=(1e-9, 1e6), x_scale="jac", **tight
+        )
+    return law(*map(float, found))
 
 
-@dataclass(frozen=True)
-class OnlyInOneFit:
-    """The power law with an offset fitted to ``only_in_one``, its parameters with intervals, and the law without."""
-
-    law: PowerLaw
-    plain: PowerLaw
-    floor: Interval
-    scale: Interval
-    exponent: Interval
-
-    @property
-    def floor_is_identified(self) -> bool:
-        """Whether the seeds tell the floor from 0."""
-        return self.floor.low > 0
+def fit_first(law: type[Law], shares: Float[np.ndarray, " n"]) -> Law:
+    """A law fitted to ``only_in_one``, the last ``HELD_OUT`` left out. Raises InputError as ``fit``."""
+    return fit(law, np.arange(2, 2 + len(shares))[:-HELD_OUT], shares[:-HELD_OUT])
 
 
-def fit_only_in_one(m: Membership) -> OnlyInOneFit:
-    """Both laws on all points, and the jackknife over seeds of each parameter of the one with an offset.
+def prediction_error(law: type[Law], shares: Float[np.ndarray, " n"]) -> float:
+    """Root mean square by which a law that is fitted to the first shares misses the last ``HELD_OUT``."""
+    n = np.arange(2, 2 + len(shares))
+    return float(np.sqrt(np.mean((fit_first(law, shares)(n) - shares)[-HELD_OUT:] ** 2)))
 
-    Raises InputError with fewer than ``MIN_SEEDS`` dictionaries.
-    """
-    if m.n_seeds < MIN_SEEDS:
-        raise InputError(f"the power law needs at least {MIN_SEEDS} dictionaries, not {m.n_seeds}")
 
-    def fit(part: Membership, offset: bool = True) -> PowerLaw:
-        return fit_power_law(np.arange(2, part.n_seeds + 1), only_in_one(part), offset)
-
-    law, without = fit(m), [fit(m.without(seed)) for seed in range(m.n_seeds)]
-    upper = {"floor": 1.0, "scale": np.inf, "exponent": np.inf}
-    intervals = {
-        name: jackknife(getattr(law, name), [getattr(other, name) for other in without], (0.0, high))
-        for name, high in upper.items()
-    }
-    return OnlyInOneFit(law, fit(m, offset=False), **intervals)
+def floor_gain(m: Membership) -> float:
+    """By how much the power law with a floor predicts better than chances without one: below 0 where it does worse."""
+    shares = only_in_one(m)
+    return prediction_error(ChanceLaw, shares) - prediction_error(PowerLaw, shares)

@@ -1,6 +1,7 @@
 """What a stack of dictionaries that differ only in their seed has in common: every pair compared, then summarised."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -18,15 +19,17 @@ from sae_utils.analysis.matching.matching import (
 from sae_utils.analysis.statistics import Interval, mean_over_pairs
 
 Pairs = Mapping[tuple[int, int], SeedOverlap]  # the overlap of dictionaries i and j, seen from i
+LOOSE = 0.55  # a cosine at which paper A's curves of one to one and many to one have parted
 
 
-def _relative_gain(many, one, counted) -> Float[np.ndarray, " n"]:
-    """What allowing several latents to name one partner adds, as a share of what is shared one to one.
+def _many_to_one_gain(overlap: SeedOverlap) -> Float[np.ndarray, " n"]:
+    """What several latents to one partner add at ``LOOSE``, as a share of what is shared one to one.
 
     Where nothing is shared one to one, as if one latent were: the gain is then large, not undefined.
     """
-    share = max(float(one[counted].mean()), 1 / max(1, int(counted.sum())))
-    return (many.astype(float) - one) / share
+    loose = replace(overlap, threshold=LOOSE)
+    many, one = loose.shared("max_cosine").astype(float), loose.shared("notebook")
+    return (many - one) / max(loose.fraction(one), 1 / max(1, int(loose.counted.sum())))
 
 
 STATISTICS: dict[str, Callable[[SeedOverlap], Float[np.ndarray, " n"]]] = {
@@ -34,7 +37,7 @@ STATISTICS: dict[str, Callable[[SeedOverlap], Float[np.ndarray, " n"]]] = {
     "agree": lambda o: o.agree,
     "decoder_cosine": lambda o: o.decoder.cosine,
     "encoder_cosine": lambda o: o.encoder.cosine,
-    "max_cosine_gain": lambda o: _relative_gain(o.shared("max_cosine"), o.shared("notebook"), o.counted),
+    "max_cosine_gain": _many_to_one_gain,
 }
 
 

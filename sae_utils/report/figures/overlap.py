@@ -23,6 +23,9 @@ NULLS = {
 }
 
 
+METRIC = "in the metric of the data"  # how encoders are compared; published numbers are of raw rows
+
+
 class Shown(NamedTuple):
     """How a criterion is shown, and what was published by it for a real language model (PAPERS.md A.4, B.3, C.5, E)."""
 
@@ -76,7 +79,8 @@ def matched_cosines(
     main.axvline(threshold, color=GREY, linestyle="--", linewidth=1)
     main.axhline(threshold, color=GREY, linestyle="--", linewidth=1)
     main.set(xlim=(low, 1.02), ylim=(low, 1.02))
-    main.set(xlabel="decoder cosine to the matched latent", ylabel="encoder cosine to the matched latent")
+    main.set(xlabel="decoder cosine to the matched latent")
+    main.set(ylabel=f"encoder cosine to the matched latent\n({METRIC})")
     top.set_ylabel("latents")
     right.set_xlabel("latents")
     top.tick_params(labelbottom=False)
@@ -106,7 +110,8 @@ def threshold_curves(
         ax.plot(thresholds, largest, style, color=GREY, linewidth=1.2)
         keys.append(key(label, GREY, linestyle=style, linewidth=1.2))
     ax.axvline(threshold, color=GREY, linewidth=0.8)
-    ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="threshold on the cosine", ylabel="share of latents called shared")
+    ax.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of latents called shared")
+    ax.set(xlabel=f"threshold on the cosine (encoders: {METRIC})")
     legend_above(ax, handles=keys)
 
 
@@ -115,12 +120,14 @@ def criteria_side_by_side(
     names: Sequence[str],
     alive: Intervals,
     every: Intervals,
+    raw: Float[np.ndarray, " criteria"],
     nulls: Mapping[str, Float[np.ndarray, " criteria"]],
 ) -> None:
     """A row per criterion: estimate with interval, the same with dead latents, the nulls, and the published number.
 
-    ``alive`` leaves dead latents out, ``every`` does not; the latter is drawn where it differs. ``nulls`` is by kind. A
-    tied null is filled, an independent one hollow.
+    ``alive`` leaves dead latents out, ``every`` does not; the latter is drawn where it differs. ``raw``: the estimate
+    with raw encoder rows, drawn where it differs. ``nulls`` is by kind. A tied null is filled, an independent one is
+    hollow.
     """
     y = rows_from_top(ax, [CRITERIA[name].label for name in names])
     for kind, values in nulls.items():
@@ -133,9 +140,11 @@ def criteria_side_by_side(
         if some_dead:
             draw_intervals(ax, [y[i] + 0.3], every[i : i + 1], mfc="white", **look)
         draw_intervals(ax, [y[i] + 0.1], alive[i : i + 1], **look)
+        if not np.isclose(raw[i], alive[i][0], rtol=1e-9, equal_nan=True):
+            ax.plot(raw[i], y[i] + 0.1, "x", color=CRITERIA[name].colour, markersize=5)
         ax.plot(CRITERIA[name].published, y[i] + 0.1, "D", color="black", markersize=4, mfc="white")
     ax.hlines(y[:-1] - 0.5, 0, 1, color=GREY, linewidth=0.3)
-    ax.set(xlim=(-0.02, 1.03), xlabel="share of latents, or mean cosine")
+    ax.set(xlim=(-0.02, 1.03), xlabel=f"share of latents, or mean cosine (encoders: {METRIC})")
     ax.tick_params(axis="y", length=0)
     ax.figure.legend(handles=_criteria_keys(some_dead), loc="outside upper left", ncols=3)
 
@@ -144,19 +153,17 @@ def _criteria_keys(some_dead: bool) -> list[Line2D]:
     keys = [key(label, colour, marker="o", linestyle="") for colour, label in MEASURES.items()]
     if some_dead:
         keys.append(key("with dead latents", BLUE, marker="o", mfc="white", linestyle=""))
+    keys.append(key("raw encoder rows", "black", marker="x", markersize=5, linestyle=""))
     keys.append(key("published", "black", marker="D", mfc="white", markersize=4, linestyle=""))
     return keys + [key(label, GREY, marker=m, markersize=4.5, linestyle="") for _, m, label in NULLS.values()]
 
 
 def membership(ax: Axes, shares: Intervals, null: Float[np.ndarray, " S"]) -> None:
-    """Share of latents in exactly 1 to S dictionaries: bars with intervals, and the null as a mark on each.
-
-    ``null`` is the largest share that random dictionaries reached.
-    """
+    """Share of latents in exactly 1 to S dictionaries: bars with intervals, random dictionaries as a mark on each."""
     n = np.arange(1, len(shares) + 1)
     ax.bar(n, shares[:, 0], width=0.7, color=BLUE, label="trained dictionaries")
     draw_intervals(ax, n, shares, fmt="none", ecolor="black", elinewidth=1)
-    ax.hlines(null, n - 0.45, n + 0.45, color=GREY, linewidth=2, label="random directions, largest")
+    ax.hlines(null, n - 0.45, n + 0.45, color=GREY, linewidth=2, label="random directions")
     ax.set(xlabel="number of dictionaries that a latent is found in", ylabel="share of latents", ylim=(0, None))
     ax.set_xticks(n)
     legend_above(ax)
@@ -167,24 +174,27 @@ def only_in_one(
     shares: Intervals,
     null: Float[np.ndarray, " points"],
     curve: Float[np.ndarray, "3 x"] | None = None,
-    floor: Float[np.ndarray, " 3"] | None = None,
+    n_held_out: int = 0,
 ) -> None:
-    """Share found in one dictionary only against their number, n = 2 and up, with both fitted laws and the floor.
+    """Share found in one dictionary only against their number, n = 2 and up, with both laws.
 
-    The dotted line is what the first share would fall to if every dictionary found latents independently.
-    ``curve`` holds x, the law with an offset and the law without; ``floor`` is the offset's estimate, low and high;
-    both None where no law was fitted.
+    The dotted line is what the first share would fall to if every dictionary found latents independently. ``curve``
+    holds x, the law with a floor and the law without, None where none was fitted; ``n_held_out`` is how many points, at
+    the end, they were not fitted to, which are hollow.
     """
     n = np.arange(2, 2 + len(shares))
     end = n[-1] + 0.4
-    if curve is not None and floor is not None:
-        x, law, plain = curve
+    if curve is not None:
+        x, law, chances = curve
         end = x[-1]
-        ax.axhspan(floor[1], floor[2], color=ORANGE, alpha=0.15, linewidth=0)
-        ax.axhline(floor[0], color=ORANGE, linewidth=1, label="floor, 95 % interval")
         ax.plot(x, law, color=BLUE, label="power law with a floor")
-        ax.plot(x, plain, color=BLUE, linestyle="--", label="power law without")
-    draw_intervals(ax, n, shares, fmt="o", color="black", label="measured")
+        ax.plot(x, chances, color=ORANGE, linestyle="--", label="a chance for each latent, no floor")
+    fitted = len(n) - n_held_out
+    draw_intervals(ax, n[:fitted], shares[:fitted], fmt="o", color="black", label="measured")
+    if n_held_out:
+        draw_intervals(
+            ax, n[fitted:], shares[fitted:], fmt="o", color="black", mfc="white", label="measured, to predict"
+        )
     ax.plot(n, shares[0, 0] ** (n - 1), ":", color="black", label="if each found independently")
     ax.plot(n, null, "s", color=GREY, markersize=4, label="random directions")
     ax.set(xlim=(1.6, end), ylim=(0, 1.05), xlabel="number of dictionaries", ylabel="share found in one only")

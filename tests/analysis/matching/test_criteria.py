@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import combinations, permutations
 
 import numpy as np
@@ -6,10 +7,10 @@ import torch
 from helpers.planted_stacks import noisy, planted
 from scipy.optimize import linear_sum_assignment
 
-from sae_utils.analysis.directions import null_stacks
+from sae_utils.analysis.directions import null_stacks, random_directions
 from sae_utils.analysis.matching import criteria
 from sae_utils.analysis.matching import overlap as seeds
-from sae_utils.analysis.matching.criteria import CONTRASTS, CRITERIA, means, measure
+from sae_utils.analysis.matching.criteria import AGAINST_NULL, CONTRASTS, CRITERIA, means, measure
 from sae_utils.analysis.matching.overlap import from_both_sides
 from sae_utils.analysis.statistics import BOOTSTRAP, JACKKNIFE, over_pairs
 from sae_utils.errors import InputError
@@ -158,7 +159,7 @@ def test_random_dictionaries():
     for kind in found:
         assert found[kind]["shared_strict"] < 0.05
         assert found[kind]["stability"] > found[kind]["decoder_cosine"] > 0.2  # a maximum over many is far from 0
-        assert means(from_both_sides(*stacks[kind]), CONTRASTS)["mean_cosine_above_strict"] > 0.2  # so 0 is no bound
+        assert means(from_both_sides(*stacks[kind]), AGAINST_NULL)["unshared_cosine"] > 0.2  # so 0 is no bound
     assert found["activations_tied"]["decoder_cosine"] > found["uniform_tied"]["decoder_cosine"]
 
 
@@ -167,11 +168,36 @@ def test_contrasts_are_differences_of_the_criteria():
     found, contrast = means(pairs), means(pairs, CONTRASTS)
     assert contrast["mean_cosine_above_strict"] == pytest.approx(found["decoder_cosine"] - found["shared_strict"])
     assert contrast["max_decoder_above_strict"] == pytest.approx(found["shared_max_decoder"] - found["shared_strict"])
-    gains = [
-        (o.shared("max_cosine").mean() - o.shared("notebook").mean()) / o.shared("notebook").mean()
-        for o in pairs.values()
-    ]
-    assert contrast["max_cosine_gain"] == pytest.approx(np.mean(gains))
+    loose = [replace(o, threshold=0.55) for o in pairs.values()]
+    gains = [o.shared("max_cosine").mean() / o.shared("notebook").mean() - 1 for o in loose]
+    assert contrast["max_cosine_gain"] == pytest.approx(np.mean(gains)) and np.mean(gains) > 0
+    rest = [o.decoder.cosine[~o.shared("strict")].mean() for o in pairs.values()]
+    assert means(pairs, AGAINST_NULL)["unshared_cosine"] == pytest.approx(np.mean(rest))
+
+
+def test_several_latents_to_one_partner_add_much_where_a_dictionary_has_versions_of_one():
+    """What claim A-3 asks for can fail: every row of the first dictionary twice, each time with some noise."""
+    few, noise = planted(np.ones((1, 20), dtype=bool), n=20, d=96)[0], torch.randn(40, 96, dtype=torch.float64) / 20
+    twice = torch.nn.functional.normalize(few).repeat(2, 1) + noise
+    other = torch.cat([few, random_directions(20, 96, seed=5)])
+    pairs = from_both_sides(*2 * [torch.stack([twice, other])])
+    assert seeds.latent_values(pairs[0, 1], "max_cosine_gain").mean() == pytest.approx(1)
+    assert seeds.latent_values(pairs[1, 0], "max_cosine_gain").mean() == pytest.approx(0)
+
+
+def test_less_its_null_is_each_pair_s_difference():
+    pairs, null = (from_both_sides(*noisy(5, 40, 14, seed=seed, noise=noise)) for seed, noise in ((0, 1.3), (1, 9.0)))
+    found = measure(pairs, AGAINST_NULL, null)
+    for name, criterion in AGAINST_NULL.items():
+        by_pair, by_chance = (criterion.values(p, range(5)) for p in (pairs, null))
+        expected = over_pairs({pair: value - by_chance[pair] for pair, value in by_pair.items()})
+        assert found[name].ends == pytest.approx(expected.ends)
+    same = measure(pairs, AGAINST_NULL, pairs)
+    assert all(interval.ends == pytest.approx((0, 0, 0), abs=1e-12) for interval in same.values())
+    two, null = ({pair: o for pair, o in many.items() if max(pair) < 2} for many in (pairs, null))
+    of_two, less = measure(two, AGAINST_NULL), measure(two, AGAINST_NULL, null)
+    for name, by_chance in means(null, AGAINST_NULL).items():
+        assert less[name].ends == pytest.approx(np.array(of_two[name].ends) - by_chance)
 
 
 def test_latents_whose_matchings_never_agree_give_no_value():

@@ -1,3 +1,4 @@
+from dataclasses import astuple
 from itertools import combinations
 
 import numpy as np
@@ -8,7 +9,7 @@ from helpers.planted_stacks import noisy, planted
 from sae_utils.analysis.matching import membership
 from sae_utils.analysis.matching import overlap as seeds
 from sae_utils.analysis.matching.matching import Rows, compare
-from sae_utils.analysis.matching.membership import Membership
+from sae_utils.analysis.matching.membership import ChanceLaw, Membership, PowerLaw
 from sae_utils.analysis.statistics import BOOTSTRAP, JACKKNIFE
 from sae_utils.errors import InputError
 from sae_utils.report.claims.entries import load_claims
@@ -54,7 +55,8 @@ def test_planted_histogram_is_recovered():
     found = of_stack(rows, rows)
     np.testing.assert_allclose(membership.histogram(found), [6 / 24, 6 / 24, 0, 0, 12 / 24])
     np.testing.assert_allclose(membership.only_in_one(found)[[0, -1]], [(6 + 6 * 3 / 4) / 24, 6 / 24])
-    assert membership.u_shape(found) == pytest.approx(0)
+    assert membership.u_shape(found) == pytest.approx(6 / 24 - (6 + 0 + 0) / 24 / 3)
+    assert membership.kept(found) == pytest.approx(6 / (6 + 6 * 3 / 4))
 
 
 def test_only_in_one_is_the_mean_over_all_choices():
@@ -74,7 +76,8 @@ def test_random_dictionaries_are_in_one_only():
     rows = planted(np.zeros((4, 0), dtype=bool), n=30, d=64)
     found = of_stack(rows, rows)
     assert membership.histogram(found).tolist() == [1, 0, 0, 0]
-    assert membership.only_in_one(found).tolist() == [1, 1, 1]
+    assert membership.only_in_one(found).tolist() == [1, 1, 1] and membership.kept(found) == 1
+    assert membership.u_shape(found) == 0
 
 
 def test_leaving_out_a_dictionary_is_never_having_had_it():
@@ -94,21 +97,19 @@ def by_chance(rng, rates, n_seeds):
     return Membership(found, held)
 
 
-def test_above_independence_is_what_chance_at_one_rate_does_not_give():
+def test_kept_is_what_the_others_lack_too_and_little_where_each_finds_latents_by_chance():
     rng = np.random.default_rng(2)
-    at_one_rate = [membership.above_independence(by_chance(rng, np.full(300, 0.4), 6)) for _ in range(40)]
-    assert abs(np.mean(at_one_rate)) < 0.01
     some = by_chance(rng, rng.beta(0.5, 0.5, 300), 6)
     in_none, in_one_less = [], []
     for base in range(6):
         others = some.found[base, [s for s in range(6) if s != base]][:, some.alive[base]]
         in_none.append((~others).all(axis=0).mean())
         in_one_less.append((~others).mean())
-    expected = np.mean(in_none) - np.mean(in_one_less) ** 5
-    assert membership.above_independence(some) == pytest.approx(expected, rel=1e-12) and expected > 0.02
-    found = np.zeros((3, 3, 2), dtype=bool)
-    found[[0, 1, 2], [1, 2, 0], 0] = found[[0, 1, 2], [2, 0, 1], 1] = True  # each latent in just one other dictionary
-    assert membership.above_independence(Membership(found, np.ones((3, 2), dtype=bool))) == -0.25
+    assert membership.kept(some) == pytest.approx(np.mean(in_none) / np.mean(in_one_less), rel=1e-12)
+    at_one_rate = [membership.kept(by_chance(rng, np.full(300, 0.4), 6)) for _ in range(40)]
+    assert np.mean(at_one_rate) == pytest.approx(0.6**4, abs=0.01)
+    everywhere = Membership(~np.eye(3, dtype=bool)[..., None].repeat(4, 2), np.ones((3, 4), dtype=bool))
+    assert np.isnan(membership.kept(everywhere))
 
 
 def test_intervals_cover_at_least_as_often_as_they_say():
@@ -130,44 +131,57 @@ def test_intervals_cover_at_least_as_often_as_they_say():
     assert found[0].method == JACKKNIFE and np.median([i.high - i.low for i in found]) < 0.4
 
 
-@pytest.mark.parametrize(("floor", "scale", "exponent"), [(0.27, 0.59, 0.92), (0.05, 0.9, 0.5), (0.0, 0.7, 0.35)])
-def test_fit_recovers_known_parameters(floor, scale, exponent):
+@pytest.mark.parametrize(
+    "law",
+    [
+        *(PowerLaw(*p) for p in [(0.27, 0.59, 0.92), (0.05, 0.9, 0.5), (0.0, 0.7, 0.35)]),
+        *(ChanceLaw(*p) for p in [(0.3, 1.0), (0.5, 0.5), (2.0, 7.0)]),
+    ],
+)
+def test_fit_recovers_known_parameters(law):
     n = np.arange(2, 10)
-    law = membership.fit_power_law(n, floor + scale * n**-exponent)
-    assert (law.floor, law.scale, law.exponent) == pytest.approx((floor, scale, exponent), abs=2e-4)
-    assert law.residual < 1e-6
-    np.testing.assert_allclose(law([1.0, 4.0]), floor + scale * np.array([1, 4.0]) ** -exponent, atol=1e-3)
-    plain = membership.fit_power_law(n, floor + scale * n**-exponent, offset=False)
-    assert plain.floor == 0 and (plain.residual > 1e-3) == (floor > 0)
+    found = membership.fit(type(law), n, law(n))
+    assert astuple(found) == pytest.approx(astuple(law), abs=2e-3)
+    np.testing.assert_allclose(found(np.array([4.0, 20.0])), law(np.array([4, 20])), atol=1e-4)
+    assert membership.prediction_error(type(law), law(n)) < 1e-5
 
 
-def test_numbers_of_the_paper_s_curve_are_those_in_the_claims():
-    curve = [0.583, 0.484, 0.436, 0.406, 0.385, 0.370, 0.358, 0.348]
-    law = membership.fit_power_law(np.arange(2, 10), np.array(curve))
-    assert (law.floor, law.scale, law.exponent) == pytest.approx((0.271, 0.589, 0.918), abs=1e-3)
-    assert curve[-1] - curve[0] ** 8 == pytest.approx(load_claims()["A-5"].number, abs=1e-3)
-    assert law.floor == pytest.approx(load_claims()["A-6"].number, abs=1e-3)
+def test_chance_law_is_the_mean_over_latents_of_what_all_others_miss():
+    chances = np.random.default_rng(0).beta(0.6, 1.4, 400_000)
+    n = np.arange(1, 8)
+    np.testing.assert_allclose(ChanceLaw(0.6, 1.4)(n), [np.mean((1 - chances) ** (k - 1)) for k in n], atol=3e-3)
 
 
-def test_floor_of_a_stack_is_found_where_there_is_one_and_not_where_the_curve_is_straight():
+def test_numbers_of_the_paper_s_figures_are_those_in_the_claims():
+    claims = load_claims()
+    curve = np.array([0.583, 0.484, 0.436, 0.406, 0.385, 0.370, 0.358, 0.348])
+    law = membership.fit(PowerLaw, np.arange(2, 10), curve)
+    assert astuple(law) == pytest.approx((0.271, 0.589, 0.918), abs=1e-3)
+    gain = membership.prediction_error(ChanceLaw, curve) - membership.prediction_error(PowerLaw, curve)
+    assert gain == pytest.approx(claims["A-6"].number, abs=1e-4)
+    assert curve[-1] / curve[0] == pytest.approx(claims["A-5"].number, abs=1e-3)
+    histogram = np.array([34.8, 7.8, 6.4, 6.0, 5.9, 6.3, 6.9, 8.7, 17.3]) / 100
+    assert histogram[-1] - histogram[1:-1].mean() == pytest.approx(claims["A-4"].number, abs=1e-3)
+
+
+def test_the_law_with_a_floor_predicts_better_where_there_is_a_floor_and_worse_where_there_is_none():
     rng = np.random.default_rng(1)
-    with_floor = by_chance(rng, np.repeat([0.0, 0.5], 400), 7)
-    own = np.ones((7, 120), dtype=bool)  # as many latents again that no other dictionary has
-    found = np.concatenate([with_floor.found, np.zeros((7, 7, 120), dtype=bool)], axis=2)
-    fit = membership.fit_only_in_one(Membership(found, np.concatenate([with_floor.alive, own], axis=1)))
+    with_floor = by_chance(rng, np.repeat([0.0, 0.5], 400), 8)
+    own = np.ones((8, 120), dtype=bool)  # as many latents again that no other dictionary has
+    found = np.concatenate([with_floor.found, np.zeros((8, 8, 120), dtype=bool)], axis=2)
+    floor = Membership(found, np.concatenate([with_floor.alive, own], axis=1))
+    assert membership.of_claims(floor)["floor_gain"].low > 0
     share = np.mean(120 / (120 + with_floor.alive.sum(1)))
-    assert fit.floor_is_identified and fit.floor.low <= share <= fit.floor.high
-    assert fit.law.residual < fit.plain.residual
-    assert fit.floor.estimate == fit.law.floor and fit.exponent.low <= fit.law.exponent <= fit.exponent.high
-    slow = by_chance(rng, rng.beta(0.3, 1.0, 1500), 7)  # ever rarer atoms: the share goes on falling
-    assert not membership.fit_only_in_one(slow).floor_is_identified
+    law = membership.fit_first(PowerLaw, membership.only_in_one(floor))
+    assert law.floor < share < membership.only_in_one(floor)[-1] + 1e-9
+    found = rng.random((8, 8, 20_000)) < rng.beta(0.5, 0.5, (8, 1, 20_000))  # ever fewer are missed, none by nature
+    slow = Membership(found & ~np.eye(8, dtype=bool)[..., None], np.ones((8, 20_000), dtype=bool))
+    assert membership.of_claims(slow)["floor_gain"].high < 0
 
 
-def test_too_few_dictionaries_are_refused():
-    with pytest.raises(InputError, match="at least 5 dictionaries, not 4"):
-        membership.fit_only_in_one(some_membership(4))
+def test_too_few_points_are_refused():
     with pytest.raises(InputError, match="3 parameters cannot be fitted to 2 points"):
-        membership.fit_power_law(np.arange(2, 4), np.array([0.5, 0.4]))
+        membership.fit(PowerLaw, np.arange(2, 4), np.array([0.5, 0.4]))
 
 
 def test_two_dictionaries_have_the_bootstrap_over_latents():
@@ -178,10 +192,13 @@ def test_two_dictionaries_have_the_bootstrap_over_latents():
     assert 0 < shares[0].low < shares[0].estimate < shares[0].high < 1
 
 
-def test_what_claims_ask_takes_four_dictionaries():
+def test_what_claims_ask_takes_four_dictionaries_and_the_laws_seven():
     assert membership.of_claims(some_membership(3)) == {}
-    m = some_membership(4)
-    assert membership.of_claims(m) == {
-        "u_shape": membership.interval(m, membership.u_shape),
-        "only_in_one_above_independence": membership.interval(m, membership.above_independence),
-    }
+    for n_seeds in (4, 6, 7):
+        m = some_membership(n_seeds)
+        found = membership.of_claims(m)
+        assert list(found) == ["u_shape", "only_in_one_kept", "floor_gain"]
+        assert found["u_shape"] == membership.interval(m, membership.u_shape)
+        assert found["only_in_one_kept"] == membership.interval(m, membership.kept, (0.0, 1.0))
+        assert np.isnan(found["floor_gain"].estimate) == (n_seeds < membership.MIN_SEEDS)
+    assert found["floor_gain"] == membership.interval(m, membership.floor_gain)

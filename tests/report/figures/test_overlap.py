@@ -43,13 +43,15 @@ def test_criteria_draw_each_estimate_with_its_interval_its_nulls_and_the_publish
     names = ["shared_strict", "decoder_cosine", "cycle_agreeing"]
     rows = np.array([[0.3, 0.25, 0.35], [0.6, 0.5, 0.65], [0.9, 0.8, 1.0]])
     null = {kind: np.array([0.0, 0.1 * i, np.nan]) for i, kind in enumerate(directions.KINDS)}
-    overlap.criteria_side_by_side(ax, names, rows, rows - 0.1 * some_dead, null)
+    overlap.criteria_side_by_side(ax, names, rows, rows - 0.1 * some_dead, np.array([0.2, 0.6, np.nan]), null)
     assert len(ax.containers) == 3 * (1 + some_dead)
     for i, container in enumerate(ax.containers[some_dead :: 1 + some_dead]):
         np.testing.assert_allclose(container.lines[0].get_xydata(), [[rows[i, 0], 2 - i + 0.1]])
         np.testing.assert_allclose(interval_ends(container, across=True), rows[i : i + 1, 1:])
     marks = {tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "D"}
     assert marks == {(0.414,), (0.8,), (0.782,)}
+    crosses = [line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "x"]
+    assert crosses[0] == [[0.2, 2.1]] and np.isnan(crosses[1][0][0]) and len(crosses) == 2  # none where raw is the same
     drawn = [line for line in ax.lines if len(line.get_xdata()) == 3]
     np.testing.assert_allclose([line.get_xdata() for line in drawn], list(null.values()))
     assert [line.get_markerfacecolor() == "none" for line in drawn] == [kind.endswith("independent") for kind in null]
@@ -73,27 +75,26 @@ def test_membership_draws_every_share_with_its_interval_and_null(ax):
     assert tick_words(ax.xaxis) == ["1", "2", "3"]
 
 
-def test_only_in_one_draws_points_both_laws_and_the_floor(ax):
+def test_only_in_one_draws_points_and_both_laws(ax):
     shares = np.array([[0.6, 0.5, 0.7], [0.5, 0.4, 0.6], [0.45, 0.4, 0.5]])
     x = np.linspace(2, 8, 7)
     laws = np.array([x, 0.3 + x**-1, 0.8 * x**-0.5])
-    overlap.only_in_one(ax, shares, np.ones(3), laws, np.array([0.3, 0.1, 0.35]))
+    overlap.only_in_one(ax, shares, np.ones(3), laws, n_held_out=1)
     lines = by_label(ax)
     np.testing.assert_allclose(lines["power law with a floor"].get_ydata(), laws[1])
-    np.testing.assert_allclose(lines["power law without"].get_ydata(), laws[2])
-    assert lines["floor, 95 % interval"].get_ydata() == [0.3, 0.3]
+    np.testing.assert_allclose(lines["a chance for each latent, no floor"].get_ydata(), laws[2])
     np.testing.assert_allclose(lines["random directions"].get_xydata(), [[2, 1], [3, 1], [4, 1]])
     independent = lines["if each found independently"].get_xydata()
     np.testing.assert_allclose(independent, [[2, 0.6], [3, 0.6**2], [4, 0.6**3]])
-    np.testing.assert_allclose(ax.containers[0].lines[0].get_xydata(), np.stack([[2, 3, 4], shares[:, 0]], axis=1))
-    np.testing.assert_allclose(interval_ends(ax.containers[0]), shares[:, 1:])
-    band = ax.patches[0].get_window_extent().transformed(ax.transData.inverted())
-    np.testing.assert_allclose([band.y0, band.y1], [0.1, 0.35])
+    points = [container.lines[0].get_xydata() for container in ax.containers]
+    np.testing.assert_allclose(np.concatenate(points), np.stack([[2, 3, 4], shares[:, 0]], axis=1))
+    assert [container.lines[0].get_markerfacecolor() for container in ax.containers] == ["black", "white"]
+    np.testing.assert_allclose(np.concatenate([interval_ends(c) for c in ax.containers]), shares[:, 1:])
 
 
 def test_only_in_one_without_laws(ax):
     overlap.only_in_one(ax, np.array([[0.6, 0.5, 0.7]]), np.ones(1))
-    assert not ax.patches and ax.get_xlim()[1] < 3 and ax.get_xticks().tolist() == [2]
+    assert len(ax.containers) == 1 and ax.get_xlim()[1] < 3 and ax.get_xticks().tolist() == [2]
 
 
 def test_pairwise_writes_every_share_but_the_diagonal(ax):

@@ -95,7 +95,8 @@ function partnerPanel(i) {
     : lacks ? "Not shared: one matching has no partner for it."
     : agree ? "Not shared: a cosine is below 0.7." : "Not shared: the two matchings name different latents.";
   const titles = ["Matching", "Partner", "Cosine"].map((text) => el("th", { scope: "col" }, text));
-  const rows = ["decoder", "encoder"].map((which) => el("tr", {}, el("th", { scope: "row" }, which),
+  const named = { decoder: "decoder", encoder: "encoder, in the metric of the data" };
+  const rows = ["decoder", "encoder"].map((which) => el("tr", {}, el("th", { scope: "row" }, named[which]),
     el("td", {}, partner(which) < 0 ? "none" : `#${partner(which)}`),
     el("td", {}, number(partner(which) < 0 ? "–" : cosine(data.value(`partners_${which}_cosine`, i))))));
   return panel(title, verdict, el("table", {}, el("thead", {}, el("tr", {}, titles)), el("tbody", {}, rows)));
