@@ -166,7 +166,8 @@ def partners(
 ) -> Partners:
     """Partners of the latents of a stack's first dictionary in the second, and how many of the others have them.
 
-    ``encoders`` are compared as they are given; see ``metric.in_metric``. Dead latents are left out. Raises InputError where there is no other dictionary.
+    ``encoders`` are compared as they are given; see ``metric.in_metric``. Dead latents are left out. Raises InputError
+    where there is no other dictionary.
     """
     if len(decoders) < 2:
         raise InputError("partners need a stack of at least two dictionaries")
