@@ -6,19 +6,16 @@ from pydantic import model_validator
 
 from sae_utils.run.rules import (
     Architecture,
-    AtLeast,
     BatchSize,
     Context,
     Count,
     DataSeed,
     Dataset,
     K,
-    Latents,
     LayerParameters,
     ListOf,
     OneRate,
-    SourceTokens,
-    Tokens,
+    Site,
     TwentyOrMore,
     TwoOrMore,
     matching,
@@ -29,6 +26,7 @@ from sae_utils.run.rules import (
 class ConceptParameters(LayerParameters):
     """What ``06_concept_detection`` and ``07_spurious_correlations`` take: the ensembles of 05, and labelled texts."""
 
+    site: Site = value("resid_post", "where in the block: mlp_out, resid_pre, resid_post")
     context: Context = value(0, "tokens in a row of text for the dictionaries; 0 is the model's own, at most 2048")
     architecture: Architecture = "topk"
     k: K = value(8, "latents that are active on a token, in every member and dictionary but those of total L0")
@@ -53,13 +51,8 @@ class ConceptParameters(LayerParameters):
 
 
 class ConceptDetectionParameters(ConceptParameters):
-    """Parameters of ``06_concept_detection``: the dictionaries of 01 as well; claims about one latent and several."""
+    """Parameters of ``06_concept_detection``, whose claims are about one latent and several."""
 
-    n_latents: Latents = value(128, "latents in each dictionary of notebook 01")
-    n_seeds: int = value(5, "dictionaries of notebook 01; at least 4", ge=4)
-    n_tokens: Tokens = value(400_000, "tokens that each of those is trained on")
-    batch_size: BatchSize = value(128, "tokens in a training step of those")
-    at_least: AtLeast = 2
     label_columns: ListOf[Annotated[str, matching(r"\S.*", "a column, column=value, or column=one/other")]] = value(
         ["label"], "of that data set: column, column=value, or column=one/other"
     )
@@ -71,8 +64,6 @@ class ConceptDetectionParameters(ConceptParameters):
 
     @model_validator(mode="after")
     def _claims_can_be_judged(self) -> Self:
-        half = self.n_seeds // 2
-        self._require(self.at_least <= half, "at_least", f"2 to {half}, half of n_seeds = {self.n_seeds}")
         several = 1 in self.probe_ks and len(self.probe_ks) > 1
         self._require(several, "probe_ks", "a list of 1 and at least one more")
         return self
@@ -81,9 +72,6 @@ class ConceptDetectionParameters(ConceptParameters):
 class SpuriousCorrelationParameters(ConceptParameters):
     """Parameters of ``07_spurious_correlations``."""
 
-    n_source_tokens: SourceTokens = value(
-        400_000, "tokens of activations, of which members read the first: n_tokens of notebook 05"
-    )
     attribute_pairs: ListOf[Annotated[str, matching(r"\S.* & \S.*", "two concepts with ' & ' between them")]] = value(
         ["test & sympy_or_pandas", "docstring & scipy", "test & class"], 'joined by " & "'
     )

@@ -239,24 +239,11 @@ def _ensembles(p, model: Model) -> Plan:
 
 
 def _concepts(p, model: Model) -> Plan:
-    """Notebook 06: paper C's dictionaries in one architecture, notebook 01's, and the consensus of each half."""
-    source = _source(p, model, p.n_tokens)
+    """Notebooks 06 and 07: paper C's dictionaries in one architecture, and single SAEs whose decoder stays random."""
+    source = _source(p, model, p.member_tokens)
     single = _singles(p, model, source, p.architecture, p.member_latents, p.member_tokens)
-    seeds = _seeds(p, model, source)
-    cells = _rivals_and_total_l0(single, p)
-    cells += [
-        replace(single, name=f"consensus {h}", config=seeds.config, seeds=(h * (p.n_seeds // 2),), given=True,
-                fixed=("W_dec",), needs=("seeds",), open=("n_latents",))
-        for h in range(2)
-    ]  # fmt: skip
-    return Plan((source, single.reads), (*cells, seeds))
-
-
-def _correlations(p, model: Model) -> Plan:
-    """Notebook 07: paper C's dictionaries in one architecture."""
-    source = _source(p, model, max(p.n_source_tokens, p.member_tokens))
-    single = _singles(p, model, source, p.architecture, p.member_latents, p.member_tokens)
-    return Plan((source, single.reads), tuple(_rivals_and_total_l0(single, p)))
+    frozen = replace(single, name="frozen decoder", seeds=single.seeds[: p.n_ensembles], fixed=("W_dec",))
+    return Plan((source,), (*_rivals_and_total_l0(single, p), frozen))
 
 
 def _rivals_and_total_l0(single: Cell, p) -> list[Cell]:
@@ -272,7 +259,7 @@ _PLANS = {
     "04_meta_saes": _meta_saes,
     "05_bagging_and_boosting": _ensembles,
     "06_concept_detection": _concepts,
-    "07_spurious_correlations": _correlations,
+    "07_spurious_correlations": _concepts,
     "08_shared_and_orphan": _seed_divergence,
     "09_explorer": _explorer,
     "10_known_truth": _known_truth,

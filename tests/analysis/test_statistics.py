@@ -180,6 +180,24 @@ def test_lead_is_over_the_best_of_the_others():
     assert lead(scores, "a", ("b", "c")).estimate == pytest.approx(-0.05)
 
 
+def test_lead_is_fair_to_a_method_as_good_as_its_rivals():
+    """Of four equal methods the best in a sample leads the others by luck; its rival's luck does not last."""
+    rng = np.random.default_rng(5)
+    ahead, naive = [], []
+    for _ in range(400):
+        scores = {name: rng.normal(0.7, 0.1, (3, 20)) for name in "abcd"}
+        ahead.append(lead(scores, "a", "bcd").estimate)
+        naive.append(min(paired_difference(scores, "a", other).estimate for other in "bcd"))
+    assert abs(np.mean(ahead)) < 3 * np.std(ahead) / 20
+    assert np.mean(naive) < -0.008
+
+
+def test_lead_takes_each_half_s_rival_from_the_other():
+    scores = {"a": np.zeros((2, 4)), "b": np.array([[1.0, 0, 1, 0]] * 2), "c": np.array([[0, 0.5, 0, 0.5]] * 2)}
+    # On the even tasks b is the best, which is nothing on the odd ones; there c is, which is nothing on the even ones.
+    assert lead(scores, "a", ("b", "c")).estimate == 0
+
+
 @pytest.mark.parametrize("shape", [(1, 5), (5, 1), (5,)])
 def test_one_task_or_one_seed_gives_no_interval(shape):
     with pytest.raises(InputError, match="at least two of each"):

@@ -1,10 +1,12 @@
-"""Sparse probing: how well do one, two or five latents of a dictionary tell a concept? As SAEBench defines it.
+"""Sparse probing: how well do one, two or five latents of a dictionary tell a concept?
 
-Karvonen et al. 2025 (SAEBench, arXiv 2503.09532, section on sparse probing; its code, ``evals/sparse_probing``):
-codes are averaged over the tokens of a text, the k latents whose means differ most between the classes are chosen on
-the training texts, and a logistic regression on them is scored on the test texts. What differs here: features are
-standardised before the regression, because its penalty would otherwise depend on the units of a dictionary's codes
-(a bag of J divides them by J), and the baseline of raw activations is fitted by the same solver.
+Codes are averaged over the tokens of a text, the k latents whose means differ most between the classes are chosen on
+the training texts, and a logistic regression on them is scored on the test texts: by accuracy in SAEBench (Karvonen et
+al. 2025, arXiv 2503.09532; its code, ``evals/sparse_probing``), which paper C takes, and by the area under the ROC
+curve in sae-probes (Kantamneni et al. 2025, arXiv 2502.16681). One probe gives both here. What differs: features are
+standardised before the regression, because its penalty would otherwise depend on the units of a dictionary's codes (a
+bag of J divides them by J), where sae-probes chooses the penalty on part of the training texts; and the baseline of raw
+activations is fitted by the same solver.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -101,11 +104,6 @@ def mean_difference(
     return x[labels].mean(0, dtype=np.float64) - x[~labels].mean(0, dtype=np.float64)
 
 
-def best_features(x: Float[np.ndarray, "n features"], labels: Bool[np.ndarray, " n"], k: int) -> Int[np.ndarray, " k"]:
-    """The k features with the largest absolute mean difference, largest first."""
-    return np.argsort(-np.abs(mean_difference(x, labels)), kind="stable")[:k]
-
-
 def logistic_probe(x: Float[np.ndarray, "n features"], labels: Bool[np.ndarray, " n"]) -> Pipeline:
     """A fitted logistic regression on standardised features, with scikit-learn's own penalty (L2, C = 1)."""
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(x, labels)
@@ -113,60 +111,89 @@ def logistic_probe(x: Float[np.ndarray, "n features"], labels: Bool[np.ndarray, 
 
 def probe(
     x: Float[np.ndarray, "n features"], task: Task, features: Int[np.ndarray, " k"] | slice = ALL
-) -> Bool[np.ndarray, " n_test"]:
-    """Which test windows a probe on these features gets right; on all of the raw activations, the ceiling."""
-    fitted = logistic_probe(x[task.train][:, features], task.train_labels)
-    return fitted.predict(x[task.test][:, features]) == task.test_labels
+) -> Float[np.ndarray, " n_test"]:
+    """The log odds that a probe on these features gives each test window; on all raw activations, the ceiling."""
+    few = x[:, features]
+    fitted = logistic_probe(few[task.train], task.train_labels)
+    return fitted.decision_function(few[task.test])
 
 
-def sparse_probe(x: Float[np.ndarray, "n features"], task: Task, k: int) -> Bool[np.ndarray, " n_test"]:
-    """Which test windows a probe on the best k features gets right."""
-    return probe(x, task, best_features(x[task.train], task.train_labels, k))
+def sparse_probes(
+    x: Float[np.ndarray, "n features"],
+    task: Task,
+    ks: Sequence[int],
+    among: Sequence[Int[np.ndarray, " candidates"] | slice] = (ALL,),
+) -> Float[np.ndarray, "draws ks n_test"]:
+    """Log odds of a probe on the best k features, for each k, with each of the sets of candidates."""
+    size = np.abs(mean_difference(x[task.train], task.train_labels))
+    features = np.arange(len(size))
+    found = []
+    for candidates in among:
+        best = features[candidates][np.argsort(-size[candidates], kind="stable")]
+        found.append(np.stack([probe(x, task, best[:k]) for k in ks]))
+    return np.stack(found)
 
 
 def probe_dictionaries(
     codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int]
-) -> Bool[np.ndarray, "S ks n_test"]:
-    """Sparse probes on the best k features of every dictionary, for each k."""
-    return np.stack([np.stack([sparse_probe(codes[:, s], task, k) for k in ks]) for s in range(codes.shape[1])])
+) -> Float[np.ndarray, "S ks n_test"]:
+    """Sparse probes of every dictionary."""
+    return np.stack([sparse_probes(x, task, ks)[0] for x in codes.swapaxes(0, 1)])
 
 
-def accuracies(correct: Sequence[Float[np.ndarray, "S ks n_test"]]) -> Float[np.ndarray, "S ks tasks"]:
-    """Test accuracy on every task, from which test windows are right in each."""
-    return np.stack([right.mean(-1) for right in correct], axis=-1)
+def right(log_odds: Float[np.ndarray, "... n_test"], task: Task) -> Bool[np.ndarray, "... n_test"]:
+    """Which test windows a probe tells: those whose log odds are above 0 and that have the concept, and the others."""
+    return (log_odds > 0) == task.test_labels
+
+
+def accuracy(log_odds: Float[np.ndarray, "... n_test"], task: Task) -> Float[np.ndarray, "..."]:
+    """The share of the test windows that a probe tells: SAEBench's score."""
+    return right(log_odds, task).mean(-1)
+
+
+def auc(log_odds: Float[np.ndarray, "... n_test"], task: Task) -> Float[np.ndarray, "..."]:
+    """The area under the ROC curve: how often a window with the concept has the larger log odds; ties count half."""
+    ranks = rankdata(log_odds, axis=-1)
+    n_with = task.test_labels.sum()
+    return (ranks[..., task.test_labels].mean(-1) - (n_with + 1) / 2) / (len(task.test_labels) - n_with)
+
+
+SCORES = {"accuracy": accuracy, "AUC": auc}
+
+
+def scores_of(
+    log_odds: Sequence[Float[np.ndarray, "S ... n_test"]], tasks: Sequence[Task], score: str
+) -> Float[np.ndarray, "S ... tasks"]:
+    """One of ``SCORES`` on every task."""
+    return np.stack([SCORES[score](found, task) for found, task in zip(log_odds, tasks, strict=True)], axis=-1)
 
 
 def probe_subsets(
-    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], size: int, n_draws: int = 5
-) -> Float[np.ndarray, "S ks n_test"]:
+    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], size: int, n_draws: int = 3
+) -> Float[np.ndarray, "S draws ks n_test"]:
     """As ``probe_dictionaries``, but the best features are chosen among ``size`` that are drawn at random.
 
-    A wider dictionary has more chances of a good feature; this gives it as many as a narrower one has. Share of the
-    ``n_draws`` in which each test window is right. Raises InputError where there are fewer than ``size``.
+    A wider dictionary has more chances of a good feature; this gives it as many as a narrower one has. Raises
+    InputError where there are fewer than ``size``.
     """
     if size > codes.shape[2]:
         raise InputError(f"{size} candidates cannot be drawn from {codes.shape[2]} features")
-    out = np.zeros((codes.shape[1], len(ks), len(task.test)))
-    for s in range(codes.shape[1]):
+    found = []
+    for s, x in enumerate(codes.swapaxes(0, 1)):
         rng = np.random.default_rng((0, s))
-        for _ in range(n_draws):
-            some = codes[:, s][:, rng.choice(codes.shape[2], size, replace=False)]
-            out[s] += np.stack([sparse_probe(some, task, k) for k in ks]) / n_draws
-    return out
+        draws = [rng.choice(x.shape[1], size, replace=False) for _ in range(n_draws)]
+        found.append(sparse_probes(x, task, ks, draws))
+    return np.stack(found)
 
 
 def probe_random_latents(
     codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], n_draws: int = 5
-) -> Float[np.ndarray, "S ks n_test"]:
-    """The floor: probes on latents drawn at random from those that fire on the training windows.
-
-    Share of the ``n_draws`` in which each test window is right.
-    """
-    out = np.zeros((codes.shape[1], len(ks), len(task.test)))
+) -> Float[np.ndarray, "S draws ks n_test"]:
+    """The floor: probes on latents drawn at random from those that fire on the training windows."""
+    found = []
     for s, x in enumerate(codes.swapaxes(0, 1)):
         rng = np.random.default_rng((0, s))
         alive = np.flatnonzero((x[task.train] != 0).any(0))
-        for i, k in enumerate(ks):
-            draws = [rng.choice(alive, min(k, len(alive)), replace=False) for _ in range(n_draws)]
-            out[s, i] = np.mean([probe(x, task, chosen) for chosen in draws], axis=0)
-    return out
+        draws = [rng.permutation(alive)[: max(ks)] for _ in range(n_draws)]
+        found.append(np.stack([[probe(x, task, some[:k]) for k in ks] for some in draws]))
+    return np.stack(found)

@@ -144,7 +144,8 @@ def ablate(
 
     Decoding is linear, so pooled activations and pooled codes give the mean of what single tokens would give.
     """
-    return x - (codes - level)[..., latents] @ directions[latents]
+    level = np.broadcast_to(level, directions.shape[:1])
+    return x - (codes[..., latents] - level[latents]) @ directions[latents]
 
 
 def removal_curve(

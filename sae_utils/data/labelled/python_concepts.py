@@ -24,20 +24,31 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-LOOPS = (ast.For, ast.AsyncFor, ast.While)
 PACKAGES = ("sympy", "pandas", "scipy")  # those with the most held-out text
+SPANS = ("docstring", "test", "class")  # concepts that a window lies within
+
+# Concepts that a window contains: nodes of the syntax tree that begin on one of its lines.
+NODES: dict[str, tuple[type[ast.AST], ...]] = {
+    "loop": (ast.For, ast.AsyncFor, ast.While),
+    "condition": (ast.If,),
+    "return": (ast.Return,),
+    "raise": (ast.Raise,),
+    "import": (ast.Import, ast.ImportFrom),
+    "assertion": (ast.Assert,),
+    "context manager": (ast.With, ast.AsyncWith),
+    "function": FUNCTIONS,
+    "comprehension": (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+    "comparison": (ast.Compare,),
+    "arithmetic": (ast.BinOp,),
+    "subscript": (ast.Subscript,),
+    "dictionary": (ast.Dict,),
+    "keyword argument": (ast.keyword,),
+}
+CONSTANTS = {"number": (int, float, complex), "None": (type(None),)}  # by the type of the value; True is no number
+CONTAINED = (*NODES, *CONSTANTS, "decorator")
 
 # A concept, and the other labels that its classes are balanced within: neither the package nor being a test tells it.
-TASKS = {
-    "sympy": ("test",),
-    "pandas": ("test",),
-    "scipy": ("test",),
-    "test": ("package",),
-    "docstring": ("package", "test"),
-    "class": ("package", "test"),
-    "loop": ("package", "test"),
-    "annotated": ("package", "test"),
-}
+TASKS = {name: ("package",) if name == "test" else ("package", "test") for name in (*SPANS, *CONTAINED)}
 
 TEST_SHARE = 0.4  # of each package's characters
 CHARACTERS = 5  # of text that a token of a window is cut from; source has 3.2 on average, indented lines more
@@ -110,14 +121,12 @@ def cut(text: str, starts: Int[np.ndarray, " lines"], characters: int) -> list[t
 def line_facts(text: str) -> dict[str, Float[np.ndarray, " lines"]]:
     """What ast says of each line of a file, 1 or 0; ``size`` is its characters without white space at the ends.
 
-    ``docstring``, ``test`` (in a function ``test...`` or a class ``Test...``) and ``class`` mark the lines within;
-    ``loop``, ``function`` and ``annotated`` (the type of an argument, a result or a variable) those where one begins.
-    Raises SyntaxError where the text is no Python.
+    ``docstring``, ``test`` (in a function ``test...`` or a class ``Test...``) and ``class`` mark the lines within; the
+    names of ``CONTAINED`` those where one begins. Raises SyntaxError where the text is no Python.
     """
     lines = re.split(r"\r\n|\r|\n", text)
     facts = {"size": np.array([len(line.strip()) for line in lines], dtype=float)}
-    names = ("docstring", "test", "class", "loop", "function", "annotated")
-    facts |= {name: np.zeros(len(lines)) for name in names}
+    facts |= {name: np.zeros(len(lines)) for name in TASKS}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes that Python no longer likes, in text that is not ours
         tree = ast.parse(text)
@@ -129,31 +138,32 @@ def line_facts(text: str) -> dict[str, Float[np.ndarray, " lines"]]:
             _mark(facts["docstring"], node.body[0])
         if isinstance(node, ast.ClassDef):
             _mark(facts["class"], node)
-            if node.name.startswith("Test"):
+        if isinstance(node, (ast.ClassDef, *FUNCTIONS)):
+            if node.name.startswith("Test" if isinstance(node, ast.ClassDef) else "test"):
                 _mark(facts["test"], node)
-        elif isinstance(node, FUNCTIONS):
-            facts["function"][node.lineno - 1] = 1
-            if node.name.startswith("test"):
-                _mark(facts["test"], node)
-        elif isinstance(node, LOOPS):
-            facts["loop"][node.lineno - 1] = 1
-        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
-            if annotation is not None:
-                facts["annotated"][annotation.lineno - 1] = 1
+            for decorator in node.decorator_list:
+                facts["decorator"][decorator.lineno - 1] = 1
+        for name in _contained(node):
+            facts[name][node.lineno - 1] = 1
     return facts
+
+
+def _contained(node: ast.AST) -> list[str]:
+    """The concepts of NODES and CONSTANTS that a node is."""
+    if isinstance(node, ast.Constant):
+        return [name for name, kinds in CONSTANTS.items() if type(node.value) in kinds]
+    return [name for name, kinds in NODES.items() if isinstance(node, kinds)]
 
 
 def window_labels(path: str, facts: dict[str, Float[np.ndarray, " lines"]], lines: slice) -> dict[str, int]:
     """Labels of the window that covers ``lines``, the last perhaps in part: 1, 0, or NEITHER where it is no clear case.
 
-    A window is within a docstring, a test or a class as a whole, or not at all. It contains a loop, or has none; has
-    a type annotation, or a function and no annotation. The last two are asked of code alone, for a docstring never
-    contains a loop.
+    A window is within a docstring, a test or a class as a whole, or not at all. It contains a loop, or has none: that
+    is asked of code alone, for a docstring never contains one.
     """
     size = facts["size"][lines]
-    share = {name: _share(facts[name][lines], size) for name in ("docstring", "test", "class")}
+    share = {name: _share(facts[name][lines], size) for name in SPANS}
     code = share["docstring"] <= FEW
-    has = {name: bool(facts[name][lines].any()) for name in ("loop", "function", "annotated")}
     package = _package(path)
     return {
         **{name: int(package == name) for name in PACKAGES},
@@ -162,8 +172,7 @@ def window_labels(path: str, facts: dict[str, Float[np.ndarray, " lines"]], line
         "docstring": _clear(share["docstring"], CLEAR),
         "test": _clear(share["test"], 1.0),
         "class": _clear(share["class"], 1.0),
-        "loop": int(has["loop"]) if code else NEITHER,
-        "annotated": int(has["annotated"]) if code and (has["function"] or has["annotated"]) else NEITHER,
+        **{name: int(facts[name][lines].any()) if code else NEITHER for name in CONTAINED},
     }
 
 

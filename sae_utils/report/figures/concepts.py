@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from sae_utils.report.figures.parts import Intervals, draw_intervals, legend_above, offset, rows_from_top
-from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
+from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, SKY
 
 # Colour, marker and label of every kind of dictionary, in the figures of probing and of debiasing.
 METHODS = {
@@ -16,8 +16,7 @@ METHODS = {
     "boosting": (GREEN, "^", "boosting"),
     "expanded": (PINK, "D", "expanded SAE"),
     "expanded, total L0": ("#882255", "X", "expanded SAE, total L0"),
-    "seeds": (VERMILION, "P", "single SAE of notebook 01"),
-    "consensus": (SKY, "v", "consensus of those"),
+    "frozen decoder": (SKY, "v", "single SAE, frozen decoder"),
 }
 FLOORS = {  # dash pattern and label
     "random_latents": ("--", "random latents of a trained SAE"),

@@ -6,18 +6,21 @@ import pytest
 import torch
 from helpers.tiny_language_model import TableModel
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from sae_utils.analysis.concepts.probing import (
-    accuracies,
+    accuracy,
+    auc,
     bags,
-    best_features,
     mean_difference,
     pool,
     probe,
     probe_dictionaries,
     probe_random_latents,
     probe_subsets,
-    sparse_probe,
+    right,
+    scores_of,
+    sparse_probes,
 )
 from sae_utils.data.labelled import Task
 from sae_utils.errors import InputError
@@ -96,22 +99,24 @@ def test_bags_lie_side_by_side_and_leave_the_rest_out():
         bags(codes, 6)
 
 
-def test_best_features_by_hand():
+def of_all(codes, ks=(1,)):
+    """Accuracy [S, ks] on the planted task."""
+    return accuracy(probe_dictionaries(codes, TASK, ks), TASK)
+
+
+def test_mean_differences_by_hand():
     x = np.array([[1.0, 0, 5], [3, 0, 5], [0, 4, 5], [0, 6, 5]])
-    labels = np.array([True, True, False, False])
-    assert mean_difference(x, labels).tolist() == [2, -5, 0]
-    assert best_features(x, labels, 2).tolist() == [1, 0]
-    assert best_features(x, labels, 9).tolist() == [1, 0, 2]
+    assert mean_difference(x, np.array([True, True, False, False])).tolist() == [2, -5, 0]
 
 
 def test_a_planted_latent_is_found_at_k_1_in_each_member():
-    correct = probe_dictionaries(CODES, TASK, [1, 2, 5])
-    assert correct.shape == (2, 3, 200)
-    assert correct.mean(2).min() == 1.0
-    assert best_features(CODES[TASK.train, 0], TASK.train_labels, 1).tolist() == [7]
+    found = probe_dictionaries(CODES, TASK, [1, 2, 5])
+    assert found.shape == (2, 3, 200)
+    assert accuracy(found, TASK).min() == auc(found, TASK).min() == 1.0
+    assert (found[0, 0] == probe(CODES[:, 0], TASK, np.array([7]))).all()
     without = CODES.copy()
     without[:, 0, 7] = without[:, 1, 3] = 0
-    assert probe_dictionaries(without, TASK, [1]).mean() < 0.62  # chance is 0.5, standard error 0.035
+    assert of_all(without).mean() < 0.62  # chance is 0.5, standard error 0.035
 
 
 def test_the_probe_is_scikit_learn_s_on_standardised_features_and_the_selection_sees_no_test_window():
@@ -120,48 +125,57 @@ def test_the_probe_is_scikit_learn_s_on_standardised_features_and_the_selection_
     x[:, 11] += 0.6 * np.isin(
         np.arange(400), np.concatenate([TASK.train[TASK.train_labels], TASK.test[TASK.test_labels]])
     )
-    chosen = best_features(x[TASK.train], TASK.train_labels, 2)
+    chosen = np.argsort(-np.abs(mean_difference(x[TASK.train], TASK.train_labels)))[:2]
     mean, spread = x[TASK.train][:, chosen].mean(0), x[TASK.train][:, chosen].std(0)
-    probe = LogisticRegression(max_iter=1000).fit((x[TASK.train][:, chosen] - mean) / spread, TASK.train_labels)
-    expected = probe.predict((x[TASK.test][:, chosen] - mean) / spread) == TASK.test_labels
-    assert (sparse_probe(x, TASK, 2) == expected).all()
-    assert 0.6 < expected.mean() < 1
+    fitted = LogisticRegression(max_iter=1000).fit((x[TASK.train][:, chosen] - mean) / spread, TASK.train_labels)
+    expected = fitted.decision_function((x[TASK.test][:, chosen] - mean) / spread)
+    found = sparse_probes(x, TASK, [2])[0, 0]
+    assert found == pytest.approx(expected, abs=1e-3)
+    assert 0.6 < accuracy(found, TASK) < 1
     x[TASK.test, 33] = 100 * TASK.test_labels  # would be the best by far, had it been looked at
-    assert 33 not in best_features(x[TASK.train], TASK.train_labels, 2)
+    assert (sparse_probes(x, TASK, [2])[0, 0] == found).all()
+
+
+def test_scores_are_those_of_scikit_learn_with_ties_too():
+    log_odds = np.random.default_rng(2).normal(size=(2, 3, 200)).round(1) + TASK.test_labels
+    for s in range(2):
+        for i in range(3):
+            assert auc(log_odds, TASK)[s, i] == pytest.approx(roc_auc_score(TASK.test_labels, log_odds[s, i]))
+            assert accuracy(log_odds, TASK)[s, i] == ((log_odds[s, i] > 0) == TASK.test_labels).mean()
+    assert (right(log_odds, TASK).mean(-1) == accuracy(log_odds, TASK)).all()
+    other = replace(TASK, test=TASK.test[:50], test_labels=TASK.test_labels[:50])
+    found = scores_of([log_odds, log_odds[..., :50]], [TASK, other], "AUC")
+    assert found.shape == (2, 3, 2) and (found[..., 1] == auc(log_odds[..., :50], other)).all()
 
 
 def test_units_of_the_codes_do_not_matter():
     codes = CODES.copy()
     codes[:, 0, 7] = 0
-    assert (probe_dictionaries(codes, TASK, [2]) == probe_dictionaries(codes / 1000, TASK, [2])).all()
+    assert (of_all(codes, [2]) == of_all(codes / 1000, [2])).all()
 
 
 def test_random_latents_are_a_floor_of_latents_that_fire():
     found = probe_random_latents(CODES, TASK, [1, 5], n_draws=10)
-    assert found.shape == (2, 2, 200)
-    assert 0.45 < found[:, 0].mean() < 0.62
+    assert found.shape == (2, 10, 2, 200)
+    assert 0.45 < accuracy(found, TASK)[:, :, 0].mean() < 0.62
     few = CODES.copy()
     few[:, :, 8:] = few[:, :, :7] = 0  # then the planted latent of member 0 is the only one that fires
-    assert probe_random_latents(few[:, :1], TASK, [1, 5])[0].mean() == 1.0
+    assert accuracy(probe_random_latents(few[:, :1], TASK, [1, 5]), TASK).mean() == 1.0
     assert (found == probe_random_latents(CODES, TASK, [1, 5], n_draws=10)).all()
 
 
-def test_accuracies_of_all_tasks_and_the_ceiling():
-    other = replace(TASK, test=TASK.test[:50], test_labels=TASK.test_labels[:50])
-    found = accuracies([probe_dictionaries(CODES, part, [1, 2]) for part in (TASK, other)])
-    assert found.shape == (2, 2, 2)
-    assert found[1, 0, 1] == probe_dictionaries(CODES, other, [1])[1].mean()
+def test_the_ceiling_sees_what_is_in_a_sum_of_features():
     hidden = CODES[:, 0].copy()
     hidden[:, 8] = 3 * np.random.default_rng(1).normal(size=len(hidden))
     hidden[:, 7] -= hidden[:, 8]  # the concept is in a sum of two features, and not in either
-    assert sparse_probe(hidden, TASK, 1).mean() < 0.7
-    assert probe(hidden, TASK).mean() > 0.9
+    assert accuracy(sparse_probes(hidden, TASK, [1]), TASK).mean() < 0.7
+    assert accuracy(probe(hidden, TASK), TASK) > 0.9
 
 
 def test_subsets_give_as_many_chances_as_their_size():
     whole = probe_subsets(CODES, TASK, [1], size=40, n_draws=2)
-    assert (whole == probe_dictionaries(CODES, TASK, [1])).all()
-    half = probe_subsets(CODES, TASK, [1], size=20, n_draws=40).mean()
+    assert accuracy(whole, TASK).tolist() == [[[1.0]] * 2] * 2
+    half = accuracy(probe_subsets(CODES, TASK, [1], size=20, n_draws=40), TASK).mean()
     assert 0.6 < half < 0.9  # the planted latent is in half of the draws: 0.75, standard error 0.03
     with pytest.raises(InputError, match="41 candidates cannot be drawn from 40"):
         probe_subsets(CODES, TASK, [1], size=41)

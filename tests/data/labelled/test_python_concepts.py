@@ -8,6 +8,7 @@ from helpers.tiny_language_model import family_tokenizer
 from transformers import AutoTokenizer
 
 from sae_utils.data.labelled.python_concepts import (
+    CONTAINED,
     TASKS,
     cut,
     line_facts,
@@ -19,7 +20,7 @@ from sae_utils.data.labelled.windows import NEITHER, balanced_task, quadrants
 from sae_utils.data.text.installed_python import SourceFile
 from sae_utils.errors import InputError
 from sae_utils.paths import MODELS
-from sae_utils.run.concept_parameters import SpuriousCorrelationParameters
+from sae_utils.run.presets import load_preset
 
 SOURCE = dedent(
     '''\
@@ -64,8 +65,32 @@ def test_line_facts_by_hand():
     assert lines_where("class") == list(range(6, 14))
     assert lines_where("test") == [*range(6, 14), 16, 17]
     assert lines_where("loop") == [11, 12, 21]  # a comprehension is no loop statement
-    assert lines_where("function") == [10, 16, 20]
-    assert lines_where("annotated") == [10, 13]
+    expected = {
+        "function": [10, 16, 20],
+        "import": [3],
+        "decorator": [9],
+        "assertion": [17],
+        "comprehension": [17],
+        "arithmetic": [],  # -= is none
+        "number": [12, 13, 17],
+    }
+    assert {name: lines_where(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("if x > 1: pass", {"condition", "comparison", "number"}),
+        ("x = a if b else None", {"None"}),
+        ("raise f(key=True)", {"raise", "keyword argument"}),
+        ("with open(x) as y: return {}[1.5]", {"context manager", "return", "dictionary", "subscript", "number"}),
+        ("x = {i: -i * 2j for i in y}", {"comprehension", "arithmetic", "number"}),
+        ("x = 'a string'", set()),
+    ],
+)
+def test_what_a_line_contains(line, expected):
+    facts = line_facts(f"def f():\n    {line}\n")
+    assert {name for name in CONTAINED if facts[name][1]} == expected
 
 
 def test_line_facts_need_python():
@@ -84,8 +109,7 @@ def test_window_labels_by_hand():
     assert (labels(6, 13)["class"], labels(16, 17)["class"], labels(13, 16)["class"]) == (1, 0, NEITHER)
     assert (labels(16, 17)["test"], labels(20, 22)["test"], labels(17, 20)["test"]) == (1, 0, NEITHER)
     assert (labels(9, 11)["loop"], labels(16, 17)["loop"], labels(1, 2)["loop"]) == (1, 0, NEITHER)
-    # Annotated or not is asked where there is something that could be.
-    assert (labels(9, 11)["annotated"], labels(20, 22)["annotated"], labels(21, 22)["annotated"]) == (1, 0, NEITHER)
+    assert (labels(9, 11)["decorator"], labels(16, 17)["decorator"]) == (1, 0)
 
 
 def test_package_labels():
@@ -166,12 +190,15 @@ def test_windows_that_are_equal_but_for_digits_and_space_count_once(tokenizer):
     assert with_copy == without
 
 
-def test_the_held_out_source_has_every_task_and_pair(tokenizer):
+def test_the_held_out_source_has_twenty_tasks_and_every_pair(tokenizer):
     w = source_windows(tokenizer, 64)
+    assert len(TASKS) == 20
     for name, within in TASKS.items():
-        task = balanced_task(w, name, 400, 200, within)
-        assert len(task.train) >= 100 and len(task.test) >= 50
-        assert len(np.unique(w.groups[task.test])) >= 20
-    for pair in SpuriousCorrelationParameters.model_fields["attribute_pairs"].default:
-        q = quadrants(w, *pair.split(" & "), 400, 400)
-        assert q.train.shape == q.test.shape == (2, 2, 100)
+        task = balanced_task(w, name, 1000, 1000, within)
+        assert len(task.train) >= 300 and len(task.test) >= 160
+        assert len(np.unique(w.groups[task.test])) >= 60
+    pairs = load_preset("laptop").overrides["07_spurious_correlations"]["attribute_pairs"]
+    assert len(pairs) >= 10
+    for pair in pairs:
+        q = quadrants(w, *pair.split(" & "), 1000, 1000)
+        assert q.train.shape[2] >= 60 and q.test.shape[2] >= 40, pair
