@@ -170,7 +170,6 @@ OneRate = Annotated[
     bool,
     Field(description="all at the learning rate of a member, as in paper C; else each at that of its own width"),
 ]
-AtLeast = Annotated[TwoOrMore, Field(description="seeds that must share a latent of the consensus")]
 
 
 class Parameters(BaseModel):

@@ -39,7 +39,6 @@ LARGEST = {
     "member_tokens": 6144,
     "other_tokens": 6144,
     "member_batch_size": 96,
-    "at_least": 2,
     "window": 32,
     "n_train": 60,
     "n_test": 60,
