@@ -119,8 +119,11 @@ def _sweeps(p, model: Model) -> Plan:
 
 
 def _seed_parts(centre: Cell) -> dict[tuple[int, int], Cell]:
-    """What a seed is made of, at the centre, by (order, text): a text is a sixth of the source, and is read twice."""
-    training = replace(centre.training, n_tokens=min(centre.training.n_tokens, centre.reads.n_tokens // N_UNITS))
+    """What a seed is made of, at the centre, by (order, text).
+
+    A text is a sixth of the source; on as many tokens as a quarter of it has, it is read one and a half times.
+    """
+    training = replace(centre.training, n_tokens=min(centre.training.n_tokens, centre.reads.n_tokens // 4))
     return {
         (order, text): replace(
             centre,
@@ -188,8 +191,8 @@ def _meta_saes(p, model: Model) -> Plan:
     sizes = Sizes(p.n_meta, p.meta_k, tuple(p.meta_widths), tuple(p.meta_ks))
     training = MetaTraining(p.n_meta_steps, p.meta_batch_size, data_seed=p.data_seed, device=p.device)
     counts = study_counts(p.n_seeds, sizes)
-    # TopK's and its null's; refits with its own rows, with those of smaller widths, and with three nulls.
-    counts[p.n_meta, p.meta_k] += (2 + len(p.widths) + 3) * p.n_seeds
+    # TopK's and its null's; refits with its own rows, with those of a smaller width, and with three nulls.
+    counts[p.n_meta, p.meta_k] += (2 + 5) * p.n_seeds
     meta = _meta(model, training, sizes, counts)
     bench_sizes, bench_training = saebench(p.widths[-1], p.n_bench_steps, training)
     bench = study_counts(p.n_seeds, bench_sizes, (DECODER, COVARIANCE))
