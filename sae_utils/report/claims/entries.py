@@ -34,7 +34,6 @@ KNOWN = {
     "M": "from memory",
     "P": "from a pilot of this project, on other draws",
 }
-RANDOM = "random"
 HOLDS, UNDECIDED, FAILS = "holds", "undecided at this scale", "does not hold at this scale"
 NOT_JUDGED = "not judged here"
 NOT_RUN = "not run"
@@ -79,7 +78,7 @@ class Claim:
     number: float | None  # the paper's
     known: str  # how we know that number
     metric: str  # what answers it here: a name among the notebook's statistics
-    rule: Mapping[str, float | str]
+    rule: Mapping[str, float]
     unit: str  # of the metric: one of UNITS
     bounds: tuple[float, float] | None = None  # the least and the largest value of the metric, where not its unit's
     note: str = ""
@@ -95,25 +94,20 @@ class Claim:
         if not isinstance(self.rule, Mapping) or not self.rule or set(self.rule) - {"above", "below"}:
             raise InputError(f"claim {self.id}: rule={self.rule!r} must have above, below or both")
         for side, bound in self.rule.items():
-            if bound != RANDOM and (isinstance(bound, bool) or not isinstance(bound, int | float)):
-                raise InputError(f"claim {self.id}: {side}={bound!r} must be a number or {RANDOM!r}")
+            if isinstance(bound, bool) or not isinstance(bound, int | float):
+                raise InputError(f"claim {self.id}: {side}={bound!r} must be a number")
         if self.bounds is not None and not (len(self.bounds) == 2 and self.bounds[0] < self.bounds[1]):
             raise InputError(f"claim {self.id}: bounds={self.bounds} must be the least and the largest value")
-        if RANDOM not in self.rule.values():
-            self._require_room()
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The least and the largest value that the metric can have."""
-        return tuple(self.bounds) if self.bounds else UNITS[self.unit]
-
-    def _require_room(self) -> None:
-        """Refuses a rule that no value of the metric meets, or that none misses."""
         low, high = self.limits
         above, below = self.rule.get("above", low), self.rule.get("below", high)
         for room, fault in ((max(low, above) < min(high, below), "hold"), (low < above or below < high, "fail")):
             if not room:
                 raise InputError(f"claim {self.id}: rule {in_words(self.rule)} cannot {fault} from {low:g} to {high:g}")
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest value that the metric can have."""
+        return tuple(self.bounds) if self.bounds else UNITS[self.unit]
 
 
 def papers_number(number: float | None, known: str) -> str:
@@ -138,9 +132,9 @@ def in_order(claims: Iterable[Claim]) -> list[Claim]:
     return sorted(claims, key=lambda claim: (claim.paper, int(claim.id.partition("-")[2])))
 
 
-def in_words(rule: Mapping[str, float | str]) -> str:
-    """``above random and below 0.9``: a claim's rule without a run's numbers."""
-    return " and ".join(f"{side} {bound if bound == RANDOM else format(bound, 'g')}" for side, bound in rule.items())
+def in_words(rule: Mapping[str, float]) -> str:
+    """``above 0.1 and below 0.9``: a claim's rule."""
+    return " and ".join(f"{side} {bound:g}" for side, bound in rule.items())
 
 
 def hash_of_rules(claims: Iterable[Claim]) -> str:

@@ -15,7 +15,6 @@ from sae_utils.report.claims.entries import (
     FAILS,
     HOLDS,
     NOT_JUDGED,
-    RANDOM,
     UNDECIDED,
     Claim,
     hash_of_rules,
@@ -56,16 +55,15 @@ def verdict(claim: Claim, interval: Interval | None, null: float | None = None, 
     about = claim.id, claim.text, claim.number, claim.known, claim.metric
     if interval is None or isnan(interval.estimate):
         return Verdict(*about, None, None, None, "", null, in_words(claim.rule), NOT_JUDGED, None, rules)
-    bounds = {side: null if bound == RANDOM else bound for side, bound in claim.rule.items()}
-    above, below = bounds.get("above", float("-inf")), bounds.get("below", float("inf"))
+    above, below = claim.rule.get("above", float("-inf")), claim.rule.get("below", float("inf"))
     p = None
     if interval.high <= above or interval.low >= below:
         answer, p = FAILS, interval.p_value(above if interval.high <= above else below)
     elif interval.low > above and interval.high < below:
-        answer, p = HOLDS, max(interval.p_value(bound) for bound in bounds.values())
+        answer, p = HOLDS, max(interval.p_value(bound) for bound in claim.rule.values())
     else:
         answer = UNDECIDED
-    return Verdict(*about, *interval.ends, interval.method, null, in_words(bounds), answer, p, rules)
+    return Verdict(*about, *interval.ends, interval.method, null, in_words(claim.rule), answer, p, rules)
 
 
 def judge(
