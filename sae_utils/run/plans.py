@@ -7,7 +7,7 @@ it stands there with an upper estimate.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sae_utils.analysis.matching.seed_parts import N_UNITS, rows_of, stacks_needed
+from sae_utils.analysis.matching.seed_parts import rows_of, stacks_needed
 from sae_utils.analysis.meta.meta_sae import MetaTraining
 from sae_utils.analysis.meta.nulls import COVARIANCE
 from sae_utils.analysis.meta.study import DECODER, Sizes, saebench, study_counts

@@ -103,9 +103,9 @@ class SweepParameters(LayerParameters):
         self._require(ordered, "token_counts", f"from small to large, and at most n_tokens - batch_size = {last}")
         least = self.architecture_k
         self._require(self.architecture_width > least, "architecture_width", f"above architecture_k = {least}")
-        # What a seed is: three texts, each a third of the source.
-        third = max(self.n_tokens, self.n_source_tokens) // 3
-        self._require(self.batch_size <= third, "batch_size", f"at most {third}, a third of the source's tokens")
+        # What a seed is: dictionaries that see a quarter of the source's tokens.
+        quarter = max(self.n_tokens, self.n_source_tokens) // 4
+        self._require(self.batch_size <= quarter, "batch_size", f"at most {quarter}, a quarter of the source's tokens")
         self._require(self.n_seeds >= 3, "n_seeds", "3 or more: intervals leave one out")
         return self
 

@@ -99,8 +99,8 @@ BAD = {
         ),
         ({"architecture_width": 8}, "architecture_width = 8 must be above architecture_k = 8"),
         (
-            {"batch_size": 16_667, "n_eval_tokens": 40_000},
-            "batch_size = 16667 must be at most 16666, a third of the source's tokens",
+            {"batch_size": 12_501, "n_eval_tokens": 40_000},
+            "batch_size = 12501 must be at most 12500, a quarter of the source's tokens",
         ),
         ({"n_seeds": 2}, "n_seeds = 2 must be 3 or more: intervals leave one out"),
     ],

@@ -73,6 +73,16 @@ def test_notebooks_that_share_dictionaries_plan_the_same_runs():
     assert default_plan("06")[1]["boosting 0.1"].identity == default_plan("07")[1]["boosting 0.1"].identity
 
 
+@pytest.mark.parametrize("preset", ["tiny", "laptop", "replication-1", "replication-2"])
+def test_meta_saes_are_of_the_dictionaries_of_stitching(preset):
+    p = PLANNED[preset, "04_meta_saes"]
+    third, fourth = (
+        plan_of(name, PLANNED[preset, name], model_facts(p.model)) for name in ("03_stitching", "04_meta_saes")
+    )
+    assert third.search == fourth.search
+    assert all(third[f"relu {n}"].identity == fourth[f"relu {n}"].identity for n in p.widths)
+
+
 def test_sweeps_take_two_passes_beside_the_pilots():
     p, plan = default_plan("02")
     assert len(passes([cell for cell in plan.cells if not cell.reads.part])) == 2
@@ -89,7 +99,7 @@ def test_what_a_seed_is_made_of_is_trained_on_six_texts_in_three_orders():
     assert len(cells) == 12 and sum(len(cell.seeds) for cell in cells) == 15
     assert {cell.training.data_seed for cell in cells} == {0, 1, 2}
     assert {cell.reads.part for cell in cells} == {(third, 3, half, 2) for third in range(3) for half in range(2)}
-    assert {cell.training.n_tokens for cell in cells} == {20_000}
+    assert {cell.training.n_tokens for cell in cells} == {15_000}
     assert {cell.config for cell in cells} == {plan["centre"].config}
     assert all(cell.reads.whole == plan.source for cell in cells)
 
