@@ -12,8 +12,10 @@ stands for; last, latents that never fire, which changes nothing. The decoder bi
 go in and moves to the larger SAE's in equal parts over the swaps.
 
 Whether the error falls at every step hangs on the order within a phase. In the paper's, as far as it is known to us,
-novel latents go in by their cosine, the least first; *greedy* takes at each turn the step that lowers the error most
-there, or raises it least: if even that order climbs, nearly any does.
+novel latents go in by their cosine, the least first. *Greedy* takes at each turn the step that lowers the error most:
+it is the first to be low, and climbs afterwards, for what is inserted counts twice with what is there already. *Gentle*
+takes the step that lowers it least, and one that raises it only where none lowers it: a weak step would raise the error
+later, so that this order climbs little. Where even the order that climbs least climbs far, the walk is not monotonic.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +34,7 @@ from sae_utils.analysis.stitching.swap_groups import KINDS, Relation, relate
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, Part, Stitched
 
-Order = Literal["greedy", "cosine", "random"]
+Order = Literal["greedy", "gentle", "cosine", "random"]
 PHASES = ("insert", "swap", "remove")  # and "dead", the last step; the last three together are the replacement
 NONE = np.array([], dtype=int)
 RISE = 1e-9  # a change of less than this share of the MSE is rounding
@@ -121,8 +123,8 @@ def walk_steps(relation: Relation, error: PairError, order: Order = "greedy") ->
     for steps in (insert, swap, remove):
         if order == "random":
             steps = [steps[i] for i in rng.permutation(len(steps))]
-        if order == "greedy":
-            steps = _greedily(steps, error, at)
+        if order in ("greedy", "gentle"):
+            steps = _turn_by_turn(steps, error, at, gentle=order == "gentle")
         phases.append(steps)
     insert, swap, remove = phases
     dead = Step("dead", relation.dead_large, relation.dead_small, bias=1.0)
@@ -132,8 +134,8 @@ def walk_steps(relation: Relation, error: PairError, order: Order = "greedy") ->
     return [*insert, *swap, *(replace(step, bias=1.0) for step in remove), dead]
 
 
-def _greedily(steps: list[Step], error: PairError, at: Float[np.ndarray, " m"]) -> list[Step]:
-    """The steps in greedy order from the dictionary ``at``, which is moved to where they lead."""
+def _turn_by_turn(steps: list[Step], error: PairError, at: Float[np.ndarray, " m"], gentle: bool) -> list[Step]:
+    """The steps in greedy or gentle order from the dictionary ``at``, which is moved to where they lead."""
     if not steps:
         return []
     directions = sparse.csr_matrix([step.direction(error) for step in steps])
@@ -141,7 +143,8 @@ def _greedily(steps: list[Step], error: PairError, at: Float[np.ndarray, " m"]) 
     marginal = directions @ (2 * (error.quadratic @ at - error.linear)) + directions.multiply(pushes).sum(1).A1
     order = []
     for _ in steps:
-        i = int(marginal.argmin())
+        falling = gentle and marginal.min() < 0
+        i = int(np.where(marginal < 0, marginal, -np.inf).argmax() if falling else marginal.argmin())
         order.append(i)
         marginal += 2 * (directions @ pushes[i])
         marginal[i] = np.inf

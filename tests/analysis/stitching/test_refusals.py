@@ -36,7 +36,7 @@ OTHERS = {
     "there are no rows to code a residual with": lambda: code_the_residual(ONE, TWO.W_dec[0, :0], 1, unread()),
     "sets need mean products of activations: call insert with sets=True": lambda: NO_SETS.greedy(0, 0, np.ones(40) > 0),
     "threshold=1.5 must be a cosine, from -1 to 1": lambda: relate(ONE.W_dec[0], TWO.W_dec[0], 1.5),
-    "order='never' is unknown; allowed: greedy, cosine, random": lambda: walk_steps(None, None, "never"),
+    "order='never' is unknown; allowed: greedy, gentle, cosine, random": lambda: walk_steps(None, None, "never"),
     "family=[] must hold": lambda: frankensteins([], 0.7),
     "widths must rise, but 40 latents come twice": lambda: frankensteins([ONE, TWO, TWO], 0.7),
     "a stack of 2 dictionaries": lambda: frankensteins([pair("topk")[0], TWO], 0.7),
