@@ -144,7 +144,7 @@ def criteria_side_by_side(
             ax.plot(raw[i], y[i] + 0.1, "x", color=CRITERIA[name].colour, markersize=5)
         ax.plot(CRITERIA[name].published, y[i] + 0.1, "D", color="black", markersize=4, mfc="white")
     ax.hlines(y[:-1] - 0.5, 0, 1, color=GREY, linewidth=0.3)
-    ax.set(xlim=(-0.02, 1.03), xlabel=f"share of latents, or mean cosine (encoders: {METRIC})")
+    ax.set(xlim=(-0.02, 1.03), xlabel=f"share of latents, or mean cosine\n(encoders: {METRIC})")
     ax.tick_params(axis="y", length=0)
     ax.figure.legend(handles=_criteria_keys(some_dead), loc="outside upper left", ncols=3)
 
