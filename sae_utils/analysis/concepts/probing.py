@@ -169,7 +169,7 @@ def scores_of(
 
 
 def probe_subsets(
-    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], size: int, n_draws: int = 3
+    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], size: int, n_draws: int = 2
 ) -> Float[np.ndarray, "S draws ks n_test"]:
     """As ``probe_dictionaries``, but the best features are chosen among ``size`` that are drawn at random.
 
@@ -187,7 +187,7 @@ def probe_subsets(
 
 
 def probe_random_latents(
-    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], n_draws: int = 5
+    codes: Float[np.ndarray, "n S features"], task: Task, ks: Sequence[int], n_draws: int = 3
 ) -> Float[np.ndarray, "S draws ks n_test"]:
     """The floor: probes on latents drawn at random from those that fire on the training windows."""
     found = []
