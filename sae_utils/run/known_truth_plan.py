@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from sae_utils.data.activations import ActivationSource
 from sae_utils.data.synthetic import KINDS, WorldConfig
 from sae_utils.run.known_truth_parameters import KnownTruthParameters
 from sae_utils.saes import SAEConfig
@@ -82,6 +83,11 @@ def cell_of(
     reads = Activations((world.name,), p.n_world_tokens, "world")
     training = TrainingConfig(n_tokens, p.batch_size, p.data_seed, p.base_lr)
     return Cell(name, config, world.name, tuple(range(p.n_world_seeds)), training, reads)
+
+
+def world_source(p: KnownTruthParameters, reads: Activations) -> ActivationSource:
+    """What the dictionaries of one world are trained on."""
+    return worlds_of(p)[reads.hook_points[0]].world().source(reads.n_tokens, seed=2 * p.world_seed)
 
 
 def ensemble_cells(p: KnownTruthParameters, world: WorldConfig) -> list[Cell]:

@@ -1,6 +1,6 @@
 """What one notebook reads and trains, as data: it trains from it, ``--dry-run`` prints and costs it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -96,6 +96,11 @@ class Plan:
         return [cell for cell in self.cells if not open_ones & {cell.name, *(name for name, _ in cell.frozen)}]
 
     @property
+    def searched(self) -> "Plan":
+        """The plan as if its search had found the first guesses: what then waits for no result is what it waits for."""
+        return self.settled({search_name(config): {} for config in self.search.configs} if self.search else {})
+
+    @property
     def pilots(self) -> list[Cell]:
         """The pilot cells of the search; none where there is no search."""
         return self.search.pilots() if self.search else []
@@ -120,9 +125,9 @@ class Plan:
 
 
 def open_plan(
-    plan: Plan, model: LanguageModel, corpus: str, cache: Path
+    plan: Plan, model: LanguageModel, corpus: str, cache: Path, only: Collection[Activations] | None = None
 ) -> tuple[dict[str, Int[np.ndarray, "n_rows context"]], dict[Activations, ActivationSource]]:
-    """The token rows of each split, and the sources of the activations that the plan reads."""
+    """The token rows of each split, and the sources of the activations that the plan reads, or of ``only`` some."""
     tokens: dict[str, int] = {}
     for one in plan.activations:
         tokens[one.split] = max(one.n_tokens, tokens.get(one.split, 0))
@@ -131,7 +136,10 @@ def open_plan(
         for split, n in tokens.items()
     }
     sources: dict[Activations, ActivationSource] = {}
+    needed = plan.activations if only is None else {*only, *(one.whole for one in only)}
     for one in plan.activations:
+        if one not in needed:
+            continue
         if one.held:
             sources[one] = hold(sources[one.whole], one.held)
         elif one.part:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from helpers import preset_stand_ins as stand_ins
+from helpers.stored import stored
 from helpers.throw_away_notebooks import WRITE, fake_run, job_of, make
 from papermill.cli import NoDatesSafeLoader
 
@@ -25,6 +28,7 @@ from sae_utils.report.claims.verdicts import verdict
 from sae_utils.results import read_results
 from sae_utils.run import batch, shares
 from sae_utils.run.batch import main
+from sae_utils.run.notebooks import default_parameters
 
 
 def start(notebooks: Path, results: Path, *options: str) -> subprocess.Popen:
@@ -184,7 +188,7 @@ from sae_utils.results import write_results
 (Path({folder!r}) / "00_language_model").touch()
 while len(list(Path({folder!r}).iterdir())) < 2:
     time.sleep(0.05)
-threads = int(os.environ["OMP_NUM_THREADS"])
+threads = int(os.environ.get("OMP_NUM_THREADS", 0))
 write_results("00_language_model", p.preset, p.results_dir, p, {{"threads": threads}}, [], {{}})
 """
 
@@ -219,21 +223,32 @@ def test_side_by_side_longest_first_and_the_others_go_on_after_a_failure(tmp_pat
 
 
 def test_two_jobs_give_what_one_gives(tmp_path):
-    """Notebooks 01 and 08 train the same stack."""
+    """Notebooks 01 and 08 want the same stack."""
+    names = ("01_seed_divergence", "08_shared_and_orphan")
+    small = {
+        "model": str(stand_ins.make_model("gpt_neox", tmp_path / "model")),
+        "corpus": str(stand_ins.write_corpus(tmp_path / "text.jsonl")),
+    }
+    notebooks, preset = tmp_path / "notebooks", {}
+    (notebooks / "presets").mkdir(parents=True)
+    for name in names:
+        path = Path(shutil.copy(NOTEBOOKS / f"{name}.ipynb", notebooks))
+        values = stand_ins.shrunk(name, default_parameters(path), 3) | small
+        preset[name] = {key: value for key, value in values.items() if key not in ("preset", "results_dir")}
+    (notebooks / "presets" / "quick.yaml").write_text(yaml.safe_dump(preset))
     made = []
     for n_jobs in ("1", "2"):
         results = tmp_path / n_jobs
-        assert main(["--preset", "tiny", "--only", "01,08", "--jobs", n_jobs], NOTEBOOKS, results) == 0
-        stacks = {path.name: path.read_bytes() for path in (results / "cache").glob("dictionaries-*")}
-        kept = [read_results(name, "tiny", results) for name in ("01_seed_divergence", "08_shared_and_orphan")]
+        assert main(["--preset", "quick", "--jobs", n_jobs], notebooks, results) == 0
         assert not [path for path in (results / "cache").iterdir() if path.name.startswith((".dict", "training"))]
-        made.append((stacks, [one.metrics for one in kept], [one.arrays for one in kept]))
-    (stacks, metrics, arrays), (same_stacks, same_metrics, same_arrays) = made
-    assert stacks == same_stacks and metrics == same_metrics
-    for one, other in zip(arrays, same_arrays, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name])
+        made.append((stored(results / "cache"), *(read_results(name, "quick", results) for name in names)))
+    (stacks, *kept), (same_stacks, *same) = made
+    assert stacks == same_stacks and len(stacks) == 1
+    for one, other in zip(kept, same, strict=True):
+        assert one.metrics == other.metrics and one.verdicts == other.verdicts
+        assert one.arrays.keys() == other.arrays.keys()
+        for name in one.arrays:
+            np.testing.assert_array_equal(one.arrays[name], other.arrays[name])
 
 
 def test_second_run_on_the_same_results_is_refused(tmp_path, capsys):
@@ -282,6 +297,7 @@ def test_a_finished_run_loads_nothing_heavy(tmp_path):
 import sys
 from pathlib import Path
 from sae_utils.run.batch import main
+from sae_utils.run.notebooks import default_parameters
 assert main(["--preset", "quick"], Path({str(notebooks)!r}), Path({str(results)!r})) == 0
 assert not {{"torch", "papermill", "transformer_lens", "transformers", "scipy", "matplotlib"}} & set(sys.modules)
 """

@@ -97,6 +97,12 @@ def passes(cells: Iterable[Cell], device: str = "cpu", most_bytes: float | None 
     return [[cell for run in piece for cell in same[run]] for pieces in groups.values() for piece in pieces]
 
 
+def largest_pass(device: str) -> float | None:
+    """Bytes that the stacks of one pass take at most on a device; None where its memory is not known."""
+    total = total_memory(device)
+    return None if total is None else PASS_MEMORY * total
+
+
 def _by_identity(cells: Iterable[Cell]) -> dict[Cell, list[Cell]]:
     """Cells that one training serves, by what it is."""
     same: dict[Cell, list[Cell]] = {}
@@ -124,9 +130,7 @@ def train_cells(
     missing = [cell for cell in cells if cell.name not in found]
     _check(missing, {*found, *(cell.name for cell in missing)}, begun or {})
     residuals = _Residuals(found)
-    total = total_memory(device)
-    limit = None if total is None else PASS_MEMORY * total
-    for group in passes(missing, str(device).partition(":")[0], limit):
+    for group in passes(missing, str(device).partition(":")[0], largest_pass(device)):
         runs = list(_by_identity(group).values())
         reads = group[0].reads
         source, hook_points = residuals.source(sources[reads], group)

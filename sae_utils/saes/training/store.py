@@ -65,7 +65,7 @@ def train_or_load_history(
         name = f"dictionaries-{stack_key(sae, source, config)}"
         between = {n: folder / f"{name}-{n}.safetensors" for n in sorted(set(wanted))}
         paths.append(between | {config.n_tokens: folder / f"{name}.safetensors"})
-    trained = set()
+    trained, waits = set(), False
     while missing := _missing(paths):
         ends = [paths[i][config.n_tokens] for i in missing]
         with claimed([end.with_name(f".{end.stem}.lock") for end in ends]) as free:
@@ -74,7 +74,9 @@ def train_or_load_history(
                 _train_missing([stacks[i] for i in mine], [paths[i] for i in mine], source, config, folder, progress)
         trained |= set(mine)
         if not free:
-            log.info("another process is training %s: waiting for it", ends[0].name)
+            if not waits:
+                log.info("another process is training %s: waiting for it", ends[0].name)
+            waits = True
             time.sleep(WAIT)
     histories = []
     for i, (sae, files) in enumerate(zip(stacks, paths, strict=True)):
