@@ -5,18 +5,14 @@
 ``summary``          both for several ensembles of one kind, with intervals
 ``bagging_gain``     the gain of bagging, told from what the members share
 ``boosting_stages``  what later members learn
-``consensus``        dictionaries of the latents that several seeds share
 """
 
 from sae_utils.analysis.ensembles import bagging_gain, boosting_stages, summary
-from sae_utils.analysis.ensembles.consensus import consensus_of, halves
 from sae_utils.analysis.ensembles.profile import on_frontier, principal_components, training_flops
 
 __all__ = [
     "bagging_gain",
     "boosting_stages",
-    "consensus_of",
-    "halves",
     "on_frontier",
     "principal_components",
     "summary",

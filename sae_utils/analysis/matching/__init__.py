@@ -4,7 +4,6 @@
 ``overlap``     every pair of a stack compared, and summarised with intervals
 ``criteria``    published answers to "how much do they share?", and cycles, side by side
 ``membership``  in how many dictionaries a latent is found
-``groups``      latents of several dictionaries that are versions of one
 ``sweeps``      how the overlap moves with width, k, tokens, layer, site and architecture
 ``seed_parts``  what a seed is: other initialisation, other order, other text
 ``assignment``  the exact solver behind one-to-one matching of large dictionaries
