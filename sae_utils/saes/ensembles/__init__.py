@@ -1,6 +1,7 @@
 """Several dictionaries as one.
 
-``ensemble`` is a bag or a boosted ensemble, read as one dictionary; ``paper_c`` what paper C compares, as cells to train and as what they make once trained.
+``ensemble`` is a bag or a boosted ensemble, read as one dictionary; ``paper_c`` what paper C compares, as cells to
+train and as what they make once trained.
 """
 
 from sae_utils.saes.ensembles.ensemble import Ensemble, load_ensemble, save_ensemble
