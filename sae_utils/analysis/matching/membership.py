@@ -162,7 +162,24 @@ class PowerLaw:
     @staticmethod
     def start(share: Float[np.ndarray, " n"]) -> tuple[float, float, float]:
         """Parameters from which a fit begins."""
-        return share[-1] / 2, max(2 * share[0] - share[-1], 1e-6), 1.0
+        return max(share[-1] / 2, 1e-6), max(2 * share[0] - share[-1], 1e-6), 1.0
+
+
+@dataclass(frozen=True)
+class BarePowerLaw:
+    """f(n) = scale * n ** -exponent: the power law without its floor."""
+
+    scale: float
+    exponent: float
+
+    def __call__(self, n: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """The law's value at ``n`` dictionaries."""
+        return PowerLaw(0.0, self.scale, self.exponent)(n)
+
+    @staticmethod
+    def start(share: Float[np.ndarray, " n"]) -> tuple[float, float]:
+        """Parameters from which a fit begins."""
+        return max(2 * share[0], 1e-6), 1.0
 
 
 @dataclass(frozen=True)
@@ -187,7 +204,7 @@ class ChanceLaw:
         return max(1 - share[0], 1e-3), max(share[0], 1e-3)
 
 
-Law = PowerLaw | ChanceLaw
+Law = PowerLaw | BarePowerLaw | ChanceLaw
 
 
 def fit(law: type[Law], n: Float[np.ndarray, " n"], share: Float[np.ndarray, " n"]) -> Law:
@@ -219,6 +236,7 @@ def prediction_error(law: type[Law], shares: Float[np.ndarray, " n"]) -> float:
 
 
 def floor_gain(m: Membership) -> float:
-    """By how much the power law with a floor predicts better than chances without one: below 0 where it does worse."""
+    """By how much the power law with a floor predicts better than the better of two without; below 0 where worse."""
     shares = only_in_one(m)
-    return prediction_error(ChanceLaw, shares) - prediction_error(PowerLaw, shares)
+    bare = min(prediction_error(law, shares) for law in (BarePowerLaw, ChanceLaw))
+    return bare - prediction_error(PowerLaw, shares)

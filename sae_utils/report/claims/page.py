@@ -88,7 +88,7 @@ def claims_page(
         "*does not hold at this scale* if the whole interval is outside, and is *undecided* if the interval straddles "
         "a bound. *Null* is what random directions, latents or dictionaries reached; no rule depends on it. *After "
         "Holm*: what Holm's correction over all judged claims of the paper leaves, at 2.5 % on a side. *Elsewhere*: "
-        "the same notebooks and rules at other places of the model, which no rule was made for; a claim is "
+        "the same notebooks and rules at other places of the model, in another order of the same text; a claim is "
         f"*{REPLICATED}* where each of them gives the same verdict. *Not run*: no notebook of this preset had a number "
         "for it, and the notebook says why. Numbers of claims have gaps: each notebook's begin anew, and a claim that "
         "was dropped leaves its number.",

@@ -57,7 +57,9 @@ def verdict(claim: Claim, interval: Interval | None, null: float | None = None, 
         return Verdict(*about, None, None, None, "", null, in_words(claim.rule), NOT_JUDGED, None, rules)
     above, below = claim.rule.get("above", float("-inf")), claim.rule.get("below", float("inf"))
     p = None
-    if interval.high <= above or interval.low >= below:
+    if interval.low == interval.high and interval.low in claim.rule.values():
+        answer = UNDECIDED  # a floor, such as no change where nothing is shared
+    elif interval.high <= above or interval.low >= below:
         answer, p = FAILS, interval.p_value(above if interval.high <= above else below)
     elif interval.low > above and interval.high < below:
         answer, p = HOLDS, max(interval.p_value(bound) for bound in claim.rule.values())

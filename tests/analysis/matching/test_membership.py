@@ -164,6 +164,14 @@ def test_numbers_of_the_paper_s_figures_are_those_in_the_claims():
     assert histogram[-1] - histogram[1:-1].mean() == pytest.approx(claims["A-4"].number, abs=1e-3)
 
 
+def test_a_share_that_falls_to_nothing_as_a_power_is_no_floor():
+    curve = 0.3 * np.arange(1, 9) ** -0.5
+    errors = {law: membership.prediction_error(law, curve) for law in (PowerLaw, membership.BarePowerLaw, ChanceLaw)}
+    assert min(errors[membership.BarePowerLaw], errors[ChanceLaw]) < errors[PowerLaw]
+    found = membership.fit(membership.BarePowerLaw, np.arange(1, 9), curve)
+    assert (found.scale, found.exponent) == pytest.approx((0.3, 0.5), rel=1e-6)
+
+
 def test_the_law_with_a_floor_predicts_better_where_there_is_a_floor_and_worse_where_there_is_none():
     rng = np.random.default_rng(1)
     with_floor = by_chance(rng, np.repeat([0.0, 0.5], 400), 8)
