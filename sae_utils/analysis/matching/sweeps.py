@@ -105,8 +105,8 @@ def _means(pairs: Pairs, name: str) -> dict[tuple[int, int], float]:
 def _null(n: int, spreads: Mapping[str, Tensor], seed: int) -> dict[str, float]:
     """The largest of each measure between two dictionaries of ``n`` random directions, over all kinds of these.
 
-    Where encoders equal decoders both matchings agree on many latents for that alone: for the agreement of the two, only
-    independent encoders count.
+    Where encoders equal decoders both matchings agree on many latents for that alone: for the agreement of the two,
+    only independent encoders count.
     """
     found: dict[str, list[float]] = {name: [] for name in MEASURES}
     for kind, (encoders, decoders) in nulls.null_stacks((2, n), spreads, seed).items():
