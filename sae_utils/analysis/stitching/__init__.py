@@ -18,7 +18,7 @@ from sae_utils.analysis.stitching.frankenstein import frankensteins, fvu_at, fvu
 from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.analysis.stitching.novelty import PAPER_THRESHOLDS, separation
 from sae_utils.analysis.stitching.swap_groups import KINDS, relate
-from sae_utils.analysis.stitching.together import code_the_residual, insert_together
+from sae_utils.analysis.stitching.together import code_the_residual, insert_together, residuals
 from sae_utils.analysis.stitching.walk import dictionary_after, pair_error, walk_along, walk_steps
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "insert_together",
     "pair_error",
     "relate",
+    "residuals",
     "separation",
     "walk_along",
     "walk_steps",

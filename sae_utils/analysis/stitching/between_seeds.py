@@ -12,7 +12,7 @@ with more active latents (``larger_k``).
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, permutations
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -193,22 +193,22 @@ def greedy_curves(
 
 
 def novel_and_orphan(
-    pairs: Sequence[WidthPair], wide: Sequence[Pairs]
+    pairs: Sequence[WidthPair], wide: Sequence[Pairs], without: int | None = None
 ) -> dict[tuple[int, int], tuple[Association, ...]]:
     """Is a latent novel to a narrow dictionary where it is an orphan to another wide one? By pairs of seeds.
 
     ``wide`` has, for each pair of widths, the overlap of the wide dictionaries seen from both sides. Entry (u, t) is of
     the alive latents of wide dictionary t: novel with respect to the narrow dictionary u, orphan with respect to the
-    wide dictionary of a third seed, since narrow u and wide u begin alike; a table for each pair of widths. Raises
-    InputError for fewer than three seeds.
+    wide dictionary of a third seed, since narrow u and wide u begin alike; a table for each pair of widths. One
+    dictionary may be left ``without``, in every part. Raises InputError for fewer than three seeds.
     """
     found: dict[tuple[int, int], tuple[Association, ...]] = {}
     for pair, overlaps in zip(pairs, wide, strict=True):
         found_orphans = orphans(overlaps)
-        dictionaries = {base for base, _ in found_orphans}
+        dictionaries = {base for base, _ in found_orphans} - {without}
         if len(dictionaries) < 3:
             raise InputError(f"novel latents and orphans are compared between 3 or more seeds, not {len(dictionaries)}")
-        for u, t in found_orphans:
+        for u, t in permutations(sorted(dictionaries), 2):
             v = min(dictionaries - {u, t})
             alive = pair.insertion.alive[t] & overlaps[t, v].counted
             table = associate(pair.insertion.novel[u, t][alive], found_orphans[v, t][alive])

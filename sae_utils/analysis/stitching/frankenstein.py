@@ -56,9 +56,9 @@ def fvu_at(widths: Sequence[int], fvu: Sequence[float], n_latents: int) -> float
 def fvu_at_l0(first: tuple[float, float], second: tuple[float, float], l0: float) -> float:
     """FVU at an L0 on the line, log by log, through two dictionaries of one width, each (L0, FVU).
 
-    Raises InputError for two of one L0.
+    NaN for an L0 that is not between theirs, and where they have the same.
     """
-    (x, y), (other_x, other_y) = np.log([first, second])
-    if x == other_x:
-        raise InputError(f"two dictionaries of L0 {first[0]:g} have no line through them")
-    return float(np.exp(y + (other_y - y) * (np.log(l0) - x) / (other_x - x)))
+    (low, fvu_low), (high, fvu_high) = sorted([first, second])
+    if low == high or not low <= l0 <= high:
+        return float("nan")
+    return float(np.exp(np.interp(np.log(l0), np.log([low, high]), np.log([fvu_low, fvu_high]))))

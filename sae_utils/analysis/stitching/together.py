@@ -7,7 +7,7 @@ latents code what the smaller SAE *leaves* instead of x. An L1 penalty, in turn,
 small, so that almost anything that points the same way helps: what is left once they are enlarged by their best factor?
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,14 @@ def _best_factor(error: PairError, u: Float[np.ndarray, " m"]) -> float:
 
 
 @torch.no_grad()
+def residuals(small: SAE, batches: Iterable[Float[Tensor, "batch d_in"]]) -> Iterator[Float[Tensor, "batch d_in"]]:
+    """What the smaller SAE, a stack of one, leaves of each batch."""
+    for x in batches:
+        x = x.to(small.W_dec.device)
+        yield x - small(x)[:, 0]
+
+
+@torch.no_grad()
 def code_the_residual(
     small: SAE, rows: Float[Tensor, "n d_in"], n_active: int, batches: Iterable[Float[Tensor, "batch d_in"]]
 ) -> float:
@@ -74,9 +82,8 @@ def code_the_residual(
     if not len(rows):
         raise InputError("there are no rows to code a residual with")
     before, after = 0.0, 0.0
-    for x in batches:
-        x = x.to(rows.device)
-        left = (x - small(x)[:, 0]).double()
+    for residual in residuals(small, batches):
+        left = residual.double()
         before += float(left.square().sum())
         for _ in range(n_active):
             product, best = (left @ rows.T).max(1)

@@ -243,9 +243,10 @@ class Link:
     """The walk from one SAE to the next wider one, and what it was made from."""
 
     relation: Relation
-    error: PairError
+    error: PairError  # on the judging tokens
     steps: list[Step]
-    walk: Walk
+    walk: Walk  # on the judging tokens
+    walk_when_chosen: Walk  # on the tokens that the order was chosen on
 
     def marks(self) -> list[int]:
         """Numbers of steps at which to look closely: both ends, and the middle and end of inserting and of swapping."""
@@ -263,14 +264,18 @@ def pair_errors(chain: Sequence[SAE], batches: Callable[[], Iterable[Float[Tenso
 def walk_chain(
     chain: Sequence[SAE],
     alive: Sequence[Bool[np.ndarray, " n"]],
-    errors: Sequence[PairError],
+    choosing: Sequence[PairError],
+    judging: Sequence[PairError],
     threshold: float,
     order: Order = "greedy",
 ) -> list[Link]:
-    """The walk along SAEs from narrow to wide, stacks of one, with their ``pair_errors``."""
+    """The walk along SAEs from narrow to wide, stacks of one, whose steps are ordered by ``choosing``'s tokens.
+
+    ``choosing`` and ``judging`` are ``pair_errors`` of the chain on two sets of tokens.
+    """
     links = []
-    for (small, large), (alive_small, alive_large), error in zip(pairwise(chain), pairwise(alive), errors, strict=True):
-        relation = relate(small.W_dec[0], large.W_dec[0], threshold, alive_small, alive_large)
-        steps = walk_steps(relation, error, order)
-        links.append(Link(relation, error, steps, walk_along(steps, error)))
+    for two, both_alive, chosen, judged in zip(pairwise(chain), pairwise(alive), choosing, judging, strict=True):
+        relation = relate(*(sae.W_dec[0] for sae in two), threshold, *both_alive)
+        steps = walk_steps(relation, chosen, order)
+        links.append(Link(relation, judged, steps, walk_along(steps, judged), walk_along(steps, chosen)))
     return links

@@ -96,6 +96,18 @@ def test_tables_are_of_novel_and_orphan_latents():
         assert sum(map(sum, tables[0].table)) == mask.sum()
 
 
+def test_a_dictionary_that_is_left_out_is_no_third_one_either():
+    small, large, x = pair("topk", seeds=((0, 1, 2, 3), (0, 1, 2, 3)))
+    widths = compare_widths(small, large, x.split(64), np.ones((4, 24), dtype=bool), torch.eye(6).double())
+    overlap = from_both_sides(large.encoder, large.W_dec, torch.from_numpy(widths.insertion.alive))
+    found = between.novel_and_orphan([widths], [overlap], without=0)
+    assert set(found) == {(s, t) for s in (1, 2, 3) for t in (1, 2, 3) if s != t}
+    for (u, t), (table,) in found.items():
+        mask = widths.insertion.alive[t]
+        orphan = ~overlap[t, 6 - u - t].shared("strict")
+        assert table == associate(widths.insertion.change[u, t][mask] < 0, orphan[mask])
+
+
 @pytest.fixture(scope="module")
 def stack():
     """Three dictionaries that share some rows."""

@@ -47,5 +47,11 @@ def test_fvu_between_widths_is_a_power_law():
 
 def test_fvu_at_an_l0_lies_on_the_line_of_logarithms():
     first, second = (4.0, 0.4), (16.0, 0.1)  # 1.6 over L0
-    for l0 in (4, 8, 16, 32):
+    for l0 in (4, 8, 16):
         assert fvu_at_l0(first, second, l0) == pytest.approx(1.6 / l0)
+        assert fvu_at_l0(second, first, l0) == pytest.approx(1.6 / l0)
+
+
+@pytest.mark.parametrize(("second", "l0"), [((16.0, 0.1), 3.9), ((16.0, 0.1), 32), ((4.0, 0.1), 4)])
+def test_beyond_both_there_is_no_fvu(second, l0):
+    assert np.isnan(fvu_at_l0((4.0, 0.4), second, l0))

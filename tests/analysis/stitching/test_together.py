@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers.stitched_pairs import mse, pair
 
-from sae_utils.analysis.stitching.together import code_the_residual, insert_together
+from sae_utils.analysis.stitching.together import code_the_residual, insert_together, residuals
 from sae_utils.analysis.stitching.walk import pair_error
 from sae_utils.saes import ARCHITECTURES, SAE, SAEConfig
 
@@ -71,6 +71,12 @@ def missing_directions():
         sae.encoder.copy_(sae.W_dec)
     x = torch.rand(300, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     return sae, x, torch.eye(8, dtype=torch.float64)[4:]
+
+
+def test_the_residual_is_what_the_missing_directions_hold():
+    sae, x, _ = missing_directions()
+    expected = torch.cat([torch.zeros(300, 4).double(), x[:, 4:]], dim=1)
+    torch.testing.assert_close(torch.cat(list(residuals(sae, x.split(64)))), expected)
 
 
 def test_what_is_left_is_coded_by_its_largest_parts_first():

@@ -156,7 +156,8 @@ def test_a_chain_is_walked_link_by_link():
     widest, _, _ = pair("topk", seeds=((5,), (6,)), widths=(60, 61))
     ones = [evaluate(sae, [x]).alive[0].numpy() for sae in (small, large, widest)]
     chain = [small, large, widest]
-    links = walk_chain(chain, ones, pair_errors(chain, lambda: x.split(50)), 0.7)
+    errors = pair_errors(chain, lambda: x.split(50))
+    links = walk_chain(chain, ones, errors, errors, 0.7)
     assert len(links) == 2 and links[0].relation.counts() == relation.counts()
     np.testing.assert_allclose(links[0].walk.mse, walk_along(walk_steps(relation, error), error).mse)
     assert links[1].walk.mse[0] == pytest.approx(links[0].walk.mse[-1])
@@ -166,3 +167,17 @@ def test_a_chain_is_walked_link_by_link():
         inserted, swapped = phases.count("insert"), phases.count("swap")
         expected = {0, inserted // 2, inserted, (2 * inserted + swapped) // 2, inserted + swapped, len(phases) - 1}
         assert link.marks() == sorted(expected)
+
+
+@pytest.mark.parametrize("order", ["greedy", "gentle"])
+def test_the_order_is_chosen_on_other_tokens_than_it_is_judged_on(order):
+    small, large, x, relation, _ = related("relu")
+    alive = [evaluate(sae, [x]).alive[0].numpy() for sae in (small, large)]
+    choosing, judging = (pair_errors([small, large], lambda part=part: [part]) for part in (x[:40], x[40:]))
+    (link,) = walk_chain([small, large], alive, choosing, judging, 0.7, order)
+    chosen, seen = ([s.inserted.tolist() for s in walk_steps(relation, e[0], order)] for e in (choosing, judging))
+    assert [step.inserted.tolist() for step in link.steps] == chosen != seen
+    for i in (1, len(link.steps) // 2, len(link.steps)):
+        end = dictionary_after(small, large, link.steps[:i])
+        assert link.walk.mse[i] == pytest.approx(evaluate(end, [x[40:]]).mse.item())
+        assert link.walk_when_chosen.mse[i] == pytest.approx(evaluate(end, [x[:40]]).mse.item())
