@@ -24,7 +24,7 @@ def write_made_by(jobs: Sequence[Job]) -> Path | None:
     folder = pages_folder(jobs[0].folder.name, jobs[0].folder.parent)
     if folder not in PUBLISHED.values() or not all(job.is_done() for job in jobs):
         return None
-    files = {Path(figure).name for job in jobs for figure in job.done()["figures"]} 
+    files = {Path(figure).name for job in jobs for figure in job.done()["figures"]}
     files |= {page for page in PAGES if (folder / page).is_file()}
     record = {
         "preset": jobs[0].folder.name,
