@@ -6,6 +6,8 @@ usage() {
     cat <<'TEXT'
 ./run_all.sh [--preset NAME] [--only 00,01] [--jobs N] [--fresh] [--dry-run] [--throughput FILE]
     runs the notebooks, writes results/NAME/ and figures/; what is done and unchanged is skipped
+./run_all.sh --slurm [--preset NAME] [--only 00,01] [--slurm-config FILE] [--dry-run | --status | --cancel]
+    submits to a SLURM cluster what is not done: caches, shards of the training, notebooks
 ./run_all.sh setup
     makes the environment and runs nothing
 ./run_all.sh test
@@ -22,6 +24,10 @@ usage() {
     --fresh         run what is done, too; what results/cache holds is kept and used
     --dry-run       say what would run, with which parameters, what it trains and what that costs on this machine;
                     needs the environment, and installs and writes nothing
+    --slurm-config FILE  YAML: partition, account, hours, memory_gb, cpus, gpus, shards, at_once, restarts, setup,
+                    options; by default ~/.config/sae_utils/slurm.yaml
+    --status        with --slurm: how far it is, and the log of each task that failed
+    --cancel        with --slurm: end what is queued or runs; --slurm goes on from there
     --throughput FILE  with --dry-run: on the machine whose speed FILE has, as a dry run there printed it
     --python 3.12   make .venv with this version
     --help          this text
@@ -49,10 +55,10 @@ phase() {  # phase NAME COMMAND...: says how long it took; shows what it printed
 }
 
 versions="3.13 3.12 3.11 3.14"  # 3.14 last: the pins have wheels for it, but no test has run on it
-batch=() mode=notebooks preset=laptop only="" asked="" dry="" throughput=""
+batch=() mode=notebooks preset=laptop only="" asked="" dry="" throughput="" slurm="" with_slurm=""
 while (($#)); do
     case $1 in
-        --preset | --only | --jobs | --throughput | --python)
+        --preset | --only | --jobs | --throughput | --python | --slurm-config)
             (($# > 1)) || refuse "$1 needs a value"
             set -- "$1=$2" "${@:3}" ;;
     esac
@@ -68,6 +74,8 @@ while (($#)); do
         --jobs=*) batch+=("$1") ;;
         --throughput=*) throughput=$1; batch+=("$1") ;;
         --dry-run) dry=$1; batch+=("$1") ;;
+        --slurm) slurm=$1; batch+=("$1") ;;
+        --slurm-config=* | --status | --cancel) with_slurm=${1%%=*}; batch+=("$1") ;;
         --fresh | --cache) batch+=("$1") ;;
         *) refuse "unknown argument '$1'; ./run_all.sh --help lists what there is" ;;
     esac
@@ -79,6 +87,9 @@ case $mode in
     *) [[ " ${batch[*]-} " != *" --cache "* ]] || refuse "--cache goes with clean" ;;
 esac
 [[ -z $throughput || -n $dry ]] || refuse "--throughput is what --dry-run estimates with; give both"
+[[ -z $with_slurm || -n $slurm ]] || refuse "$with_slurm goes with --slurm"
+[[ -z $slurm || -n $dry ]] || command -v sbatch >/dev/null ||
+    refuse "--slurm: there is no sbatch here; it needs a machine that submits to SLURM"
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 root=$PWD

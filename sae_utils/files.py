@@ -22,20 +22,22 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def only_writer(lock: Path, what: str, wait: bool = True) -> Iterator[int]:
+def only_writer(lock: Path, what: str, wait: bool = True, shared: bool = False) -> Iterator[int]:
     """Holds the lock file ``lock``, which stays, while ``what`` is written; gives its descriptor.
 
-    Where another process holds it, waits and says so, or with ``wait=False`` raises InputError.
+    Where another process holds it, waits and says so, or with ``wait=False`` raises InputError. Several processes may
+    hold one that is ``shared``.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     with lock.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if not wait:
                 raise InputError(f"another run is writing to {what}; wait for it, or end it") from None
             logger.warning("another process is writing %s: waiting for it", what)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, kind)
         yield file.fileno()
 
 

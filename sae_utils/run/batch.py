@@ -123,16 +123,16 @@ def stop(children: Sequence[subprocess.Popen]) -> None:
         child.wait()
 
 
-def run(jobs: Sequence[Job], fresh: bool, n_places: int = 1) -> int:
+def run(jobs: Sequence[Job], fresh: bool, n_places: int = 1, lock: str = ".lock") -> int:
     """Runs what is not done, ``n_places`` at a time; gives the number of notebooks that failed.
 
     One at a time, they run in order, a line each. Side by side, those that take longest come first, and each has a line
-    at its start and one at its end.
+    at its start and one at its end. ``lock`` is the name of the file in the results' folder that no other run may hold.
     """
     start = time.monotonic()
     width = max(len(job.name) for job in jobs)
     names = {job.name: f"[{i}/{len(jobs)}] {job.name:<{width}}" for i, job in enumerate(jobs, 1)}
-    with only_writer(jobs[0].folder / ".lock", str(jobs[0].folder), wait=False) as lock:
+    with only_writer(jobs[0].folder / lock, str(jobs[0].folder), wait=False) as held:
         done = {job.name for job in jobs if not fresh and job.is_done()}
         n_places = max(1, min(n_places, len(jobs) - len(done)))
         alone, live = n_places == 1, n_places == 1 and sys.stdout.isatty()
@@ -149,7 +149,7 @@ def run(jobs: Sequence[Job], fresh: bool, n_places: int = 1) -> int:
                         print(f" unchanged, skipped{f' (took {seconds:.0f} s)' if seconds else ''}")
                         continue
                     place = min(set(range(n_places)) - {one.place for one in running})
-                    running.append(Running(job, lock, place, n_places))
+                    running.append(Running(job, held, place, n_places))
                     print("" if alone else " started\n", end="", flush=True)
                 time.sleep(0.1)
                 for one in [one for one in running if one.child.poll() is not None]:
@@ -182,6 +182,10 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, re
     parser.add_argument("--fresh", action="store_true", help="run what is done, too")
     parser.add_argument("--dry-run", action="store_true", help="say what would run, and what that would cost")
     parser.add_argument("--throughput", default="", help="with --dry-run: a machine's speed, as a dry run prints it")
+    parser.add_argument("--slurm", action="store_true", help="submit to SLURM what is not done")
+    parser.add_argument("--slurm-config", default="", help="with --slurm: a YAML file of partition, account, hours ...")
+    parser.add_argument("--status", action="store_true", help="with --slurm: say how far it is")
+    parser.add_argument("--cancel", action="store_true", help="with --slurm: end what is queued or runs")
     options = parser.parse_args(arguments)
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -193,6 +197,12 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, re
         jobs = jobs_of(chosen, preset, results)
         if options.throughput and not options.dry_run:
             raise InputError("--throughput is what --dry-run estimates with; give both")
+        if options.slurm:
+            from sae_utils.run import slurm  # which runs this module's notebooks
+
+            return slurm.command(options, jobs, notebooks, results)
+        if options.slurm_config or options.status or options.cancel:
+            raise InputError("--slurm-config, --status and --cancel go with --slurm")
         if options.dry_run:
             from sae_utils.run.dry_run import describe  # torch, which a batch that has nothing to do does without
 

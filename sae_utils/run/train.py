@@ -77,6 +77,22 @@ def shares_of(pieces: Iterable[Piece], n_shards: int) -> list[list[Piece]]:
     return shares
 
 
+def prepare(planned: Planned, folder: Path) -> None:
+    """Makes what all shards read: rows of text, caches of activations, and searches.
+
+    Without it the first shard that needs one of these makes it, and the others wait.
+    """
+    for notebook, (p, plan) in planned.items():
+        start, kept = time.monotonic(), {one for one in plan.activations if one == one.whole and not one.streamed}
+        if not plan.activations:
+            continue
+        searched = {plan.search.reads, plan.search.held_out} if plan.search else set()
+        sources = open_plan(plan, _language_model(p.model, p.device, p.dtype), p.corpus, folder, kept | searched)[1]
+        if plan.search:
+            plan.search.run(sources, folder, p.device)
+        print(f"{notebook}: text, activations and searches {time.monotonic() - start:.0f} s", flush=True)
+
+
 def train_share(share: Sequence[Piece], planned: Planned, folder: Path) -> int:
     """Trains what ``folder`` lacks of a share, a line for each pass over activations; gives the number that failed.
 
@@ -145,20 +161,20 @@ def forecast(shares: Sequence[Sequence[Piece]], planned: Planned, at: Throughput
     for p, _ in planned.values():
         if not model_facts(p.model):
             raise InputError(f"--dry-run: the sizes of {p.model} are not known on this machine")
-    each = [_seconds(planned, at, share) for share in shares]
+    each = [seconds_of(planned, at, share) for share in shares]
     spans = [sum(seconds.values()) for seconds in each]
     lines = [
-        f"text, caches of activations and searches, once: {hours(sum(_seconds(planned, at).values()))}",
+        f"text, caches of activations and searches, once: {hours(sum(seconds_of(planned, at).values()))}",
         f"{len(shares)} shards: {hours(sum(spans))} in all, {hours(min(spans))} to {hours(max(spans))} each",
     ]
     streamed = sum(seconds.get("language model", 0.0) for seconds in each)
     if streamed:
-        alone = hours(_seconds(planned, at, [piece for share in shares for piece in share])["language model"])
+        alone = hours(seconds_of(planned, at, [piece for share in shares for piece in share])["language model"])
         lines.append(f"of these, the language model for streamed activations: {hours(streamed)}; in one shard {alone}")
     return lines
 
 
-def _seconds(planned: Planned, at: Throughput, pieces: Sequence[Piece] | None = None) -> dict[str, float]:
+def seconds_of(planned: Planned, at: Throughput, pieces: Sequence[Piece] | None = None) -> dict[str, float]:
     """By what they are for: of pieces, which make streamed activations anew, or of all that is made once."""
     costs, models = [], {}
     for notebook, (p, plan) in planned.items():
@@ -171,10 +187,10 @@ def _seconds(planned: Planned, at: Throughput, pieces: Sequence[Piece] | None = 
     return together(costs).seconds(at)
 
 
-def planned_of(name: str, notebooks: Path) -> dict[str, tuple[SimpleNamespace, Plan]]:
-    """The parameters and the plan of each notebook of a preset."""
+def planned_of(name: str, notebooks: Path, only: str = "") -> dict[str, tuple[SimpleNamespace, Plan]]:
+    """The parameters and the plan of each notebook of a preset, or of ``only`` some."""
     preset, planned = load_preset(name, notebooks), {}
-    for path in select(notebooks):
+    for path in select(notebooks, only):
         if path.stem in preset.overrides:
             p = SimpleNamespace(**(default_parameters(path) | preset.overrides[path.stem]))
             facts = model_facts(p.model) or _language_model(p.model, p.device, p.dtype)
