@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from sae_utils.report.figures.parts import Intervals, draw_intervals, key, legend_above, mean_and_range, rows_from_top
-from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE
+from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK
 
 CURVES = {"strict": (BLUE, "strict"), "notebook": (ORANGE, "authors' notebook"), "max_cosine": (GREEN, "max cosine")}
 # Line style and marker of a null, by where its directions point.
@@ -173,21 +173,22 @@ def only_in_one(
     ax: Axes,
     shares: Intervals,
     null: Float[np.ndarray, " points"],
-    curve: Float[np.ndarray, "3 x"] | None = None,
+    curve: Float[np.ndarray, "4 x"] | None = None,
     n_held_out: int = 0,
 ) -> None:
-    """Share found in one dictionary only against their number, n = 2 and up, with both laws.
+    """Share found in one dictionary only against their number, n = 2 and up, with three laws.
 
     The dotted line is what the first share would fall to if every dictionary found latents independently. ``curve``
-    holds x, the law with a floor and the law without, None where none was fitted; ``n_held_out`` is how many points, at
+    holds x, the law with a floor and the two without, None where none was fitted; ``n_held_out`` is how many points, at
     the end, they were not fitted to, which are hollow.
     """
     n = np.arange(2, 2 + len(shares))
     end = n[-1] + 0.4
     if curve is not None:
-        x, law, chances = curve
+        x, law, bare, chances = curve
         end = x[-1]
         ax.plot(x, law, color=BLUE, label="power law with a floor")
+        ax.plot(x, bare, color=PINK, linestyle="-.", label="power law without")
         ax.plot(x, chances, color=ORANGE, linestyle="--", label="a chance for each latent, no floor")
     fitted = len(n) - n_held_out
     draw_intervals(ax, n[:fitted], shares[:fitted], fmt="o", color="black", label="measured")

@@ -75,14 +75,15 @@ def test_membership_draws_every_share_with_its_interval_and_null(ax):
     assert tick_words(ax.xaxis) == ["1", "2", "3"]
 
 
-def test_only_in_one_draws_points_and_both_laws(ax):
+def test_only_in_one_draws_points_and_laws(ax):
     shares = np.array([[0.6, 0.5, 0.7], [0.5, 0.4, 0.6], [0.45, 0.4, 0.5]])
     x = np.linspace(2, 8, 7)
-    laws = np.array([x, 0.3 + x**-1, 0.8 * x**-0.5])
+    laws = np.array([x, 0.3 + x**-1, x**-0.7, 0.8 * x**-0.5])
     overlap.only_in_one(ax, shares, np.ones(3), laws, n_held_out=1)
     lines = by_label(ax)
     np.testing.assert_allclose(lines["power law with a floor"].get_ydata(), laws[1])
-    np.testing.assert_allclose(lines["a chance for each latent, no floor"].get_ydata(), laws[2])
+    np.testing.assert_allclose(lines["power law without"].get_ydata(), laws[2])
+    np.testing.assert_allclose(lines["a chance for each latent, no floor"].get_ydata(), laws[3])
     np.testing.assert_allclose(lines["random directions"].get_xydata(), [[2, 1], [3, 1], [4, 1]])
     independent = lines["if each found independently"].get_xydata()
     np.testing.assert_allclose(independent, [[2, 0.6], [3, 0.6**2], [4, 0.6**3]])
