@@ -276,6 +276,10 @@ def test_arguments_reach_the_batch(checkout):
     calls = checkout.run("--preset", "tiny", "--only=00,01", "--fresh", "--dry-run", "--throughput", "a.yaml")[2]
     assert calls == [f"{BATCH} --preset=tiny --only=00,01 --fresh --dry-run --throughput=a.yaml"]
     assert checkout.run("--jobs", "2")[2] == [f"{BATCH} --jobs=2"]
+    assert checkout.run("--slurm", "--dry-run")[2] == [f"{BATCH} --slurm --dry-run"]
+    checkout.executable(checkout.tools / "sbatch", "")
+    calls = checkout.run("--slurm", "--status", "--slurm-config", "a.yaml")[2]
+    assert calls == [f"{BATCH} --slurm --status --slurm-config=a.yaml"]
 
 
 BAD = {

@@ -27,7 +27,7 @@ class Cluster(BaseModel):
     gpus: int = Field(1, ge=0, le=64)  # none where the preset trains on the CPU
     shards: int = Field(8, ge=1, le=1000)
     at_once: int = Field(1000, ge=1, le=1000)  # tasks of an array
-    restarts: int = Field(20, ge=0, le=1000)  # of a task whose time was over
+    restarts: int = Field(100, ge=0, le=1000)  # of a task whose time was over
     setup: list[str] = []  # shell lines before each task, such as module load cuda
     options: dict[str, str | int | bool] = {}  # any others of sbatch: {qos: high, constraint: a100}
 
@@ -42,7 +42,7 @@ class Cluster(BaseModel):
                 raise InputError(f"the preset trains on {device}, and a task has gpus: {self.gpus}")
         # Numbers depend on the threads, and a step of srun has one core unless it asks for more (SLURM 22.05 to 23.11).
         others = {key: value for key, value in self.options.items() if value is not False}
-        threads = [f"export {name}={self.cpus}" for name in THREADS]
+        threads = " ".join(f"{name}={self.cpus}" for name in THREADS)
         return {
             "partition": self.partition or None,
             "account": self.account or None,
@@ -52,7 +52,7 @@ class Cluster(BaseModel):
             "gpus_per_node": self.gpus if wanted else None,
             "array_parallelism": self.at_once,
             "signal_delay_s": WARNING,
-            "setup": [*threads, *self.setup],
+            "setup": [f"export {threads}", *self.setup],
             "srun_args": [f"--cpus-per-task={self.cpus}"],
             "stderr_to_stdout": True,
             "wckey": None,

@@ -247,4 +247,5 @@ def describe(todo: Sequence[Task], planned, shares, sbatch: Mapping, throughput:
     lines += train.left_over(planned) + (train.forecast(left, planned, at)[1:] if left else [])
     stages = [stage for stage in STAGES if any(task.stage == stage for task in todo)]
     lines.append(f"submits {len(todo)} tasks, {' then '.join(stages)}; each with")
-    return lines + [f"    {key}: {value}" for key, value in sbatch.items() if value is not None]
+    given = {key: "; ".join(value) if isinstance(value, list) else value for key, value in sbatch.items()}
+    return lines + [f"    {key}: {value}" for key, value in given.items() if value is not None]
