@@ -2,13 +2,9 @@
 
 import importlib.util
 import os
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from one_node import OneNode, install, is_there
+from helpers.one_node_slurm import OneNode, install, is_there
 
 ASKED = "SAE_UTILS_SLURM"
 

@@ -1,4 +1,4 @@
-"""A SLURM of one node on this machine, with its accounting, from Debian's packages: for the tests of this folder.
+"""A SLURM of one node on this machine, with its accounting, from Debian's packages: for tests/cluster.
 
 All state is in one folder, that of the daemons' keys and databases too. Nothing in /etc is read or written.
 """
@@ -82,16 +82,8 @@ class OneNode:
         for secret in ("munge.key", "slurmdbd.conf"):
             (folder / secret).chmod(0o600)
         os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
-        files = [
-            f"--{name}={folder}/munge.{ending}"
-            for name, ending in (
-                ("key-file", "key"),
-                ("socket", "socket"),
-                ("pid-file", "pid"),
-                ("log-file", "log"),
-                ("seed-file", "seed"),
-            )
-        ]
+        kinds = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+        files = [f"--{option}={folder}/munge.{ending}" for option, ending in kinds.items()]
         self._run("munged", "--foreground", "--force", *files)
         # An empty folder will do for a database that asks nobody who he is.
         network = ["--bind-address=127.0.0.1", f"--port={PORTS['database']}", f"--socket={folder}/database.socket"]
