@@ -265,24 +265,24 @@ def run(place, notebook, saes, **changes):
 
 
 def not_judged(verdicts):
-    return {name for name, verdict in verdicts.items() if verdict["verdict"] == NOT_JUDGED}
+    return {name for name, verdict in verdicts.items() if verdict["verdict"].startswith(NOT_JUDGED)}
 
 
 @pytest.mark.parametrize(
     ("saes", "n", "left_out"),
     [
-        (["scope_16", "scope_16/params.npz"], 2, {"A-4", "A-5", "A-6"}),
+        (["scope_16", "scope_16/params.npz"], 2, {"A-4", "A-5", "A-6", "A-7"}),
         (["one/layers.2.mlp", "saelens_1", "saelens_2"], 3, {"A-4", "A-5", "A-6"}),
-        (["five.safetensors"], 5, set()),
+        (["five.safetensors"], 5, {"A-5", "A-6"}),
     ],
     ids=["two of Gemma Scope", "three of sparsify and SAELens", "five of ours"],
 )
 def test_seed_divergence(place, saes, n, left_out):
     found, verdicts = run(place, "01_seed_divergence", saes)
-    assert not_judged(verdicts) == left_out and len(verdicts) == 9
-    assert all(verdicts[name]["estimate"] is None for name in left_out)
+    assert not_judged(verdicts) == left_out and len(verdicts) == 8
+    assert all(verdicts[name]["estimate"] is None for name in left_out - {"A-5"})  # which has too little that is shared
     assert found.arrays["pairwise"].shape == (n, n) and len(found.arrays["membership"]) == n
-    assert ("laws" in found.arrays) == (n == 5)
+    assert "laws" not in found.arrays  # they take seven
     if n == 2:  # one dictionary twice
         shared = found.metrics["measured"]["shared_strict"]
         assert shared["estimate"] == shared["low"] == 1 and shared["method"].startswith("bootstrap")
@@ -293,8 +293,8 @@ def test_seed_divergence(place, saes, n, left_out):
 def test_stitching(place):
     found, verdicts = run(place, "03_stitching", ["relu_16", "relu_24", "relu_32"])
     of_topk = {"B-9", "B-10", "B-11", "B-12", "B-14", "B-16", "B-17"}
-    one_pair = {"B-5", "B-6", "B-7", "B-8", "B-13", "B-15"}  # several seeds, or one number of the first pair of widths
-    assert not_judged(verdicts) - {"B-2", "B-3"} == of_topk | one_pair and len(verdicts) == 18
+    one_pair = {"B-0", "B-5", "B-6", "B-7", "B-8", "B-13", "B-15"}  # several seeds, or one number of the first pair of widths
+    assert not_judged(verdicts) - {"B-2", "B-3"} == of_topk | one_pair and len(verdicts) == 19
     assert "not over seeds" in verdicts["B-4"]["interval"]
     assert found.metrics["labels"] == {"relu": ["16→24", "24→32"]} and found.metrics["between_seeds"] == {}
     assert found.arrays["trained"][:, 0].tolist() == [16, 24, 32] and not len(found.arrays["controls"])
