@@ -293,7 +293,7 @@ def test_seed_divergence(place, saes, n, left_out):
 def test_stitching(place):
     found, verdicts = run(place, "03_stitching", ["relu_16", "relu_24", "relu_32"])
     of_topk = {"B-9", "B-10", "B-11", "B-12", "B-14", "B-16", "B-17"}
-    one_pair = {"B-0", "B-5", "B-6", "B-7", "B-8", "B-13", "B-15"}  # several seeds, or one number of the first pair of widths
+    one_pair = {"B-0", "B-5", "B-6", "B-7", "B-8", "B-13", "B-15"}  # several seeds, or one pair of widths
     assert not_judged(verdicts) - {"B-2", "B-3"} == of_topk | one_pair and len(verdicts) == 19
     assert "not over seeds" in verdicts["B-4"]["interval"]
     assert found.metrics["labels"] == {"relu": ["16→24", "24→32"]} and found.metrics["between_seeds"] == {}
