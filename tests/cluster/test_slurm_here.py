@@ -15,11 +15,9 @@ from helpers.stored import stored
 from helpers.throw_away_notebooks import make
 from helpers.watched_tasks import Watched
 
-from sae_utils.paths import NOTEBOOKS
 from sae_utils.results import read_results
 from sae_utils.run import slurm
 from sae_utils.run.batch import main
-from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.shares import THREADS
 
 # A notebook that trains its plan, or reads what was trained, and says how many passes it took itself.
@@ -49,15 +47,9 @@ LONG = {"n_tokens": 8000, "batch_size": 5, "n_seeds": 5}  # 1,600 steps, of whic
 def notebooks(tmp_path_factory) -> Path:
     """Two notebooks, and presets: ``quick`` and ``other`` of both, ``mixed`` whose first one is long, long ones."""
     folder = tmp_path_factory.mktemp("notebooks")
-    common = {
-        "model": str(stand_ins.make_model("gpt_neox", folder / "model")),
-        "corpus": str(stand_ins.write_corpus(folder / "text.jsonl")),
-    }
-    small = {}
+    small = stand_ins.small_preset(folder, NAMES)
     for name in NAMES:
         made = make(folder, TRAIN, name=name)
-        values = stand_ins.shrunk(name, default_parameters(NOTEBOOKS / f"{name}.ipynb"), 3) | common
-        small[name] = {key: value for key, value in values.items() if key not in ("preset", "results_dir")}
     first, second = NAMES
     presets = {
         "quick": small,

@@ -2,11 +2,14 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from helpers.tiny_language_model import make_family, make_tiny
+
+from sae_utils.paths import NOTEBOOKS
+from sae_utils.run.notebooks import default_parameters
 
 CONTEXT, D_MODEL = 32, 16  # of tiny_language_model's models
 FAMILIES = {
@@ -69,6 +72,19 @@ LISTS = {
     "n_ablated": [1, 2, 5],
 }
 WORDS = ("river", "stone", "amber", "wing", "paper", "light", "under", "seven", "copper", "field", "market", "salt")
+
+
+def small_preset(folder: Path, notebooks: Iterable[str]) -> dict[str, dict[str, object]]:
+    """What a preset says of notebooks: their parameters, shrunk, on a model and a text that are made in ``folder``."""
+    common = {
+        "model": str(make_model("gpt_neox", folder / "model")),
+        "corpus": str(write_corpus(folder / "text.jsonl")),
+    }
+    preset = {}
+    for name in notebooks:
+        values = shrunk(name, default_parameters(NOTEBOOKS / f"{name}.ipynb"), 3) | common
+        preset[name] = {key: value for key, value in values.items() if key not in ("preset", "results_dir")}
+    return preset
 
 
 def shrunk(notebook: str, parameters: Mapping[str, object], n_layers: int) -> dict[str, object]:

@@ -28,7 +28,6 @@ from sae_utils.report.claims.verdicts import verdict
 from sae_utils.results import read_results
 from sae_utils.run import batch, shares
 from sae_utils.run.batch import main
-from sae_utils.run.notebooks import default_parameters
 
 
 def start(notebooks: Path, results: Path, *options: str) -> subprocess.Popen:
@@ -225,16 +224,10 @@ def test_side_by_side_longest_first_and_the_others_go_on_after_a_failure(tmp_pat
 def test_two_jobs_give_what_one_gives(tmp_path):
     """Notebooks 01 and 08 want the same stack."""
     names = ("01_seed_divergence", "08_shared_and_orphan")
-    small = {
-        "model": str(stand_ins.make_model("gpt_neox", tmp_path / "model")),
-        "corpus": str(stand_ins.write_corpus(tmp_path / "text.jsonl")),
-    }
-    notebooks, preset = tmp_path / "notebooks", {}
+    notebooks, preset = tmp_path / "notebooks", stand_ins.small_preset(tmp_path, names)
     (notebooks / "presets").mkdir(parents=True)
     for name in names:
-        path = Path(shutil.copy(NOTEBOOKS / f"{name}.ipynb", notebooks))
-        values = stand_ins.shrunk(name, default_parameters(path), 3) | small
-        preset[name] = {key: value for key, value in values.items() if key not in ("preset", "results_dir")}
+        shutil.copy(NOTEBOOKS / f"{name}.ipynb", notebooks)
     (notebooks / "presets" / "quick.yaml").write_text(yaml.safe_dump(preset))
     made = []
     for n_jobs in ("1", "2"):

