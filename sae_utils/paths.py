@@ -9,5 +9,6 @@ PRESETS = NOTEBOOKS / "presets"
 FIGURES = ROOT / "figures"
 RESULTS = ROOT / "results"
 MODELS = PACKAGE / "models"
-PUBLISHED = {"laptop": FIGURES}  # presets whose figures and pages are committed, and where
+PUBLISHED = {"laptop": FIGURES, "smollm2": FIGURES / "smollm2"}  # presets whose figures and pages are committed
 REPLICATIONS = {"replication-1": "laptop", "replication-2": "laptop"}  # and on whose page their verdicts stand
+OTHER_MODELS = {"smollm2": "laptop"}  # the same claims on another model, and on whose page they stand beside

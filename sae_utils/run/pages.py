@@ -1,15 +1,16 @@
 """What a whole run leaves beside its notebooks' results: the page of claims, and what goes with it.
 
-A replication leaves its verdicts, too, as a committed record which the page of a published preset shows.
+A replication, and a run on another model, leave their verdicts, too, as a committed record which the page of a
+published preset shows.
 """
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sae_utils.files import write_json, write_text
-from sae_utils.paths import PUBLISHED, REPLICATIONS
+from sae_utils.paths import OTHER_MODELS, PUBLISHED, REPLICATIONS
 from sae_utils.report.claims import changed_page, claims_page, hash_of_rules, load_claims
 from sae_utils.results import is_own, pages_folder, read_results
 from sae_utils.run.jobs import Job
@@ -23,36 +24,47 @@ KEPT = ("estimate", "low", "high", "verdict", "p")
 def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
     """Writes ``claims.md`` from the results of the jobs that are done; without a file of claims there is no page.
 
-    With it goes ``changed_verdicts.md`` where the folder holds verdicts from before, and a replication's record. Raises
-    InputError for results that were judged by other rules than the file's.
+    With it goes ``changed_verdicts.md`` where the folder holds verdicts from before, and a preset's record for the
+    page of another. Raises InputError for results that were judged by other rules than the file's.
     """
     if not path.is_file():
         return None
     results, preset = jobs[0].folder.parent, jobs[0].folder.name
     folder, claims = pages_folder(preset, results), list(load_claims(path).values())
     answers = {job.name: read_results(job.name, preset, results).verdicts for job in jobs if job.is_done()}
-    replications = {}
-    if folder in PUBLISHED.values():
-        there = [(name, folder / f"{name}.json") for name, of in REPLICATIONS.items() if of == preset]
-        replications = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in there if file.is_file()}
-    page = claims_page(claims, answers, preset, replications, os.path.relpath(path.parent, folder))
+    records = [_records(folder, preset, others) for others in (REPLICATIONS, OTHER_MODELS)]
+    page = claims_page(claims, answers, preset, *records, os.path.relpath(path.parent, folder))
     if (folder / BEFORE).is_file():
         before = json.loads((folder / BEFORE).read_text(encoding="utf-8"))
         verdicts = [verdict for found in answers.values() for verdict in found]
         write_text(folder / "changed_verdicts.md", changed_page(before, claims, verdicts))
-    if preset in REPLICATIONS and is_own(jobs[0].folder) and len(answers) == len(jobs):
-        record = replication(jobs, hash_of_rules(claims))
-        write_json(PUBLISHED[REPLICATIONS[preset]] / f"{preset}.json", record)
+    shown_on = (REPLICATIONS | OTHER_MODELS).get(preset)
+    if shown_on and is_own(jobs[0].folder) and len(answers) == len(jobs):
+        write_json(PUBLISHED[shown_on] / f"{preset}.json", record_of(jobs, hash_of_rules(claims)))
     return write_text(folder / "claims.md", page)
 
 
-def replication(jobs: Sequence[Job], rules: str) -> dict:
-    """A replication's record: its verdicts with their places, by which rules, and the code of the notebooks."""
+def record_of(jobs: Sequence[Job], rules: str) -> dict:
+    """What another preset's page shows of a run: verdicts with their places, model, rules, and the notebooks' code."""
     verdicts = {}
     for job in jobs:
         values = default_parameters(job.notebook) | job.parameters
-        place = f"{values['site']}, layer {values['layer']}"
         for verdict in read_results(job.name, job.folder.name, job.folder.parent).verdicts:
-            verdicts[verdict["id"]] = {"place": place, **{name: verdict[name] for name in KEPT}}
-    notebooks = {job.name: code_of_notebook(job.notebook) for job in jobs}
-    return {"preset": jobs[0].folder.name, "rules": rules, "notebooks": notebooks, "verdicts": verdicts}
+            if "id" in verdict:  # notebook 00 tests what no paper claims, at no layer
+                place = f"{values['site']}, layer {values['layer']}"
+                verdicts[verdict["id"]] = {"place": place, **{name: verdict[name] for name in KEPT}}
+    return {
+        "preset": jobs[0].folder.name,
+        "model": values["model"],
+        "rules": rules,
+        "notebooks": {job.name: code_of_notebook(job.notebook) for job in jobs},
+        "verdicts": verdicts,
+    }
+
+
+def _records(folder: Path, preset: str, others: Mapping[str, str]) -> dict[str, dict]:
+    """Those that are there of the presets which the page of this one shows."""
+    files = {name: folder / f"{name}.json" for name, shown_on in others.items() if shown_on == preset}
+    if folder not in PUBLISHED.values():
+        return {}
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}

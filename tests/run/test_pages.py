@@ -20,6 +20,7 @@ def place(tmp_path, monkeypatch):
     for module in ("results", "run.pages"):
         monkeypatch.setattr(f"sae_utils.{module}.PUBLISHED", {"quick": figures})
     monkeypatch.setattr(pages, "REPLICATIONS", {"again": "quick", "once_more": "quick"})
+    monkeypatch.setattr(pages, "OTHER_MODELS", {"larger": "quick"})
     make(tmp_path, WRITE)
     (tmp_path / "claims.yaml").write_text(json.dumps([ENTRY]))
     return tmp_path
@@ -28,7 +29,9 @@ def place(tmp_path, monkeypatch):
 def run(place, preset, low, high):
     """A finished run of the preset; gives the page of claims."""
     job = job_of(make(place, WRITE), place / "results")
-    job = type(job)(job.notebook, {"site": "mlp_out", "layer": 4}, place / "results" / preset, job.key, None)
+    job = type(job)(
+        job.notebook, {"model": preset, "site": "mlp_out", "layer": 4}, place / "results" / preset, job.key, None
+    )
     fake_run(job, [asdict(verdict(claim(), interval(low, high), rules=hash_of_rules([claim()])))])
     return job, pages.write_claims_page(place / "claims.yaml", [job])
 
@@ -49,6 +52,14 @@ def test_replications_leave_a_record_that_the_published_page_shows(place):
     run(place, "once_more", 0.3, 0.5)
     _, page = run(place, "quick", 0.2, 0.3)
     assert "| replicated |" in page.read_text() and not (figures / "changed_verdicts.md").exists()
+
+
+def test_another_model_has_a_column_with_its_numbers(place):
+    run(place, "larger", 0.2, 0.3)
+    _, page = run(place, "quick", 0.0, 0.05)
+    text = page.read_text()
+    assert "| elsewhere | larger | notebook |" in text and "on that model ([page](larger/claims.md))" in text
+    assert "| does not hold |  | 0.250 (0.200 to 0.300): holds | [" in text
 
 
 def test_no_record_is_left_by_an_unfinished_run_or_one_elsewhere(place):

@@ -50,15 +50,17 @@ def claims_page(
     answers: Mapping[str, Iterable[Mapping]],
     preset: str,
     replications: Mapping[str, Mapping] | None = None,
+    models: Mapping[str, Mapping] | None = None,
     notebooks: str = "../notebooks",
 ) -> str:
     """The page. ``answers``: by notebook, the verdicts of its results file (``verdicts.Verdict`` as a mapping).
 
     A claim that several notebooks answer has a row for each; one that none does is listed as not run. ``replications``
-    are the records of other places by preset, ``notebooks`` the way to the notebooks from the page. Raises InputError
-    for an answer by other rules than those of the claims; a replication by other rules is named, and left out.
+    are the records of other places by preset, ``models`` those of other models, ``notebooks`` the way to the notebooks
+    from the page. Raises InputError for an answer by other rules than those of the claims; a record by other rules is
+    named, and left out.
     """
-    claims, replications = in_order(claims), replications or {}
+    claims, records = in_order(claims), {**(replications or {}), **(models or {})}
     rules = hash_of_rules(claims)
     found = defaultdict(list)
     for notebook, verdicts in answers.items():
@@ -67,18 +69,20 @@ def claims_page(
                 if verdict["rules"] != rules:
                     raise InputError(f"{notebook} was judged by rules {verdict['rules']}, not {rules}: run it again")
                 found[verdict["id"]].append((notebook, verdict))
-    stale = sorted(name for name, record in replications.items() if record["rules"] != rules)
-    places = [record["verdicts"] for name, record in sorted(replications.items()) if name not in stale]
+    stale = sorted(name for name, record in records.items() if record["rules"] != rules)
+    places = [record["verdicts"] for name, record in sorted((replications or {}).items()) if name not in stale]
+    beside = {record["model"]: record["verdicts"] for name, record in (models or {}).items() if name not in stale}
+    head = [*HEAD[:-1], *beside, HEAD[-1]]
     counts, tables = [], []
     for paper, title in PAPERS.items():
         answered = [
             (claim, *answer) for claim in claims if claim.paper == paper for answer in found[claim.id] or [("", None)]
         ]
         if answered:
-            rows = _rows(answered, places, notebooks)
+            rows = _rows(answered, places, beside, notebooks)
             counts.append(_counts(paper, rows))
             heading = f"Paper {paper}" if paper in "ABC" else paper
-            tables += [f"## {heading}: {title}", table(HEAD, rows)]
+            tables += [f"## {heading}: {title}", table(head, rows)]
     parts = [
         "# What the papers claim, and what was found here",
         f"Made by `./run_all.sh` with the preset `{preset}`; the verdicts are computed by the rules in "
@@ -92,14 +96,22 @@ def claims_page(
         f"*{REPLICATED}* where each of them gives the same verdict. *Not run*: no notebook of this preset had a number "
         "for it, and the notebook says why. Numbers of claims have gaps: each notebook's begin anew, and a claim that "
         "was dropped leaves its number.",
-        *(f"{name} was judged by other rules (hash `{replications[name]['rules']}`): left out." for name in stale),
+        *(
+            f"*{record['model']}*: the same notebooks and rules on that model ([page]({name}/claims.md))."
+            for name, record in (models or {}).items()
+            if name not in stale
+        ),
+        *(f"{name} was judged by other rules (hash `{records[name]['rules']}`): left out." for name in stale),
         "How the paper's number is known: " + ", ".join(f"{tag} {words}" for tag, words in KNOWN.items()) + ".",
     ]
     return "\n\n".join([*parts, *tables]) + "\n"
 
 
 def _rows(
-    answered: Sequence[tuple[Claim, str, Mapping | None]], places: Sequence[Mapping], notebooks: str
+    answered: Sequence[tuple[Claim, str, Mapping | None]],
+    places: Sequence[Mapping],
+    beside: Mapping[str, Mapping],
+    notebooks: str,
 ) -> list[list[str]]:
     """The lines of one paper's table: a claim, who answers it, and the answer."""
     judged = [verdict for _, _, verdict in answered if verdict]
@@ -120,10 +132,17 @@ def _rows(
                 here["verdict"],
                 short(next(corrected)) if verdict else "",
                 elsewhere(here["verdict"], others),
+                *(on_a_model(verdicts.get(claim.id)) for verdicts in beside.values()),
                 f"[{notebook}]({notebooks}/{notebook}.ipynb)" if notebook else "",
             ]
         )
     return rows
+
+
+def on_a_model(verdict: Mapping | None) -> str:
+    """A record's verdict with its number; ``not run`` where it has none."""
+    verdict = verdict or {"estimate": None, "verdict": NOT_RUN}
+    return ": ".join(part for part in (number_here(verdict), short(verdict["verdict"])) if part)
 
 
 def _counts(paper: str, rows: Sequence[Sequence[str]]) -> list[str]:
