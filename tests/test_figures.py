@@ -31,7 +31,8 @@ def test_every_figure_is_the_one_that_was_drawn(record):
 
 def test_the_notebooks_code_has_not_changed_since(record):
     code = {path.stem: made_by.code_of_notebook(path) for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")}
-    assert code == record["notebooks"], advice(record["preset"])
+    assert record["notebooks"].items() <= code.items(), advice(record["preset"])
+    assert record["preset"] in OTHER_MODELS or record["notebooks"] == code
 
 
 def test_the_code_that_draws_has_not_changed_since(record):

@@ -20,16 +20,16 @@ PAGES = ("claims.md", "changed_verdicts.md", "explorer.html")
 
 
 def write_made_by(jobs: Sequence[Job]) -> Path | None:
-    """Writes the record where the jobs are those of a published preset and all of them are done."""
-    folder = pages_folder(jobs[0].folder.name, jobs[0].folder.parent)
-    if folder not in PUBLISHED.values() or not all(job.is_done() for job in jobs):
+    """Writes the record of the jobs that are done, where they are those of a published preset."""
+    folder, done = pages_folder(jobs[0].folder.name, jobs[0].folder.parent), [job for job in jobs if job.is_done()]
+    if folder not in PUBLISHED.values() or not done:
         return None
-    files = {Path(figure).name for job in jobs for figure in job.done()["figures"]}
+    files = {Path(figure).name for job in done for figure in job.done()["figures"]}
     files |= {page for page in PAGES if (folder / page).is_file()}
     record = {
         "preset": jobs[0].folder.name,
         "files": {name: sha256_of_file(folder / name) for name in sorted(files)},
-        "notebooks": {job.name: code_of_notebook(job.notebook) for job in jobs},
+        "notebooks": {job.name: code_of_notebook(job.notebook) for job in done},
         "drawing": code_that_draws(),
     }
     return write_json(folder / RECORD, record)

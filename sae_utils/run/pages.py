@@ -38,9 +38,10 @@ def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
         before = json.loads((folder / BEFORE).read_text(encoding="utf-8"))
         verdicts = [verdict for found in answers.values() for verdict in found]
         write_text(folder / "changed_verdicts.md", changed_page(before, claims, verdicts))
-    shown_on = (REPLICATIONS | OTHER_MODELS).get(preset)
-    if shown_on and is_own(jobs[0].folder) and len(answers) == len(jobs):
-        write_json(PUBLISHED[shown_on] / f"{preset}.json", record_of(jobs, hash_of_rules(claims)))
+    # A replication counts as a whole; of another model, what has not been run is shown as not run.
+    shown_on, done = (REPLICATIONS | OTHER_MODELS).get(preset), [job for job in jobs if job.name in answers]
+    if shown_on and is_own(jobs[0].folder) and done and (preset in OTHER_MODELS or done == list(jobs)):
+        write_json(PUBLISHED[shown_on] / f"{preset}.json", record_of(done, hash_of_rules(claims)))
     return write_text(folder / "claims.md", page)
 
 
