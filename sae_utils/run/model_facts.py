@@ -1,7 +1,7 @@
 """Sizes of the language models that the presets name, so that a plan can be made without loading one.
 
-From their cards and config.json on the Hugging Face hub (gelu-1l: TransformerLens's table of models). The tests hold
-the numbers of weights to those that the cards give.
+From their cards and config.json on the Hugging Face hub (gelu-1l and gemma-3-270m: TransformerLens's table of models;
+the latter's context: its GGUF file). The tests hold the numbers of weights to those that the cards give.
 """
 
 import json
@@ -58,6 +58,7 @@ KNOWN = {
     "smollm2-135m": ModelFacts(30, 576, 1536, 49_152, 8192, d_key=192, tied=True, **LLAMA),
     "meta-llama/Llama-3.1-8B": ModelFacts(32, 4096, 14_336, 128_256, 131_072, d_key=1024, **LLAMA),
     "google/gemma-2-2b": ModelFacts(26, 2304, 9216, 256_000, 8192, 2048, 1024, tied=True, **LLAMA),
+    "google/gemma-3-270m": ModelFacts(18, 640, 2048, 262_144, 32_768, 1024, 256, tied=True, **LLAMA),
     "gelu-1l": ModelFacts(1, 512, 2048, 48_262, 1024, learned_positions=True),
 }
 
@@ -84,6 +85,6 @@ def model_facts(model: str) -> ModelFacts | None:
         d_attention=n_heads * head,
         d_key=of("num_key_value_heads", default=n_heads) * head,
         gated="silu" in str(config.get("hidden_act")) or "hidden_activation" in config,
-        tied=bool(config.get("tie_word_embeddings", config.get("model_type") in ("gpt2", "gemma2"))),
+        tied=bool(config.get("tie_word_embeddings", config.get("model_type") in ("gpt2", "gemma2", "gemma3_text"))),
         learned_positions=config.get("model_type") == "gpt2",
     )

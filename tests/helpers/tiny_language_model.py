@@ -19,12 +19,14 @@ SIZES = {
     "max_position_embeddings": 32,
 }
 GEMMA = {**SIZES, "num_key_value_heads": 1, "head_dim": 8, "bos_token_id": 300}
+LAYERS = ["sliding_attention", "full_attention", "sliding_attention"]  # of Gemma 3, whose frequencies differ
 FAMILIES = {  # names of transformers' classes without their ends, and sizes
     "gpt2": ("GPT2", {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 32}),
     "gpt_neox": ("GPTNeoX", SIZES),
     "llama": ("Llama", {**SIZES, "num_key_value_heads": 1, "bos_token_id": 300}),
     "gemma": ("Gemma", GEMMA),
     "gemma2": ("Gemma2", {**GEMMA, "query_pre_attn_scalar": 8, "sliding_window": 8}),
+    "gemma3_text": ("Gemma3", {**GEMMA, "query_pre_attn_scalar": 8, "sliding_window": 8, "layer_types": LAYERS}),
 }
 QWEN = {**SIZES, "num_key_value_heads": 1, "head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 2}
 QWEN |= {"linear_key_head_dim": 4, "linear_value_head_dim": 4, "num_experts": 4, "num_experts_per_tok": 2}
@@ -36,7 +38,7 @@ OTHERS = {  # of which TransformerLens computes the first three otherwise than t
     "mamba": ("Mamba", {"hidden_size": 16, "num_hidden_layers": 3, "state_size": 4}),
     "qwen3_next": ("Qwen3Next", {**QWEN, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}),  # fails
 }
-WITH_BOS = ("llama", "gemma", "gemma2")  # families whose tokenizers put the beginning-of-text token before a text
+WITH_BOS = ("llama", "gemma", "gemma2", "gemma3_text")  # whose tokenizers put the beginning-of-text token before a text
 
 
 def make_tiny(folder: Path, seed: int = 0, n_layers: int = 3) -> Path:
@@ -47,8 +49,7 @@ def make_tiny(folder: Path, seed: int = 0, n_layers: int = 3) -> Path:
 
     torch.manual_seed(seed)
     tokenizer = train_tokenizer(TEXTS, 300)
-    config = _config("GPTNeoX", {**SIZES, "num_hidden_layers": n_layers}, tokenizer)
-    GPTNeoXForCausalLM(config).save_pretrained(folder)
+    _random(GPTNeoXForCausalLM, {**SIZES, "num_hidden_layers": n_layers}, tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -61,7 +62,7 @@ def make_family(folder: Path, family: str) -> Path:
     tokenizer = family_tokenizer(family)
     name, sizes = (FAMILIES | OTHERS)[family]
     end = "LMHeadModel" if family == "gpt2" else "ForCausalLM"
-    model = getattr(transformers, name + end)(_config(name, sizes, tokenizer))
+    model = _random(getattr(transformers, name + end), sizes, tokenizer)
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim == 1:
@@ -86,11 +87,9 @@ def family_tokenizer(family: str):
     return tokenizer
 
 
-def _config(name: str, sizes: dict[str, int], tokenizer):
-    import transformers
-
+def _random(model_class, sizes: dict[str, int], tokenizer):
     ends = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    return getattr(transformers, f"{name}Config")(vocab_size=len(tokenizer), initializer_range=0.3, **{**ends, **sizes})
+    return model_class(model_class.config_class(vocab_size=len(tokenizer), initializer_range=0.3, **{**ends, **sizes}))
 
 
 @dataclass(frozen=True)

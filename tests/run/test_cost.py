@@ -30,6 +30,7 @@ PUBLISHED = {
     "HuggingFaceTB/SmolLM-135M": 134_515_008,
     "meta-llama/Llama-3.1-8B": 8_030_261_248,
     "google/gemma-2-2b": 2_614_341_888,
+    "google/gemma-3-270m": 268_098_176,
 }
 
 
@@ -43,7 +44,7 @@ def test_weights_of_known_models(model):
     assert KNOWN[model].n_parameters == pytest.approx(PUBLISHED[model], rel=2e-3)
 
 
-@pytest.mark.parametrize("model", ["gpt2", "HuggingFaceTB/SmolLM-135M", "google/gemma-2-2b", "EleutherAI/pythia-160m"])
+@pytest.mark.parametrize("model", sorted(set(PUBLISHED) - {"EleutherAI/pythia-70m-deduped", "meta-llama/Llama-3.1-8B"}))
 def test_facts_of_a_folder_are_those_of_transformers_configurations(model, tmp_path):
     """The classes' defaults are the first models' own sizes, or are set here."""
     import transformers as t
@@ -55,6 +56,10 @@ def test_facts_of_a_folder_are_those_of_transformers_configurations(model, tmp_p
             intermediate_size=1536, max_position_embeddings=2048, tie_word_embeddings=True,
         ),
         "google/gemma-2-2b": lambda: t.Gemma2Config(),
+        "google/gemma-3-270m": lambda: t.Gemma3TextConfig(
+            hidden_size=640, num_hidden_layers=18, num_attention_heads=4, num_key_value_heads=1, intermediate_size=2048,
+            vocab_size=262_144, max_position_embeddings=32_768,
+        ),
         "EleutherAI/pythia-160m": lambda: t.GPTNeoXConfig(
             hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072, vocab_size=50304
         ),
@@ -74,6 +79,7 @@ def test_facts_of_a_folder_are_those_of_transformers_configurations(model, tmp_p
         ({"num_attention_heads": 0}, "d_attention", 16),
         ({"intermediate_size": [32, 64]}, "d_mlp", 64),
         ({"hidden_size": "16"}, "d_model", 0),
+        ({"model_type": "gemma3_text", "hidden_activation": "gelu_pytorch_tanh"}, "tied", True),
     ],
 )
 def test_what_a_configuration_does_not_say_in_a_number_is_assumed(change, name, value, tmp_path):

@@ -27,7 +27,7 @@ class Family:
 
     def adds(self, block):
         """The module whose output is added to the residual stream after the MLP."""
-        return block.post_feedforward_layernorm if self.name == "gemma2" else block.mlp
+        return getattr(block, "post_feedforward_layernorm", block.mlp)
 
     @torch.no_grad()
     def logits(self):
