@@ -34,15 +34,18 @@ def pair_gains(p: Profile) -> dict[tuple[int, int], float]:
     return gains
 
 
-def pair_overlaps(bag: Ensemble, p: Profile, covariance: Float[Tensor, "d d"]) -> dict[tuple[int, int], float]:
+def pair_overlaps(
+    bag: Ensemble, p: Profile, covariance: Float[Tensor, "d d"] | None = None
+) -> dict[tuple[int, int], float]:
     """The share of latents that two members share (strict, paper A), without those that are dead in the bag's profile.
 
-    For every pair of members, the mean of what it is as seen from both. Encoder rows are in the metric of the data,
-    with the covariance of the activations. Raises InputError for members of different width.
+    For every pair of members, the mean of what it is as seen from both. With the covariance of the activations,
+    encoder rows are in the metric of the data, else raw. Raises InputError for members of different width.
     """
     if len(set(p.widths)) > 1:
         raise InputError(f"the members have {p.widths} latents; they must be of one width to be paired")
-    encoders = in_metric(torch.cat([member.encoder for member in bag.members]), covariance)
+    encoders = torch.cat([member.encoder for member in bag.members])
+    encoders = encoders if covariance is None else in_metric(encoders, covariance)
     decoders = torch.cat([member.W_dec for member in bag.members])
     both = from_both_sides(encoders, decoders, torch.from_numpy(p.firing_frequency > 0).view(decoders.shape[:2]))
     shared = {pair: o.fraction(o.shared("strict")) for pair, o in both.items()}

@@ -100,13 +100,15 @@ def test_the_gain_of_a_pair_is_half_the_relative_disagreement(bags):
     assert pair_gains(p)[0, 2] == pytest.approx((apart / 4 / ((mse[0] + mse[2]) / 2)).item(), rel=1e-9)
 
 
-def test_overlaps_of_a_bag_are_those_of_its_stack_in_the_metric_of_the_data(bags):
-    members, spread = stack(n_seeds=9), covariance([X])
+@pytest.mark.parametrize("spread", [covariance([X]), None], ids=["metric of the data", "raw"])
+def test_overlaps_of_a_bag_are_those_of_its_stack(bags, spread):
+    members = stack(n_seeds=9)
+    encoders = members.encoder if spread is None else in_metric(members.encoder, spread)
     alive = torch.ones(3, 20, dtype=torch.bool)
     alive[1, 7] = False
     p = profile(bags[0], X.split(300))
     p.firing_frequency[:] = alive.flatten().numpy()
-    both = from_both_sides(in_metric(members.encoder[:3], spread), members.W_dec[:3], alive)
+    both = from_both_sides(encoders[:3], members.W_dec[:3], alive)
     shared = {pair: o.fraction(o.shared("strict")) for pair, o in both.items()}
     found = pair_overlaps(bags[0], p, spread)
     assert found == {(i, j): (shared[i, j] + shared[j, i]) / 2 for i, j in ((0, 1), (0, 2), (1, 2))}
