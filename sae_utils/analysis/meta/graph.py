@@ -17,6 +17,7 @@ from sae_utils.analysis.meta.meta_sae import explained_variance, unit_rows
 from sae_utils.errors import InputError
 
 MOST_ROWS = 4096  # of a graph: pairs are held at once
+MOST_ATOMS = 8192  # of a Gram matrix, 0.5 GB, of which scikit-learn makes a copy for each row
 
 
 def closest(
@@ -179,6 +180,23 @@ def matching_pursuit(rows: Float[Tensor, "n d"], atoms: Float[Tensor, "m d"], n_
     centred = (centred - mean).numpy()
     dictionary = unit_rows(atoms).double().numpy()
     n_terms = min(n_terms, *dictionary.shape)
+    if len(dictionary) > MOST_ATOMS:
+        return explained_variance(rows, _pursued(centred, dictionary, n_terms) + mean)
     weights = orthogonal_mp_gram(dictionary @ dictionary.T, dictionary @ centred.T, n_nonzero_coefs=n_terms)
     approximation = torch.from_numpy(weights.reshape(len(dictionary), -1).T @ dictionary)
     return explained_variance(rows, approximation + mean)
+
+
+def _pursued(
+    rows: Float[np.ndarray, "n d"], atoms: Float[np.ndarray, "m d"], n_terms: int, block: int = 1024
+) -> Float[Tensor, "n d"]:
+    """What orthogonal matching pursuit makes of the rows, some at a time."""
+    atoms, found = torch.from_numpy(atoms), []
+    for part in torch.from_numpy(rows).split(block):
+        left, chosen = part, torch.empty(len(part), 0, dtype=torch.int64)
+        for _ in range(n_terms):
+            chosen = torch.cat([chosen, (left @ atoms.T).abs().argmax(1, keepdim=True)], dim=1)
+            terms = atoms[chosen].mT
+            left = part - (terms @ torch.linalg.lstsq(terms, part[..., None]).solution)[..., 0]
+        found.append(part - left)
+    return torch.cat(found)

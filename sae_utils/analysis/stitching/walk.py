@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
+from sae_utils.analysis.matching.assignment.products import pair_cosines
 from sae_utils.analysis.stitching.insertion import check_two
 from sae_utils.analysis.stitching.swap_groups import KINDS, Relation, relate
 from sae_utils.errors import InputError
@@ -38,6 +39,7 @@ Order = Literal["greedy", "gentle", "cosine", "random"]
 PHASES = ("insert", "swap", "remove")  # and "dead", the last step; the last three together are the replacement
 NONE = np.array([], dtype=int)
 RISE = 1e-9  # a change of less than this share of the MSE is rounding
+MOST_DENSE = 20_000  # entries of which every pair is held, in 3.2 GB; of more, the pairs that ever fire together
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,19 @@ class PairError:
     n_small: int
     mse: float  # of the smaller SAE
     linear: Float[np.ndarray, " m"]  # mean of <e, c_m>
-    quadratic: Float[np.ndarray, "m m"]  # mean of <c_i, c_j>
+    quadratic: Float[np.ndarray, "m m"] | sparse.csr_matrix  # mean of <c_i, c_j>; sparse above MOST_DENSE
     firing_frequency: Float[np.ndarray, " latents"]
 
     def change(self, u: Float[np.ndarray, " m"]) -> float:
         """MSE of the dictionary ``u`` less that of the smaller SAE."""
         return float(u @ self.quadratic @ u - 2 * u @ self.linear)
+
+    def push(self, v: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        """The product of ``quadratic``, which is symmetric, and a vector that is 0 nearly everywhere."""
+        moved = np.flatnonzero(v)
+        if sparse.issparse(self.quadratic):  # in which columns are slow to find
+            return v[moved] @ self.quadratic[moved]
+        return self.quadratic[:, moved] @ v[moved]
 
 
 @torch.no_grad()
@@ -66,7 +75,9 @@ def pair_error(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "batch d_
     rows = torch.cat([small.W_dec[0].detach().cpu().double(), large.W_dec[0].detach().cpu().double(), (b1 - b0)[None]])
     rows, widths = rows.numpy(), (small.config.n_latents, large.config.n_latents)
     n_tokens, error_sum = 0, 0.0
-    moment, products, fired = np.zeros(rows.shape), np.zeros((len(rows), len(rows))), np.zeros(len(rows) - 1)
+    dense, shape = len(rows) <= MOST_DENSE, (len(rows), len(rows))
+    moment, fired = np.zeros(rows.shape), np.zeros(len(rows) - 1)
+    products = np.zeros(shape) if dense else sparse.csr_matrix(shape)
     for x in batches:
         x = x.to(small.W_dec.device)
         codes = small.encode(x), large.encode(x)
@@ -74,18 +85,23 @@ def pair_error(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "batch d_
         parts = [code.matrix(0, n) for code, n in zip(codes, widths, strict=True)]
         z = sparse.hstack([*parts, np.ones((len(x), 1))], format="csr")
         moment += z.T @ error
-        products += (z.T @ z).toarray()
+        products += (z.T @ z).toarray() if dense else (z.T @ z).tocsr()
         fired += np.bincount(z.indices, minlength=len(rows))[:-1]
         error_sum += float(np.square(error).sum())
         n_tokens += len(x)
     if not n_tokens:
         raise InputError("there are no activations to measure the stitching on")
     scale = float(small.scale.double())
+    if dense:
+        products = products * (rows @ rows.T)
+    else:
+        at, of = products.tocoo(), torch.from_numpy(rows)
+        products.data *= pair_cosines(of, of, at.row, at.col.astype(np.int64))
     return PairError(
         widths[0],
         error_sum / n_tokens,
         (moment * rows).sum(1) / (n_tokens * scale),
-        products * (rows @ rows.T) / (n_tokens * scale**2),
+        products / (n_tokens * scale**2),
         fired / n_tokens,
     )
 
@@ -138,7 +154,7 @@ def _turn_by_turn(steps: list[Step], error: PairError, at: Float[np.ndarray, " m
     """The steps in greedy or gentle order from the dictionary ``at``, which is moved to where they lead."""
     if not steps:
         return []
-    directions = sparse.csr_matrix([step.direction(error) for step in steps])
+    directions = sparse.vstack([sparse.csr_matrix(step.direction(error)) for step in steps], format="csr")
     pushes = directions @ error.quadratic
     marginal = directions @ (2 * (error.quadratic @ at - error.linear)) + directions.multiply(pushes).sum(1).A1
     order = []
@@ -146,7 +162,7 @@ def _turn_by_turn(steps: list[Step], error: PairError, at: Float[np.ndarray, " m
         falling = gentle and marginal.min() < 0
         i = int(np.where(marginal < 0, marginal, -np.inf).argmax() if falling else marginal.argmin())
         order.append(i)
-        marginal += 2 * (directions @ pushes[i])
+        marginal += 2 * (directions @ (pushes[i].toarray()[0] if sparse.issparse(pushes) else pushes[i]))
         marginal[i] = np.inf
     at += directions.sum(0).A1
     return [steps[i] for i in order]
@@ -169,8 +185,7 @@ def walk_along(steps: Sequence[Step], error: PairError) -> Walk:
     mse, l0, latents = [error.mse], [float(error.firing_frequency[:n].sum())], [n]
     for step in steps:
         v = step.direction(error, bias)
-        moved = np.flatnonzero(v)
-        push = error.quadratic[:, moved] @ v[moved]
+        push = error.push(v)
         mse.append(mse[-1] + float(gradient @ v + push @ v))
         gradient += 2 * push
         bias = step.bias

@@ -138,3 +138,13 @@ def test_matching_pursuit_finds_sums_of_orthogonal_atoms_and_least_squares_of_on
         explained_variance(rows, approximation), abs=1e-5
     )
     assert meta_graph.matching_pursuit(rows, atoms[:3], 5) < 1
+
+
+@pytest.mark.parametrize("n_terms", [1, 3, 8])
+def test_matching_pursuit_of_many_atoms_is_that_of_scikit_learn(rows, n_terms, monkeypatch):
+    """Also of rows that are sums of fewer atoms than may be used."""
+    atoms = random_directions(20, 8, seed=4).float()
+    rows = torch.cat([rows, atoms[:3], atoms[3:5] + atoms[5:7]])
+    expected = meta_graph.matching_pursuit(rows, atoms, n_terms)
+    monkeypatch.setattr(meta_graph, "MOST_ATOMS", 19)
+    assert meta_graph.matching_pursuit(rows, atoms, n_terms) == pytest.approx(expected, abs=1e-9)

@@ -8,7 +8,9 @@ import torch
 from helpers.stitched_pairs import pair, related
 from torch.nn.functional import normalize
 
+from sae_utils.analysis.stitching import walk as walks
 from sae_utils.analysis.stitching.swap_groups import relate
+from sae_utils.analysis.stitching.together import insert_together
 from sae_utils.analysis.stitching.walk import (
     Step,
     Walk,
@@ -54,6 +56,25 @@ def test_the_walk_ends_exactly_at_the_larger_sae(architecture, dtype):
         assert found.n_latents[-1] == 40
     start = dictionary_after(small, large, [])
     assert torch.equal(start(x), small(x)) and torch.equal(start.b_dec, small.b_dec)
+
+
+@pytest.mark.parametrize("architecture", ["relu", "topk"])
+def test_pairs_that_never_fire_together_need_not_be_held(architecture, monkeypatch):
+    _, _, _, relation, dense = related(architecture)
+    monkeypatch.setattr(walks, "MOST_DENSE", 64)  # 24 + 40 latents and the bias
+    *_, found = related(architecture)
+    assert found.quadratic.nnz < dense.quadratic.size
+    np.testing.assert_allclose(found.quadratic.toarray(), dense.quadratic, rtol=1e-9, atol=1e-15)
+    for order in ("greedy", "gentle", "cosine", "random"):
+        steps, others = (walk_steps(relation, error, order) for error in (dense, found))
+        assert [(s.inserted.tolist(), s.removed.tolist()) for s in steps] == [
+            (s.inserted.tolist(), s.removed.tolist()) for s in others
+        ]
+        np.testing.assert_allclose(walk_along(others, found).mse, walk_along(steps, dense).mse, rtol=1e-9)
+    of_dense, of_found = (vars(insert_together(error, error, relation.novel)) for error in (dense, found))
+    assert of_found == pytest.approx(of_dense)
+    alone = swaps_alone(relation, dense).items()
+    assert swaps_alone(relation, found) == {kind: pytest.approx(of) for kind, of in alone}
 
 
 @pytest.mark.parametrize("architecture", ["relu", "topk"])
