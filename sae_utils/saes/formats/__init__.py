@@ -4,6 +4,7 @@
 ``published``            trained SAEs of others in the place of those that a notebook would train
 ``common``               what all formats share
 ``saelens``, ``sparsify``, ``dictionary_learning``, ``gemma_scope``   one format each; the first two are written too
+``mapping``              home-made files, whose tensors a ``mapping.yaml`` beside them names
 ``saebench``             a dictionary or an ensemble as a custom SAE of SAEBench
 """
 

@@ -4,7 +4,9 @@ Every format comes down to ``Plain``: the tensors of one dictionary in our orien
 """
 
 import json
+import pickle
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
 from sae_utils.files import read_safetensors, whole_file, write_json
 from sae_utils.saes.sae import SAE, Architecture, SAEConfig
+from sae_utils.saes.training.checkpoints import PICKLES
 
 # Modules of a model, whose outputs sparsify, dictionary_learning and Gemma Scope 2 read, by the ends of their names.
 MODULES = {"": "hook_resid_post", ".mlp": "mlp.hook_out"}
@@ -156,6 +159,36 @@ def load_tensors(path: Path, axes: Mapping[str, str], optional: Mapping[str, str
     present = {name: letters for name, letters in (optional or {}).items() if name in shapes}
     check_shapes(shapes, {**axes, **present}, str(path))
     return checked_weights(read_safetensors(path)[0], str(path))
+
+
+def unpickled(path: Path):
+    """What torch.save wrote to a file, opened with ``weights_only=True``: no code in it runs.
+
+    Raises InputError for a pickle of more than tensors and plain values, and for a file that was cut or changed.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(2)
+        if head not in PICKLES:
+            raise ValueError(f"it begins with {head!r} and is neither a pickle nor an archive")
+        if head == b"PK":
+            with zipfile.ZipFile(path) as archive:
+                if broken := archive.testzip():  # which torch does not look at
+                    raise ValueError(f"its {broken} does not match its checksum")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path} is a pickle of more than tensors, which could run code: it is refused; "
+            "torch.save(model.state_dict(), ...) writes tensors alone"
+        ) from None
+    except Exception as error:  # of bytes that were changed, anything
+        said = " ".join(str(error).split())[:160]
+        raise InputError(f"{path} is truncated or not a file of torch.save: {said}") from None
+
+
+def is_plain(value) -> bool:
+    """Whether it is a tensor with all its values: neither sparse nor without a memory."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
 
 
 def write_files(folder: Path, weights: str, tensors: Mapping[str, Tensor], settings: Mapping) -> None:

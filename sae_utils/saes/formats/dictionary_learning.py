@@ -1,10 +1,7 @@
 """dictionary_learning: a pickled state dict, ``ae.pt`` or ``checkpoints/ae_{step}.pt``, beside ``config.json``."""
 
-import pickle
-import zipfile
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from sae_utils.errors import InputError
@@ -14,12 +11,13 @@ from sae_utils.saes.formats.common import (
     check_size,
     checked_weights,
     hook_point_of,
+    is_plain,
     read_json,
     setting,
+    unpickled,
     whole,
 )
 from sae_utils.saes.sae import SAE
-from sae_utils.saes.training.checkpoints import PICKLES
 
 LINEAR = {"encoder.weight": "fd", "decoder.weight": "df"}
 PARAMETERS = {"W_enc": "df", "W_dec": "fd", "b_enc": "f", "b_dec": "d"}
@@ -48,7 +46,10 @@ def read_dictionary_learning(path: Path) -> SAE:
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     kind = next((kind for kind, axes in CLASSES.items() if axes.keys() == shapes.keys()), None)
     if kind is None:
-        raise InputError(f"{path} holds tensors of no known class of dictionary_learning: {', '.join(sorted(shapes))}")
+        raise InputError(
+            f"{path} holds tensors of no known class of dictionary_learning: {', '.join(sorted(shapes))}; "
+            "a mapping.yaml beside it can say what they are (saes.formats.mapping)"
+        )
     sizes = check_shapes(shapes, CLASSES[kind], str(path))
     settings = next((c for c in (path.parent / "config.json", path.parent.parent / "config.json") if c.is_file()), None)
     trainer = setting(read_json(settings), "trainer", {}, settings) if settings else {}
@@ -68,30 +69,14 @@ def read_dictionary_learning(path: Path) -> SAE:
 
 
 def _load(path: Path) -> dict[str, Tensor]:
-    try:
-        with open(path, "rb") as file:
-            head = file.read(2)
-        if head not in PICKLES:
-            raise ValueError(f"it begins with {head!r} and is neither a pickle nor an archive")
-        if head == b"PK":
-            with zipfile.ZipFile(path) as archive:
-                if broken := archive.testzip():  # which torch does not look at
-                    raise ValueError(f"its {broken} does not match its checksum")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise InputError(f"{path} is a pickle of more than tensors, which could run code: it is refused") from None
-    except Exception as error:  # of bytes that were changed, anything
-        said = " ".join(str(error).split())[:160]
-        raise InputError(f"{path} is truncated or not a file of torch.save: {said}") from None
-    if not isinstance(state, dict) or not state or not all(map(_is_plain, state, state.values())):
+    state = unpickled(path)
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(k, str) and is_plain(v) for k, v in state.items())
+    ):
         raise InputError(f"{path} holds a {type(state).__name__}; expected a state dict of tensors")
     return state
-
-
-def _is_plain(name, value) -> bool:
-    """Whether it is a named tensor with all its values: neither sparse nor without a memory."""
-    is_tensor = isinstance(name, str) and isinstance(value, Tensor)
-    return is_tensor and value.layout == torch.strided and value.device.type == "cpu"
 
 
 def _plain(kind: str, state: dict[str, Tensor], path: Path) -> Plain:

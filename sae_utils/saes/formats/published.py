@@ -71,7 +71,7 @@ def read_published(names: Sequence[str], site: str, layer: int, device: str = "c
         path = local(os.path.expanduser(name))
         format = recognise(path)
         found = read_sae(path, format)
-        lines.append(f"{name}: {_described(found, format)}")
+        lines.append(f"{name}: {described(found, format)}")
         trained_at += [found.hook_point] if found.hook_point else []
         if site_of(found.hook_point) not in ("", hook_point):
             raise InputError(f"saes: {name} was trained at {found.hook_point}; layer and site say {hook_point}")
@@ -137,7 +137,7 @@ def with_unit_rows(sae: SAE) -> SAE:
     return out
 
 
-def _described(sae: SAE, format: Format) -> str:
+def described(sae: SAE, format: Format) -> str:
     """``gemma_scope, 16,384 latents, jump_relu, hook point not recorded``."""
     several = f"{sae.n_dictionaries} of " if sae.n_dictionaries > 1 else ""
     k = f" (k {sae.config.k})" if sae.config.k is not None else ""

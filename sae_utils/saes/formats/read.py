@@ -6,13 +6,13 @@ from typing import Literal, get_args
 
 from sae_utils.data.models import hub
 from sae_utils.errors import InputError, one_line
-from sae_utils.saes.formats import gemma_scope, saelens, sparsify
+from sae_utils.saes.formats import gemma_scope, mapping, saelens, sparsify
 from sae_utils.saes.formats.common import check_known
 from sae_utils.saes.formats.dictionary_learning import read_dictionary_learning
 from sae_utils.saes.sae import SAE
 from sae_utils.saes.training.checkpoints import load_sae
 
-Format = Literal["saelens", "sparsify", "dictionary_learning", "gemma_scope", "gemma_scope_2", "sae_utils"]
+Format = Literal["saelens", "sparsify", "dictionary_learning", "gemma_scope", "gemma_scope_2", "sae_utils", "mapping"]
 READERS = {
     "saelens": saelens.read_saelens,
     "sparsify": sparsify.read_sparsify,
@@ -20,6 +20,7 @@ READERS = {
     "gemma_scope": gemma_scope.read_gemma_scope,
     "gemma_scope_2": gemma_scope.read_gemma_scope_2,
     "sae_utils": load_sae,
+    "mapping": mapping.read_mapped,
 }
 FILES = {saelens.WEIGHTS: "saelens", sparsify.WEIGHTS: "sparsify", "ae.pt": "dictionary_learning"}
 FILES |= {"params.npz": "gemma_scope", gemma_scope.WEIGHTS: "gemma_scope_2"}
@@ -27,7 +28,7 @@ SUFFIXES = {".npz": "gemma_scope", ".pt": "dictionary_learning", ".safetensors":
 KNOWN = (
     "saelens (cfg.json, sae_weights.safetensors), sparsify (cfg.json, sae.safetensors, or seed{N}/ with both), "
     "dictionary_learning (ae.pt), gemma_scope (params.npz), gemma_scope_2 (config.json, params.safetensors), "
-    "sae_utils (a file .safetensors)"
+    "sae_utils (a file .safetensors), any other with a mapping.yaml that names its tensors (saes.formats.mapping)"
 )
 WANTED = ("cfg.json", "config.json", "activation_scaler.json", "*.safetensors", "ae*.pt", "params.npz")
 SHOWN = 6  # folders that are named where the one asked for has no SAE
@@ -66,7 +67,12 @@ def local(path: str | Path) -> Path:
 
 
 def recognise(path: Path) -> Format:
-    """The format of what lies at a path on this machine, by names alone. Raises InputError, saying what was found."""
+    """The format of what lies at a path on this machine, by names alone; where there is a mapping, that is asked.
+
+    Raises InputError, saying what was found.
+    """
+    if mapping.mapping_of(path):
+        return "mapping"
     if path.is_file():
         found = FILES.get(path.name) or SUFFIXES.get(path.suffix)
         if found:
