@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_utils.data.activations import kept_positions
+from sae_utils.data.mixture import sources
 from sae_utils.data.models import BUNDLED, SITES
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.data.text import RowMaker, TokenTexts, documents, tokenise
@@ -41,8 +43,11 @@ class Sample:
 def held_out_sample(corpus: str, tokenizer, n_tokens: int, characters: int | None = FILE_CHARACTERS) -> Sample:
     """Held-out files, in the corpus's order, until there are ``n_tokens``; the first ``characters`` of each, or all.
 
-    Raises InputError where the corpus has fewer.
+    Of several sources each has its share of ``n_tokens``. Raises InputError where the corpus has fewer.
     """
+    if len(shares := sources(corpus)) > 1:
+        parts = [held_out_sample(one, tokenizer, ceil(share * n_tokens), characters) for one, share in shares.items()]
+        return Sample(sum((part.texts for part in parts), ()), sum((part.tokens for part in parts), ()))
     texts, tokens, found = [], [], 0
     for text in documents(corpus, "held_out"):
         ids = tokenise(tokenizer, text[:characters])["input_ids"]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sae_utils.data import mixture
 from sae_utils.errors import InputError
 from sae_utils.files import sha256_of, sha256_of_file
 from sae_utils.paths import PACKAGE
@@ -88,7 +89,7 @@ def jobs_of(notebooks: Sequence[Path], preset: Preset, results: Path) -> list[Jo
             continue
         parameters = preset.overrides[path.stem]
         values = default_parameters(path) | parameters
-        read = [values["model"], values["corpus"], *values.get("saes", ())]
+        read = [values["model"], *mixture.sources(values["corpus"]), *values.get("saes", ())]
         for name in read:
             if name not in contents:
                 contents[name] = digest(local_files(name))

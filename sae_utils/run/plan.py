@@ -133,7 +133,7 @@ def open_plan(
         tokens[one.split] = max(one.n_tokens, tokens.get(one.split, 0))
     rows = {
         split: token_rows(corpus, model.tokenizer, split, -(-n // plan.context), plan.context, cache)
-        for split, n in tokens.items()
+        for split, n in sorted(tokens.items(), key=lambda one: one[1])  # too little text shows before much is read
     }
     sources: dict[Activations, ActivationSource] = {}
     needed = plan.activations if only is None else {*only, *(one.whole for one in only)}

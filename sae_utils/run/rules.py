@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from sae_utils.data import mixture
 from sae_utils.data.models import names as model_names
 from sae_utils.data.models.names import SITES
 from sae_utils.errors import InputError
@@ -17,7 +18,10 @@ FIXED_K = ("topk", "batch_topk")
 ARCHITECTURES = (*FIXED_K, "relu", "gated", "jump_relu")
 TEXT_FILES = (".txt", ".jsonl", ".parquet")
 TABLES = (".csv", ".jsonl")
-CORPORA = "installed-python, a Hugging Face dataset (name or name:configuration), or a .txt, .jsonl or .parquet file"
+CORPORA = (
+    "installed-python, a Hugging Face dataset (name or name:configuration), a .txt, .jsonl or .parquet file, "
+    f"or several with weights ({mixture.EXAMPLE})"
+)
 
 
 def matching(pattern: str, allowed: str) -> AfterValidator:
@@ -56,14 +60,15 @@ def local_path(name: str) -> Path:
 
 
 def check_corpus(corpus: str) -> str:
-    """Refuses a text file that does not exist, a folder, another kind of file, and what no dataset is named."""
-    path = local_path(corpus)
-    is_name = re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", corpus)
-    if "://" not in corpus and path.suffix.lower() in TEXT_FILES:
-        if not os.path.isfile(path):  # unlike Path's, it raises for no name
-            raise InputError("is a file that is not there")
-    elif os.path.exists(path) or not is_name:
-        raise InputError(f"must be {CORPORA}")
+    """Refuses wrong weights, a text file that is not there, a folder, another file, and what no dataset is named."""
+    for source in mixture.sources(corpus):
+        path, told = local_path(source), "" if source == corpus else f"has the source {source!r}, which "
+        is_name = re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", source)
+        if "://" not in source and path.suffix.lower() in TEXT_FILES:
+            if not os.path.isfile(path):  # unlike Path's, it raises for no name
+                raise InputError(f"{told}is a file that is not there")
+        elif os.path.exists(path) or not is_name:
+            raise InputError(f"{told}must be {CORPORA}")
     return corpus
 
 

@@ -84,6 +84,14 @@ def test_sample_has_whole_beginnings_of_held_out_files_or_all_of_them(model, cor
         evaluation.held_out_sample(corpus, model.tokenizer, 1_000_000)
 
 
+def test_sample_of_several_sources_has_the_share_of_each(model, corpus, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("<|endoftext|>".join(f"{text}# {text}" for text in TEXTS))
+    sample = evaluation.held_out_sample(f"3 {corpus} + 1 {other}", model.tokenizer, 101)
+    parts = [evaluation.held_out_sample(str(one), model.tokenizer, n) for one, n in ((corpus, 76), (other, 26))]
+    assert sample.texts == parts[0].texts + parts[1].texts and sample.n_tokens == sum(part.n_tokens for part in parts)
+
+
 def test_an_untrained_model_needs_more_bits_than_a_trigram(model, corpus):
     sample = evaluation.held_out_sample(corpus, model.tokenizer, 300)
     training = np.concatenate([[*model.tokenizer(text)["input_ids"], 0] for text in TEXTS])

@@ -73,6 +73,18 @@ def test_key_changes_with_the_bytes_of_a_local_model_and_corpus(tmp_path, monkey
     assert job_of(notebooks, tmp_path).key == keys[-1]
 
 
+def test_key_changes_with_the_bytes_of_each_source_of_a_corpus(tmp_path):
+    texts = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for text in texts:
+        text.write_text("one")
+    notebooks = make(tmp_path, preset=f"common: {{corpus: 1 {texts[0]} + 2 {texts[1]}}}")
+    keys = [job_of(notebooks, tmp_path).key]
+    for text in texts:
+        text.write_text("two")
+        keys.append(job_of(notebooks, tmp_path).key)
+    assert len(set(keys)) == 3
+
+
 def test_key_changes_with_the_bytes_of_saes_that_are_read(tmp_path):
     path, weights = NOTEBOOKS / "01_seed_divergence.ipynb", tmp_path / "sae" / "params.npz"
     weights.parent.mkdir()

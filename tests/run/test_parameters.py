@@ -243,6 +243,18 @@ def test_datasets_may_be_a_corpus(corpus):
     assert check(NAME["01"], GOOD | {"corpus": corpus}).corpus == check_corpus(corpus)
 
 
+def test_several_sources_may_be_a_corpus_and_each_is_checked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").touch()
+    (tmp_path / "a.md").touch()
+    corpus = "0.7 installed-python + 0.3 a.txt"
+    assert check(NAME["01"], GOOD | {"corpus": corpus}).corpus == corpus == check_corpus(corpus)
+    for source, said in (("b.txt", "is a file that is not there"), ("a.md", f"must be {rules.CORPORA}")):
+        corpus = f"0.7 installed-python + 0.3 {source}"
+        refused(re.escape(f"corpus = {corpus!r} has the source {source!r}, which {said}"), corpus=corpus)
+    refused("corpus = '0.7 a.txt' has a weight for one source alone", corpus="0.7 a.txt")
+
+
 def test_folder_or_other_file_is_no_corpus(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check(NAME["01"], GOOD | {"corpus": "text"})

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
+from sae_utils.data.mixture import row_order, sources
 from sae_utils.data.text import RowMaker, documents, tokenise
 from sae_utils.errors import InputError
 
@@ -53,6 +54,11 @@ def row_roles(
     """
     packed = np.full(rows.shape, UNKNOWN, dtype=np.int8)
     if not tokenizer.is_fast:
+        return packed
+    if len(shares := sources(corpus)) > 1:
+        order = row_order(list(shares.values()), len(rows))
+        for i, source in enumerate(shares):
+            packed[order == i] = row_roles(source, tokenizer, split, rows[order == i])
         return packed
     body = RowMaker.of(tokenizer, rows.shape[1]).body
     ids, at = rows[:, body].reshape(-1), 0

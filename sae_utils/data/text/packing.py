@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 LARGEST_IN_MEMORY = 2**28  # bytes: more rows than that stay in their file
+MIXED = 8192  # rows of several sources that are written together
 FEWEST, MOST = 64, 1024  # documents tokenised together: few where few are asked for, many for the tokenizer's threads
 
 
@@ -159,8 +160,30 @@ class Packer:
             yield np.array([*ids, self.tokenizer.eos_token_id], dtype=self.dtype)
 
 
+@dataclass(frozen=True)
+class Mixer:
+    """Makes rows of those of several sources: row i is the next of source ``order[i]``."""
+
+    sources: Sequence[Int[np.ndarray, "n context"]]
+    order: Int[np.ndarray, " n_rows"]
+    context: int
+    dtype: np.dtype
+
+    def pack(self, blocks: Blocks, state: State) -> Iterator[tuple[Int[np.ndarray, "n context"], State]]:
+        """New rows, some at a time, each with the state after them; no ``blocks`` are read: the sources are packed."""
+        used = np.bincount(self.order[: state.rows], minlength=len(self.sources))
+        for start in range(state.rows, len(self.order), MIXED):
+            order = self.order[start : start + MIXED]
+            rows = np.empty((len(order), self.context), dtype=self.dtype)
+            for i, source in enumerate(self.sources):
+                n = np.count_nonzero(order == i)
+                rows[order == i] = source[used[i] : used[i] + n]
+                used[i] += n
+            yield rows, State(start + len(order))
+
+
 def pack_in_file(
-    path: Path, packer: Packer, blocks: Blocks, n_rows: int, what: str
+    path: Path, packer: Packer | Mixer, blocks: Blocks, n_rows: int, what: str
 ) -> Int[np.ndarray, "n_rows context"]:
     """The first ``n_rows``, from the file ``path`` (.bin), which gets those that it lacks.
 
@@ -175,7 +198,8 @@ def pack_in_file(
         if state.rows < n_rows:
             n_tokens = state.rows * packer.context + len(state.rest)
             there = f"{n_tokens:,} tokens, {state.rows:,} rows of {packer.context}"
-            raise InputError(f"{what} has {there}; asked for n_rows={n_rows:,}")
+            asked = f"n_rows={n_rows:,}, {n_rows * packer.context:,} tokens"
+            raise InputError(f"{what} has {there}; asked for {asked}")
     return file.read(n_rows)
 
 
@@ -184,7 +208,7 @@ class RowFile:
     """The rows of one packer in a file, with the state beside it."""
 
     path: Path
-    packer: Packer
+    packer: Packer | Mixer
 
     @property
     def row_bytes(self) -> int:

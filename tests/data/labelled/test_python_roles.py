@@ -155,6 +155,18 @@ def test_rows_have_the_roles_of_their_documents(corpus):
     assert {"keyword", "name", "number"} <= set(names(roles.ravel()))
 
 
+def test_rows_of_several_sources_have_the_roles_of_each(corpus, tmp_path):
+    path, tokenizer = corpus
+    prose = tmp_path / "prose.txt"
+    prose.write_text("<|endoftext|>".join(f"This is no Python, text {i}." for i in range(60)), encoding="utf-8")
+    rows = token_rows(f"2 {path} + 1 {prose}", tokenizer, "train", 15, 16, cache_dir=None)
+    roles = row_roles(f"2 {path} + 1 {prose}", tokenizer, "train", rows)
+    of_prose = np.arange(15) % 3 == 1
+    for source, mine in ((path, ~of_prose), (str(prose), of_prose)):
+        np.testing.assert_array_equal(roles[mine], row_roles(source, tokenizer, "train", rows[mine]))
+    assert set(names(roles[of_prose].ravel())) == {None, "end of text"}
+
+
 def test_the_token_in_front_of_a_row_has_no_role(corpus):
     path, tokenizer = corpus
     plain = row_roles(path, tokenizer, "train", token_rows(path, tokenizer, "train", 20, 16, cache_dir=None))
