@@ -16,7 +16,7 @@ from sae_utils.run.jobs import Job
 from sae_utils.run.notebooks import read_cells, source
 
 RECORD = "made_by.json"
-PAGES = ("claims.md", "changed_verdicts.md", "explorer.html")
+PAGES = ("claims.md", "claims_?.png", "changed_verdicts.md", "explorer.html")
 
 
 def write_made_by(jobs: Sequence[Job]) -> Path | None:
@@ -25,7 +25,7 @@ def write_made_by(jobs: Sequence[Job]) -> Path | None:
     if folder not in PUBLISHED.values() or not done:
         return None
     files = {Path(figure).name for job in done for figure in job.done()["figures"]}
-    files |= {page for page in PAGES if (folder / page).is_file()}
+    files |= {path.name for page in PAGES for path in folder.glob(page)}
     record = {
         "preset": jobs[0].folder.name,
         "files": {name: sha256_of_file(folder / name) for name in sorted(files)},

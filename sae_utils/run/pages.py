@@ -1,4 +1,4 @@
-"""What a whole run leaves beside its notebooks' results: the page of claims, and what goes with it.
+"""What a whole run leaves beside its notebooks' results: the page of claims with its figures, and what goes with it.
 
 A replication, and a run on another model, leave their verdicts, too, as a committed record which the page of a
 published preset shows.
@@ -9,12 +9,13 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sae_utils.files import write_json, write_text
+from sae_utils.files import sha256_of, write_json, write_text
 from sae_utils.paths import OTHER_MODELS, PUBLISHED, REPLICATIONS
-from sae_utils.report.claims import changed_page, claims_page, hash_of_rules, load_claims
-from sae_utils.results import is_own, pages_folder, read_results
+from sae_utils.report.claims import Claim, changed_page, claims_page, hash_of_rules, load_claims
+from sae_utils.report.claims.entries import PAPERS, heading, in_order
+from sae_utils.results import figures_folder, is_own, pages_folder, plain, read_results
 from sae_utils.run.jobs import Job
-from sae_utils.run.made_by import code_of_notebook
+from sae_utils.run.made_by import code_of_notebook, code_that_draws
 from sae_utils.run.notebooks import default_parameters
 
 BEFORE = "before_verdicts.json"
@@ -33,7 +34,12 @@ def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
     folder, claims = pages_folder(preset, results), list(load_claims(path).values())
     answers = {job.name: read_results(job.name, preset, results).verdicts for job in jobs if job.is_done()}
     records = [_records(folder, preset, others) for others in (REPLICATIONS, OTHER_MODELS)]
-    page = claims_page(claims, answers, preset, *records, os.path.relpath(path.parent, folder))
+    forests = _forests(claims, answers, preset, *records)
+    figures = figures_folder(preset, results)
+    ways = {paper: os.path.relpath(figures / f"claims_{paper}.png", folder) for paper in forests}
+    page = claims_page(claims, answers, preset, *records, os.path.relpath(path.parent, folder), ways)
+    for paper, drawn in forests.items():
+        _draw(f"claims_{paper}", drawn, preset, results)
     if (folder / BEFORE).is_file():
         before = json.loads((folder / BEFORE).read_text(encoding="utf-8"))
         verdicts = [verdict for found in answers.values() for verdict in found]
@@ -69,3 +75,40 @@ def _records(folder: Path, preset: str, others: Mapping[str, str]) -> dict[str, 
     if folder not in PUBLISHED.values():
         return {}
     return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
+
+
+def _forests(
+    claims: Sequence[Claim],
+    answers: Mapping[str, Sequence[Mapping]],
+    preset: str,
+    replications: Mapping[str, Mapping],
+    models: Mapping[str, Mapping],
+) -> dict[str, dict]:
+    """By paper, what ``figures.forest`` draws; none of a paper on which this run has no number."""
+    here, rules = f"here ({preset})", hash_of_rules(claims)
+    places = {name: record["verdicts"] for name, record in replications.items() if record["rules"] == rules}
+    others = {record["model"]: record["verdicts"] for record in models.values() if record["rules"] == rules}
+    forests = {}
+    for paper, title in PAPERS.items():
+        rows = []
+        for claim in (claim for claim in in_order(claims) if claim.paper == paper):
+            beside = {name: found[claim.id] for name, found in (others | places).items() if claim.id in found}
+            own = [verdict for found in answers.values() for verdict in found if verdict.get("id") == claim.id]
+            rows += [(claim, beside | {here: verdict}) for verdict in own] or [(claim, beside)]
+        if any(here in found and found[here]["estimate"] is not None for _, found in rows):
+            title = f"{heading(paper)}: {title.partition(',')[0]}"
+            forests[paper] = {"title": title, "rows": rows, "here": here, "models": [*others], "places": [*places]}
+    return forests
+
+
+def _draw(name: str, drawn: Mapping, preset: str, results: Path) -> None:
+    """Saves a figure of claims, unless the one that is there was made of the same numbers by the same code."""
+    made_of = sha256_of([json.dumps(plain(drawn), sort_keys=True), code_that_draws()])
+    path = figures_folder(preset, results) / f"{name}.png"
+    if path.is_file() and made_of.encode() in path.read_bytes():
+        return
+    from sae_utils.report.figures.forest import forest  # matplotlib, which a batch with nothing to do does without
+    from sae_utils.report.figures.style import save_figure, use_style
+
+    use_style()
+    save_figure(forest(**drawn), name, preset, results, made_of)

@@ -7,13 +7,14 @@ import pytest
 from helpers.claims_made import ENTRY, claim, interval
 from helpers.throw_away_notebooks import WRITE, fake_run, job_of, make
 
+from sae_utils.files import sha256_of_file
 from sae_utils.report.claims import hash_of_rules
 from sae_utils.report.claims.verdicts import verdict
 from sae_utils.run import made_by, pages
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, style):
     """A repository with one claim, whose preset ``quick`` is published and replicated by ``again``."""
     figures = tmp_path / "figures"
     monkeypatch.setattr("sae_utils.results.RESULTS", tmp_path / "results")
@@ -60,6 +61,42 @@ def test_another_model_has_a_column_with_its_numbers(place):
     text = page.read_text()
     assert "| elsewhere | larger | notebook |" in text and "on that model ([page](larger/claims.md))" in text
     assert "| does not hold |  | 0.250 (0.200 to 0.300): holds | [" in text
+
+
+def test_a_figure_of_the_claims_stands_on_the_page_and_in_its_record(place, monkeypatch):
+    monkeypatch.setattr(made_by, "PUBLISHED", {"quick": place / "figures"})
+    run(place, "larger", 0.2, 0.3)
+    job, page = run(place, "quick", 0.0, 0.05)
+    text, figure = page.read_text(), place / "figures" / "claims_A.png"
+    link = "\n![Paper A: numbers, rules and verdicts](claims_A.png)\n"
+    assert text.index("| paper | claims |") < text.index(link) < text.index("## Paper A")
+    job.file(".done.json").write_text(json.dumps(job.done() | {"figures": []}))
+    record = json.loads(made_by.write_made_by([job]).read_text())
+    assert record["files"] == {path.name: sha256_of_file(path) for path in (figure, page)}
+
+
+def test_a_figure_is_drawn_anew_only_where_what_it_shows_has_changed(place, monkeypatch):
+    figure, calls = place / "figures" / "claims_A.png", []
+    monkeypatch.setattr("sae_utils.report.figures.style.use_style", lambda: calls.append(figure))
+    changes = {
+        "nothing": lambda: None,
+        "a replication": lambda: run(place, "again", 0.3, 0.4),
+        "no figure": figure.unlink,
+        "the code": lambda: monkeypatch.setattr(pages, "code_that_draws", lambda: "other"),
+    }
+    run(place, "quick", 0.2, 0.3)
+    drawn = {}
+    for name, change in changes.items():
+        change()
+        calls.clear()
+        run(place, "quick", 0.2, 0.3)
+        drawn[name] = len(calls)
+    assert drawn == {"nothing": 0, "a replication": 1, "no figure": 1, "the code": 1}
+
+
+def test_a_paper_without_a_number_here_has_no_figure(place):
+    _, page = run(place, "quick", float("nan"), float("nan"))
+    assert "![" not in page.read_text() and not (place / "figures" / "claims_A.png").exists()
 
 
 def test_no_record_is_left_by_an_unfinished_run_or_one_elsewhere(place):

@@ -110,6 +110,11 @@ class Claim:
         return tuple(self.bounds) if self.bounds else UNITS[self.unit]
 
 
+def heading(paper: str) -> str:
+    """``Paper A``, and ``D``, which is none."""
+    return f"Paper {paper}" if paper in "ABC" else paper
+
+
 def papers_number(number: float | None, known: str) -> str:
     """The paper's number with how it is known, for a table."""
     return f"{'no number' if number is None else format(number, 'g')} [{known}]"

@@ -16,6 +16,7 @@ from sae_utils.report.claims.entries import (
     UNDECIDED,
     Claim,
     hash_of_rules,
+    heading,
     in_order,
     in_words,
     null_here,
@@ -52,13 +53,14 @@ def claims_page(
     replications: Mapping[str, Mapping] | None = None,
     models: Mapping[str, Mapping] | None = None,
     notebooks: str = "../notebooks",
+    figures: Mapping[str, str] | None = None,
 ) -> str:
     """The page. ``answers``: by notebook, the verdicts of its results file (``verdicts.Verdict`` as a mapping).
 
     A claim that several notebooks answer has a row for each; one that none does is listed as not run. ``replications``
     are the records of other places by preset, ``models`` those of other models, ``notebooks`` the way to the notebooks
-    from the page. Raises InputError for an answer by other rules than those of the claims; a record by other rules is
-    named, and left out.
+    from the page, ``figures`` that to the figure of each paper's claims. Raises InputError for an answer by other rules
+    than those of the claims; a record by other rules is named, and left out.
     """
     claims, records = in_order(claims), {**(replications or {}), **(models or {})}
     rules = hash_of_rules(claims)
@@ -81,8 +83,7 @@ def claims_page(
         if answered:
             rows = _rows(answered, places, beside, notebooks)
             counts.append(_counts(paper, rows))
-            heading = f"Paper {paper}" if paper in "ABC" else paper
-            tables += [f"## {heading}: {title}", table(head, rows)]
+            tables += [f"## {heading(paper)}: {title}", table(head, rows)]
     parts = [
         "# What the papers claim, and what was found here",
         f"Made by `./run_all.sh` with the preset `{preset}`; the verdicts are computed by the rules in "
@@ -104,6 +105,12 @@ def claims_page(
         *(f"{name} was judged by other rules (hash `{records[name]['rules']}`): left out." for name in stale),
         "How the paper's number is known: " + ", ".join(f"{tag} {words}" for tag, words in KNOWN.items()) + ".",
     ]
+    if figures:
+        parts.append(
+            "The figures have a row for each claim, on an axis of its own between the two numbers at its ends. Most "
+            "differences are taken from their null, which is then no place on the axis and is left out."
+        )
+        parts += [f"![{heading(paper)}: numbers, rules and verdicts]({way})" for paper, way in figures.items()]
     return "\n\n".join([*parts, *tables]) + "\n"
 
 

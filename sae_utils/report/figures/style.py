@@ -21,12 +21,13 @@ def use_style() -> None:
     plt.style.use(STYLE)
 
 
-def save_figure(fig: Figure, name: str, preset: str, results_dir: str | Path = "") -> Path:
+def save_figure(fig: Figure, name: str, preset: str, results_dir: str | Path = "", made_of: str = "") -> Path:
     """Save as ``<name>.png`` in ``results.figures_folder``, whole or not at all.
 
-    The file holds no date and no version, so that equal figures are equal files.
+    The file holds no date and no version, so that equal figures are equal files; ``made_of`` may be a hash that tells
+    whether it is to be drawn anew.
     """
     path = figures_folder(preset, results_dir) / f"{name}.png"
     with whole_file(path) as part:
-        fig.savefig(part, format="png", metadata={"Software": None})
+        fig.savefig(part, format="png", metadata={"Software": None, "Source": made_of or None})
     return path
