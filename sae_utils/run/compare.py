@@ -57,7 +57,7 @@ ALL = {
 WORDS = {
     "shared_strict": "one partner, both close (A, text)",
     "shared_notebook": "both matched close (A, code)",
-    "shared_max_cosine": "both nearest close, many to one (A)",
+    "shared_max_cosine": "both nearest, many to one (A)",
     "shared_decoder_only": "matched decoder close (A, bars)",
     "shared_encoder_only": "matched encoder close",
     "shared_max_decoder": "nearest decoder close (B)",
@@ -127,7 +127,7 @@ def report(names: Sequence[str], activations: str = "") -> Iterator[str]:
     yield f"left out, {dead}: {', '.join(str(len(a) - n) for a, n in zip(alive, counts, strict=True))}"
     if len(set(counts)) > 1 and all(counts):
         most = np.mean([min(i, j) / i for i, j in permutations(counts, 2)])
-        yield f"numbers of latents differ: {', '.join(map(str, counts))}; one to one, no share can exceed {most:.3f}"
+        yield f"of {', '.join(map(str, counts))} latents, no share can exceed {most:.3f} one to one"
     yield from table(encoders, decoders, alive, covariance)
 
 
@@ -142,7 +142,7 @@ def table(
     alive: Sequence[Bool[Tensor, " n"]],
     covariance: Float[Tensor, "d d"] | None,
 ) -> Iterator[str]:
-    """A line for each criterion that has a value: with its interval, of raw rows, and of random dictionaries."""
+    """Lines about the comparison, and one for each criterion that all pairs have: interval, raw rows, nulls."""
 
     def compared(encoders, decoders) -> Pairs:
         rows = encoders if covariance is None else [in_metric(encoder, covariance) for encoder in encoders]
@@ -155,13 +155,13 @@ def table(
     for encoder, stack in random(decoders, alive, covariance).items():
         beside[encoder] = means(compared(*stack), defined)
     yield f"pairs of {len(numbers)} dictionaries, seen from both sides: {len(pairs)}; {found['agree'].method}"
-    yield "tied, indep.: by chance, of random directions spread as the decoder rows, encoders equal to these or not"
+    yield "tied, indep.: random directions, spread as the decoder rows are; encoders are equal to these or not"
     yield "close: cosine above 0.7; A, B, C: the papers"
     yield ""
-    yield f"{'':20}{'here, 95 %':24}{''.join(f'{name:>8}' for name in beside)}"
+    yield f"{'':20}{'here, 95 %':24}{''.join(f'{name:>7}' for name in beside)}"
     for name in WORDS:
         if name in found:
-            values = "".join(f"{column[name]:8.3f}" for column in beside.values())
+            values = "".join(f"{column[name]:7.3f}" for column in beside.values())
             yield f"{name:20}{found[name]!s:24}{values}  {WORDS[name]}"
 
 
