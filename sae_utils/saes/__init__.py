@@ -1,8 +1,9 @@
 """Activations to dictionaries.
 
 ``base`` is what all dictionaries share; ``sae`` a stack of SAEs; ``stitched`` one dictionary of several SAEs' latents;
-``kernels`` and ``losses`` the arithmetic of training; ``metrics`` how good a dictionary is. ``training`` trains, stores
-and plans; ``ensembles`` makes several dictionaries one; ``formats`` reads and writes those of other libraries.
+``kernels`` and ``losses`` the arithmetic of training; ``metrics`` how good a dictionary is. ``methods`` are ways of
+training that are said to be more stable; ``training`` trains, stores and plans; ``ensembles`` makes several
+dictionaries one; ``formats`` reads and writes those of other libraries.
 """
 
 from sae_utils.saes.base import Dictionary, SparseCode

@@ -9,6 +9,7 @@ mean square of 1 (JumpReLU, Gemma Scope) has other units: there an L0 coefficien
 L1 coefficient, a threshold and a bandwidth sqrt(d_in) times.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -31,11 +32,16 @@ class LossTerms:
     smallest_kept: Float[Tensor, " S"] | None = None  # batch_topk: the smallest kept pre-activation
 
 
-def training_loss(sae: SAE, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, "S n_latents"]) -> LossTerms:
-    """Loss of one normalised batch. ``dead`` says which latents AuxK may revive; it is unused without AuxK."""
+def training_loss(
+    sae: SAE, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, "S n_latents"], error: Callable | None = None
+) -> LossTerms:
+    """Loss of one normalised batch. ``dead`` says which latents AuxK may revive; it is unused without AuxK.
+
+    ``error`` stands in for ``whole_error`` with TopK and BatchTopK, and has its arguments and results.
+    """
     variance = (x - x.mean(0)).pow(2).sum()
     if sae.config.architecture in ("topk", "batch_topk"):
-        terms, x_hat = _sparse_terms(sae, x, variance)
+        terms, x_hat = _sparse_terms(sae, x, variance, error)
     else:
         terms, x_hat = _dense_terms(sae, x, variance)
     if sae.config.auxk is None:
@@ -48,6 +54,14 @@ def training_loss(sae: SAE, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, "
 def squared_error(x: Float[Tensor, "batch d_in"], x_hat: Float[Tensor, "batch S d_in"]) -> Float[Tensor, " S"]:
     """Squared error of each dictionary, summed over tokens and dimensions."""
     return (x_hat - x[:, None]).pow(2).sum((0, 2))
+
+
+def whole_error(
+    sae: SAE, x: Float[Tensor, "batch d_in"], z: Float[Tensor, " nnz"], pattern: kernels.Pattern
+) -> tuple[Float[Tensor, " S"], Float[Tensor, "batch S d_in"]]:
+    """Squared error of the reconstruction by all active latents, and that reconstruction."""
+    x_hat = kernels.sparse_decode(z, sae.W_dec, pattern).unflatten(0, (len(x), sae.n_dictionaries)) + sae.b_dec
+    return squared_error(x, x_hat), x_hat
 
 
 def _choose(sae: SAE, x):
@@ -67,16 +81,17 @@ def _choose(sae: SAE, x):
         offered = min(2 * offered, n_latents)
 
 
-def _sparse_terms(sae: SAE, x, variance) -> tuple[LossTerms, Float[Tensor, "batch S d_in"]]:
+def _sparse_terms(sae: SAE, x, variance, error=None) -> tuple[LossTerms, Float[Tensor, "batch S d_in"]]:
     """TopK (Gao et al. 2024) and BatchTopK (Bussmann et al. 2024), with sparse gradients."""
     with torch.no_grad():
         values, pattern, smallest = _choose(sae, x)
     z = kernels.sparse_encode(x, sae.encoder, sae.b_enc, sae.b_dec, values.to(x.dtype), pattern)
-    x_hat = kernels.sparse_decode(z, sae.W_dec, pattern).unflatten(0, (len(x), sae.n_dictionaries)) + sae.b_dec
-    fvu = squared_error(x, x_hat) / variance
+    minimised, x_hat = (error or whole_error)(sae, x, z, pattern)
+    loss = minimised / variance
+    fvu = squared_error(x, x_hat.detach()) / variance if error else loss.detach()
     counts = torch.bincount(pattern.latents, weights=(z > 0).to(x.dtype), minlength=sae.b_enc.numel())
     counts = counts.view(sae.b_enc.shape)
-    return LossTerms(fvu, fvu.detach(), counts.sum(-1) / len(x), counts > 0, variance, smallest), x_hat
+    return LossTerms(loss, fvu, counts.sum(-1) / len(x), counts > 0, variance, smallest), x_hat
 
 
 def _decode(z: Float[Tensor, "batch S n_latents"], W_dec, b_dec) -> Float[Tensor, "batch S d_in"]:

@@ -59,6 +59,9 @@ class SAEConfig:
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name}={getattr(self, name)!r} must be True or False")
 
+    def extend(self, sae: "SAE") -> None:
+        """Give a new stack the tensors that only its method has; here none."""
+
     def _check_sparsity(self):
         if self.architecture in ("topk", "batch_topk"):
             if not _is_whole(self.k) or not 1 <= self.k <= self.n_latents:
@@ -112,6 +115,7 @@ class SAE(Dictionary, nn.Module):
         self.b_dec = nn.Parameter(torch.zeros(shape[0], shape[2]))
         for name, value in _extra_parameters(config).items():
             setattr(self, name, nn.Parameter(torch.full(shape[:2], value)))
+        config.extend(self)
         self.register_buffer("threshold", torch.zeros(shape[0]))
         self.register_buffer("mean", torch.zeros(config.d_in))
         self.register_buffer("scale", torch.ones(()))

@@ -16,7 +16,8 @@ from torch import Tensor
 from sae_utils.errors import InputError
 from sae_utils.files import read_safetensors, sha256_of, whole_file
 from sae_utils.memory import free_disk
-from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.methods import stored_config
+from sae_utils.saes.sae import SAE
 
 FORMAT = "sae_utils/1"
 PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")  # how they and torch's archives begin
@@ -102,7 +103,7 @@ def stored_sae(path: Path, config, seeds, hook_point, tensors: Mapping[str, Tens
     try:
         if not isinstance(hook_point, str):
             raise TypeError(f"hook_point={hook_point!r} is no name")
-        sae = SAE(SAEConfig(**config), seeds, hook_point)
+        sae = SAE(stored_config(config), seeds, hook_point)
         sae.load_state_dict(tensors)
     except (TypeError, KeyError, RuntimeError, OverflowError) as error:
         raise InputError(f"checkpoint {path} holds no SAE: {' '.join(str(error).split())[:160]}") from None

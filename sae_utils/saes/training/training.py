@@ -1,5 +1,6 @@
 """Train stacks of SAEs in lockstep: each batch is read once and every stack takes one step on it."""
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -12,7 +13,8 @@ from tqdm import tqdm
 
 from sae_utils.data.activations import check_number, check_whole
 from sae_utils.errors import InputError
-from sae_utils.saes.losses import LossTerms, training_loss
+from sae_utils.saes.losses import LossTerms
+from sae_utils.saes.methods.method import after_step, method_loss
 from sae_utils.saes.sae import LEAST, MOST, SAE
 from sae_utils.saes.training import optimisation
 from sae_utils.saes.training.checkpoints import below, read_tensors, write_tensors
@@ -96,7 +98,7 @@ class StackTrainer:
         """Step number ``step``, from 0, on a raw batch. Raises NotFinite as ``Watch.loss`` does."""
         sae, config = self.sae, self.config
         with torch.autocast("cuda", torch.bfloat16, enabled=config.bfloat16 and x.is_cuda):
-            terms = training_loss(sae, sae.normalise(x), self.dead)
+            terms = method_loss(sae, sae.normalise(x), self.dead, step)
         self.watch.loss(step, terms, self._is_logged(step))
         terms.loss.sum().backward()
         unit_norm = sae.config.unit_norm_decoder and sae.W_dec.requires_grad
@@ -110,6 +112,7 @@ class StackTrainer:
         self.optimizer.zero_grad()
         if unit_norm:
             optimisation.normalise_rows(sae.W_dec)
+        after_step(sae)
         self._count(step, len(x), terms)
 
     @torch.no_grad()
@@ -158,12 +161,12 @@ def frozen(sae: SAE) -> list[str]:
 
 
 def _fingerprint(stacks: Sequence[SAE], source, config: TrainingConfig) -> dict:
-    """What must be equal for a checkpoint to be this run's, as JSON would give it back."""
+    """What must be equal for a checkpoint to be this run's, as JSON gives it back."""
     about = [
         {"config": asdict(s.config), "seeds": list(s.seeds), "hook_point": s.hook_point, "frozen": frozen(s)}
         for s in stacks
     ]
-    return {"training": asdict(config) | {"betas": list(config.betas)}, "stacks": about, "n_in_pass": source.n_tokens}
+    return {"training": asdict(config), "stacks": about, "n_in_pass": source.n_tokens}
 
 
 def _same_units(tensors: dict[str, Tensor], trainers: Sequence[StackTrainer]) -> bool:
@@ -184,7 +187,7 @@ def _restore(path: Path, trainers: Sequence[StackTrainer], fingerprint: dict) ->
     if not path.exists():
         return 0
     tensors, about = read_tensors(path, "training")
-    if about["fingerprint"] != fingerprint or not _same_units(tensors, trainers):
+    if about["fingerprint"] != json.loads(json.dumps(fingerprint)) or not _same_units(tensors, trainers):
         raise InputError(
             f"checkpoint {path} is of a run with other settings or data: give this run another path, or delete it"
         )

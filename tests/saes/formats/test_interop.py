@@ -1,5 +1,7 @@
 """The real sae-lens and sparsify: saved there and read here, and back; and other files as SAELens reads them.
 
+Matryoshka's loss is sae-lens's.
+
 They are no requirement of this project: ``./run_all.sh test`` puts them beside it and runs this file by itself.
 """
 
@@ -24,9 +26,11 @@ from helpers.foreign_files import (
     write,
 )
 
+from sae_utils.saes import SAE
 from sae_utils.saes.formats.read import read_sae
 from sae_utils.saes.formats.saelens import LISTED, write_saelens
 from sae_utils.saes.formats.sparsify import write_sparsify
+from sae_utils.saes.methods import Matryoshka
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]  # of their packages and what those import
 
@@ -331,3 +335,30 @@ def test_sparsify_at_its_own_width(sparsify, tmp_path):
 def test_what_only_sparsify_has_is_refused(sparsify, tmp_path, changes):
     sparsify.SparseCoder(D_IN, sparsify.SparseCoderConfig(num_latents=N_LATENTS, k=4, **changes)).save_to_disk(tmp_path)
     assert f"{next(iter(changes))}=" in refused(tmp_path)
+
+
+def test_matryoshka_loss_and_gradients_are_those_of_sae_lens(sae_lens):
+    """Ours is in units of the batch's variance, theirs a mean over tokens."""
+    saes = imported("sae_lens.saes.matryoshka_batchtopk_sae")
+    settings = {"d_in": 5, "d_sae": 12, "k": 3, "matryoshka_widths": [2, 5, 12], "dtype": "float64"}
+    config = saes.MatryoshkaBatchTopKTrainingSAEConfig(
+        **settings, apply_b_dec_to_input=True, rescale_acts_by_decoder_norm=False
+    )
+    theirs = saes.MatryoshkaBatchTopKTrainingSAE(config)
+    mine = SAE.create(Matryoshka(5, 12, "batch_topk", 3, widths=(2, 5, 12)), [0]).double()
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(40, 5, generator=generator, dtype=torch.float64) + 0.5
+    with torch.no_grad():
+        for p in mine.parameters():
+            p.add_(0.3 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
+        for name in ("W_enc", "W_dec", "b_enc", "b_dec"):
+            getattr(theirs, name).copy_(getattr(mine, name)[0])
+    out = theirs.training_forward_pass(imported("sae_lens.saes.sae").TrainStepInput(x, {}, None, 0, False))
+    out.loss.backward()
+    loss = mine.config.loss(mine, x, None, 0).loss
+    loss.sum().backward()
+    unit = len(x) / (x - x.mean(0)).pow(2).sum()
+    torch.testing.assert_close(loss[0].detach(), unit * out.loss.detach())
+    torch.testing.assert_close(mine.encoder.grad[0], unit * theirs.W_enc.grad.T)
+    for name in ("W_dec", "b_enc", "b_dec"):
+        torch.testing.assert_close(mine.get_parameter(name).grad[0], unit * getattr(theirs, name).grad)

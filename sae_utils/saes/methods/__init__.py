@@ -1,0 +1,20 @@
+"""Methods that are said to make dictionaries more stable, each a configuration of its own in a file of its own.
+
+``method`` is what they have in common: a loss, and what holds after each step. Any of them is trained, stored and read
+as an architecture is.
+"""
+
+from collections.abc import Mapping
+
+from sae_utils.saes.methods.matryoshka import Matryoshka
+from sae_utils.saes.methods.method import Method
+from sae_utils.saes.sae import SAEConfig
+
+METHODS: dict[str, type[Method]] = {cls.method: cls for cls in (Matryoshka,)}
+
+__all__ = ["METHODS", "Matryoshka", "Method", "stored_config"]
+
+
+def stored_config(values: Mapping) -> SAEConfig:
+    """The configuration that a checkpoint holds. Raises KeyError for an unknown method, TypeError for other names."""
+    return METHODS[values["method"]](**values) if "method" in values else SAEConfig(**values)

@@ -1,0 +1,123 @@
+"""Whatever the method: a stack is its dictionaries alone, goes on after a kill, is stored, and named by its code."""
+
+import json
+from dataclasses import asdict, fields, replace
+from itertools import islice
+
+import pytest
+import torch
+from helpers.synthetic_activations import planted
+
+from sae_utils.data.activations import TensorSource
+from sae_utils.errors import InputError
+from sae_utils.saes import SAE, SAEConfig
+from sae_utils.saes.methods import METHODS, Matryoshka, stored_config
+from sae_utils.saes.training import TrainingConfig, load_sae, save_sae, train
+from sae_utils.saes.training import store as trained
+from sae_utils.saes.training.store import stack_key
+
+SIZE = 24, 64
+EXAMPLES = {"matryoshka": Matryoshka(*SIZE, "batch_topk", 3, widths=(4, 16, 64), auxk=8)}
+TRAINING = TrainingConfig(30 * 64, 64, dead_after=640, checkpoint_every=10, lr=3e-3)
+
+
+@pytest.fixture(scope="module")
+def source():
+    return TensorSource({"h": planted(4096)[0]})
+
+
+def new(config, source, seeds=(0, 1)):
+    return SAE.create(config, seeds, "h", source.normalisation["h"])
+
+
+def without(config):
+    """The configuration less its method."""
+    return SAEConfig(**{field.name: getattr(config, field.name) for field in fields(SAEConfig)})
+
+
+def assert_same(a, b, largest=0.0):
+    for name, t in a.state_dict().items():
+        assert (t - b.state_dict()[name]).abs().max() <= largest, name
+
+
+def test_each_method_has_an_example():
+    assert {name: type(config) for name, config in EXAMPLES.items()} == METHODS
+
+
+@pytest.mark.parametrize("config", EXAMPLES.values(), ids=EXAMPLES)
+def test_two_together_are_two_alone(config, source):
+    together = new(config, source)
+    before = together.W_dec.detach().clone()
+    (log,) = train([together], source, TRAINING, progress=False)
+    assert log.fvu[-1].max() < 0.9 and (together.W_dec - before).abs().max() > 1e-2
+    for i in range(2):
+        alone = new(config, source, (i,))
+        train([alone], source, TRAINING, progress=False)
+        assert_same(together.dictionary(i), alone, 1e-5)
+
+
+@pytest.mark.parametrize("config", EXAMPLES.values(), ids=EXAMPLES)
+def test_it_differs_from_no_method(config, source):
+    stacks = new(config, source), new(without(config), source)
+    train(stacks, source, TRAINING, progress=False)
+    assert (stacks[0].W_dec - stacks[1].W_dec).abs().max() > 1e-3
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("config", EXAMPLES.values(), ids=EXAMPLES)
+def test_a_killed_run_ends_as_a_whole_one_and_is_read_as_it_was_written(config, source, tmp_path, monkeypatch):
+    whole, resumed = new(config, source), new(config, source)
+    train([whole], source, TRAINING, progress=False)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        batches = source.batches
+
+        def killed(*args, **how):
+            yield from islice(batches(*args, **how), 17)
+            raise Killed
+
+        patch.setattr(source, "batches", killed)
+        train([new(config, source)], source, TRAINING, tmp_path / "checkpoint.safetensors", progress=False)
+    train([resumed], source, TRAINING, tmp_path / "checkpoint.safetensors", progress=False)
+    assert_same(resumed, whole)
+    save_sae(resumed, tmp_path / "sae.safetensors")
+    read = load_sae(tmp_path / "sae.safetensors")
+    assert read.config == config and type(read.config) is type(config)
+    assert_same(read, whole)
+    x = planted(50, seed=3)[0]
+    torch.testing.assert_close(read.fold_normalisation()(x), whole(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("config", EXAMPLES.values(), ids=EXAMPLES)
+def test_its_own_code_and_settings_name_what_is_trained(config, source, tmp_path, monkeypatch):
+    plain = without(config)
+    keys = [stack_key(new(c, source), source, TRAINING) for c in (config, plain, replace(config, k=2))]
+    assert len(set(keys)) == 3
+    (tmp_path / "other.py").write_text("")
+    monkeypatch.setattr(trained.inspect, "getfile", lambda cls: tmp_path / "other.py")
+    assert stack_key(new(config, source), source, TRAINING) != keys[0]
+    assert stack_key(new(plain, source), source, TRAINING) == keys[1]
+
+
+@pytest.mark.parametrize("config", EXAMPLES.values(), ids=EXAMPLES)
+def test_settings_survive_json(config):
+    assert stored_config(json.loads(json.dumps(asdict(config)))) == config
+
+
+def test_sources_that_train_the_same_name_it_the_same(monkeypatch):
+    trained.code_digest.cache_clear()
+    monkeypatch.setattr(trained, "SAME", {})
+    now = trained.code_digest()
+    trained.code_digest.cache_clear()
+    monkeypatch.setattr(trained, "SAME", {now: "before", "other": "another"})
+    assert trained.code_digest() == "before"
+    trained.code_digest.cache_clear()
+
+
+def test_a_checkpoint_of_an_unknown_method_is_refused(source, tmp_path, monkeypatch):
+    save_sae(new(EXAMPLES["matryoshka"], source), tmp_path / "sae.safetensors")
+    monkeypatch.delitem(METHODS, "matryoshka")
+    with pytest.raises(InputError, match="holds no SAE: 'matryoshka'"):
+        load_sae(tmp_path / "sae.safetensors")
