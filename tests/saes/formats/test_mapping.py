@@ -18,6 +18,7 @@ from helpers.foreign_files import (
     write,
 )
 
+from sae_utils.saes.formats.published import read_published
 from sae_utils.saes.formats.read import read_sae
 
 MAPPING = {
@@ -66,6 +67,8 @@ def test_a_public_topk_sae(tmp_path, name):
     assert (sae.config.architecture, sae.config.k, sae.hook_point) == ("topk", K, "")
     assert_home_made(read_sae(folder / name))
     assert_home_made(read_sae(folder / "mapping.yaml"))
+    (given,) = read_published([str(folder)], "mlp_out", 2).saes  # in the place of what a notebook would train
+    assert_home_made(given)
 
 
 def test_transposes_maps_of_maps_and_a_place(tmp_path):
