@@ -27,6 +27,8 @@ from helpers.foreign_files import (
 )
 
 from sae_utils.saes import SAE
+from sae_utils.paths import PRESETS
+from sae_utils.run.presets import load_preset
 from sae_utils.saes.formats.read import read_sae
 from sae_utils.saes.formats.saelens import LISTED, write_saelens
 from sae_utils.saes.formats.sparsify import write_sparsify
@@ -220,6 +222,17 @@ def test_gemma_scope_2_as_sae_lens_reads_it(sae_lens, tmp_path, monkeypatch):
     sae = read_sae(folder)
     agree(sae, theirs)
     assert sae.hook_point == theirs.cfg.metadata.hook_name == "blocks.12.hook_resid_post"
+
+
+def test_presets_of_gemma_scope_2_name_what_sae_lens_lists(sae_lens):
+    """Folders of the model's release, at the preset's place; those of one preset have one L0."""
+    text = (importlib.resources.files(sae_lens) / "pretrained_saes.yaml").read_text()
+    release = yaml.load(text, yaml.CSafeLoader)["gemma-scope-2-270m-pt-res"]
+    l0 = {f"{release['repo_id']}/{one['path']}": one["l0"] for one in release["saes"]}
+    for preset in sorted(PRESETS.glob("gemma-scope-2-*.yaml")):
+        for own in load_preset(preset.stem).overrides.values():
+            assert len({l0[name] for name in own["saes"]}) == 1 and own["model"] == release["model"]
+            assert all(f"/{own['site']}/layer_{own['layer']}_width" in name for name in own["saes"])
 
 
 LINEAR = {"encoder.weight": weights()["W_enc"].T, "decoder.weight": weights()["W_dec"].T}
