@@ -26,9 +26,9 @@ from helpers.foreign_files import (
     write,
 )
 
-from sae_utils.saes import SAE
 from sae_utils.paths import PRESETS
 from sae_utils.run.presets import load_preset
+from sae_utils.saes import SAE
 from sae_utils.saes.formats.read import read_sae
 from sae_utils.saes.formats.saelens import LISTED, write_saelens
 from sae_utils.saes.formats.sparsify import write_sparsify
