@@ -16,7 +16,7 @@ from sae_utils.run.jobs import Job
 from sae_utils.run.notebooks import read_cells, source
 
 RECORD = "made_by.json"
-PAGES = ("claims.md", "claims_?.png", "changed_verdicts.md", "explorer.html")
+PAGES = ("claims.md", "claims_?.png", "changed_verdicts.md", "explorer.html", "??_*.ipynb")
 
 
 def write_made_by(jobs: Sequence[Job]) -> Path | None:

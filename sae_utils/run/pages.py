@@ -48,6 +48,8 @@ def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
     shown_on, done = (REPLICATIONS | OTHER_MODELS).get(preset), [job for job in jobs if job.name in answers]
     if shown_on and is_own(jobs[0].folder) and done and (preset in OTHER_MODELS or done == list(jobs)):
         write_json(PUBLISHED[shown_on] / f"{preset}.json", record_of(done, hash_of_rules(claims)))
+        if preset in OTHER_MODELS:
+            _keep_executed(done, folder)
     return write_text(folder / "claims.md", page)
 
 
@@ -67,6 +69,16 @@ def record_of(jobs: Sequence[Job], rules: str) -> dict:
         "notebooks": {job.name: code_of_notebook(job.notebook) for job in jobs},
         "verdicts": verdicts,
     }
+
+
+def _keep_executed(jobs: Sequence[Job], folder: Path) -> None:
+    """Puts the notebooks with their outputs beside the page: the repository's own hold those of other values."""
+    from sae_utils.run.store import keep  # nbclient, which a batch with nothing to do does without
+
+    for job in jobs:
+        kept, executed = folder / f"{job.name}.ipynb", job.file(".ipynb")
+        if not kept.is_file() or kept.stat().st_mtime < executed.stat().st_mtime:
+            keep(executed, folder)
 
 
 def _records(folder: Path, preset: str, others: Mapping[str, str]) -> dict[str, dict]:

@@ -32,6 +32,22 @@ def store(path: Path) -> None:
         client.execute(cwd=str(path.parent))
     except CellExecutionError as error:
         raise InputError(f"{path.name}: {brief(error.ename, error.evalue)}") from None
+    clean(notebook)
+    with whole_file(path) as part:
+        nbformat.write(notebook, part)
+
+
+def keep(executed: Path, folder: Path) -> Path:
+    """Writes a notebook that a batch executed into a folder of what is published; gives its path there."""
+    notebook = nbformat.read(executed, as_version=4)
+    clean(notebook)
+    with whole_file(folder / executed.name) as part:
+        nbformat.write(notebook, part)
+    return folder / executed.name
+
+
+def clean(notebook: nbformat.NotebookNode) -> None:
+    """Leaves cells, tags and outputs, without stderr and with figures in few colours."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -43,8 +59,6 @@ def store(path: Path) -> None:
             for output in cell.outputs:
                 if "image/png" in output.get("data", {}):
                     output.data["image/png"] = in_few_colours(output.data["image/png"])
-    with whole_file(path) as part:
-        nbformat.write(notebook, part)
 
 
 def in_few_colours(png: str, n_colours: int = 128) -> str:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 
+import nbformat
 import pytest
 from helpers.claims_made import ENTRY, claim, interval
 from helpers.throw_away_notebooks import WRITE, fake_run, job_of, make
@@ -33,6 +34,9 @@ def run(place, preset, low, high):
     job = type(job)(
         job.notebook, {"model": preset, "site": "mlp_out", "layer": 4}, place / "results" / preset, job.key, None
     )
+    executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("3 + 4")])
+    job.folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(executed, job.file(".ipynb"))
     fake_run(job, [asdict(verdict(claim(), interval(low, high), rules=hash_of_rules([claim()])))])
     return job, pages.write_claims_page(place / "claims.yaml", [job])
 
@@ -55,8 +59,12 @@ def test_replications_leave_a_record_that_the_published_page_shows(place):
     assert "| replicated |" in page.read_text() and not (figures / "changed_verdicts.md").exists()
 
 
-def test_another_model_has_a_column_with_its_numbers(place):
-    run(place, "larger", 0.2, 0.3)
+def test_another_model_has_a_column_with_its_numbers_and_its_executed_notebooks(place, monkeypatch):
+    for module in ("results", "run.pages"):
+        published = {"quick": place / "figures", "larger": place / "figures" / "larger"}
+        monkeypatch.setattr(f"sae_utils.{module}.PUBLISHED", published)
+    job, _ = run(place, "larger", 0.2, 0.3)
+    assert "3 + 4" in (place / "figures" / "larger" / f"{job.name}.ipynb").read_text()
     _, page = run(place, "quick", 0.0, 0.05)
     text = page.read_text()
     assert "| elsewhere | larger | notebook |" in text and "on that model ([page](larger/claims.md))" in text

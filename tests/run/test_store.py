@@ -7,11 +7,12 @@ import nbformat
 import numpy as np
 from PIL import Image
 
-from sae_utils.run.store import in_few_colours, main
+from sae_utils.run.store import in_few_colours, keep, main
 
 
 def write(folder, *cells):
     path = folder / "00_x.ipynb"
+    folder.mkdir(exist_ok=True)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
     notebook.cells[0].metadata.update(tags=["parameters"], papermill={"duration": 1})
     nbformat.write(notebook, path)
@@ -27,6 +28,16 @@ def test_stores_outputs_without_progress_bars_and_timing(tmp_path):
     assert [cell.metadata for cell in notebook.cells] == [{"tags": ["parameters"]}, {}]
     assert notebook.metadata.kernelspec.name == "python3"
     assert [file.name for file in tmp_path.iterdir()] == ["00_x.ipynb"]
+
+
+def test_what_a_batch_executed_is_kept_without_what_papermill_wrote(tmp_path):
+    executed = write(tmp_path / "results", "1 + 1")
+    notebook = nbformat.read(executed, 4)
+    notebook.metadata["papermill"] = {"output_path": str(executed)}
+    nbformat.write(notebook, executed)
+    kept = keep(executed, tmp_path / "figures")
+    assert kept == tmp_path / "figures" / "00_x.ipynb"
+    assert "papermill" not in kept.read_text() and nbformat.read(kept, 4).cells[0].source == "1 + 1"
 
 
 def test_a_notebook_that_fails_stays_as_it_was(tmp_path, capsys):
