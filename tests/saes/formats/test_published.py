@@ -1,14 +1,16 @@
 """Published SAEs in the place of trained ones: what is read and refused, and notebooks 01, 03 and 04 on them."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from helpers.foreign_files import D_IN, N_LATENTS, K, activations, assert_same, ours
+from helpers.foreign_files import D_IN, N_LATENTS, K, activations, assert_same, ours, write
 from helpers.notebook_cells import run_cells
 from helpers.tiny_language_model import TEXTS, make_family, make_tiny
+from scipy.optimize import linear_sum_assignment
 
 from sae_utils.data.activations import open_source
 from sae_utils.data.models.language_model import load_language_model
@@ -16,6 +18,7 @@ from sae_utils.data.text import token_rows
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS
 from sae_utils.report.claims.verdicts import NOT_JUDGED
+from sae_utils.run.presets import load_preset
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.formats.published import as_family, as_stack, read_published, with_unit_rows
 from sae_utils.saes.formats.read import read_sae
@@ -31,13 +34,25 @@ def FakeModel(d_model):
 
 
 def write_gemma_scope(sae, folder):
-    """``params.npz`` of a JumpReLU stack of one: an encoder that does not subtract b_dec."""
+    """``params.npz`` of a JumpReLU or ReLU stack of one: an encoder that does not subtract b_dec."""
     plain = sae.fold_normalisation()
     W_enc, b_dec = plain.W_enc[0].detach(), plain.b_dec[0].detach()
-    arrays = {"W_enc": W_enc, "W_dec": plain.W_dec[0], "b_enc": plain.b_enc[0] - b_dec @ W_enc, "b_dec": b_dec}
-    arrays["threshold"] = plain.log_threshold[0].exp()
+    b_enc = plain.b_enc[0].detach() - b_dec @ W_enc
+    arrays = {"W_enc": W_enc, "W_dec": plain.W_dec[0], "b_enc": b_enc, "b_dec": b_dec}
+    arrays["threshold"] = plain.log_threshold[0].exp() if "log_threshold" in plain.state_dict() else 1e-9 + 0 * b_enc
     folder.mkdir(parents=True)
     np.savez(folder / "params.npz", **{name: t.detach().numpy() for name, t in arrays.items()})
+
+
+def write_gemma_scope_2(sae, folder, hf_place):
+    """The same as ``params.safetensors`` with Gemma Scope 2's names, beside its ``config.json``."""
+    write_gemma_scope(sae, folder)
+    with np.load(folder / "params.npz") as file:
+        write(folder, "params.safetensors", {name.replace("W_", "w_"): torch.from_numpy(file[name]) for name in file})
+    (folder / "params.npz").unlink()
+    cfg = {"hf_hook_point_in": hf_place, "hf_hook_point_out": hf_place, "width": sae.config.n_latents}
+    cfg |= {"architecture": "jump_relu", "model_name": "gemma-v3-270m-pt", "l0": 60, "affine_connection": False}
+    (folder / "config.json").write_text(json.dumps(cfg))
 
 
 def read(*paths, site="mlp_out", layer=2):
@@ -242,8 +257,9 @@ def place(tmp_path_factory):
     for n in (16, 24, 32):
         write_saelens(stacks["relu", n], folder / f"relu_{n}")
     for n in (16, 64):  # not trained: every latent is alive
-        config = SAEConfig(16, n, "jump_relu", sparsity=0.5)
-        write_gemma_scope(SAE.create(config, [n], HOOK, source.normalisation[HOOK]), folder / f"scope_{n}")
+        sae = SAE.create(SAEConfig(16, n, "jump_relu", sparsity=0.5), [n], HOOK, source.normalisation[HOOK])
+        write_gemma_scope(sae, folder / f"scope_{n}")
+        write_gemma_scope_2(sae, folder / f"scope_2_{n}", "model.layers.2.post_feedforward_layernorm.output")
     write_sparsify(stacks["topk", 16], folder / "narrow" / "layers.2.mlp")
     return folder
 
@@ -309,8 +325,55 @@ SMALL_META = {"n_meta": 8, "meta_k": 2, "meta_widths": [8], "meta_ks": [2], "n_m
 SMALL_META |= {"meta_batch_size": 32, "split_cosine": 0.3, "n_edited": 1, "n_edit_places": 2, "edit_context": 24}
 
 
-def test_meta_saes(place):
-    found, verdicts = run(place, "04_meta_saes", ["scope_16", "scope_64"], **SMALL_META)
+@pytest.fixture(scope="module")
+def gemma_scope_2(place):
+    """A small Gemma 3 and folders by the names of the presets, of dictionaries that were trained on it a little."""
+    lm = load_language_model(make_family(place / "gemma", "gemma3_text"))
+    rows = token_rows(str(place / "text.jsonl"), lm.tokenizer, "train", 200, 32, place / "cache")
+    hook = lm.hook_point("resid_post", 1)
+    source = open_source(lm, rows, [hook], place / "cache")
+    names = {}
+    for preset in ("gemma-scope-2-270m", "gemma-scope-2-270m-widths"):
+        for own in load_preset(preset).overrides.values():
+            names |= {name: {"16k": 16, "65k": 24, "262k": 32}[name.split("_")[4]] for name in own["saes"]}
+    config = partial(SAEConfig, 16, architecture="relu", sparsity=0.5)
+    made = [SAE.create(config(n), [i], hook, source.normalisation[hook]) for i, n in enumerate(names.values())]
+    saes = dict(zip(names, made, strict=True))
+    train(made, source, TrainingConfig(6144, 64, 0, 1e-2), progress=False)
+    for name, sae in saes.items():
+        write_gemma_scope_2(sae, place / name, "model.layers.1.output")
+    return saes
+
+
+def run_preset(place, preset, notebook, **changes):
+    """On the small model: at its layer, with its context and little text."""
+    small = {"model": str(place / "gemma"), "layer": 1, "context": 32, "device": "cpu"}
+    small |= {"corpus": str(place / "text.jsonl"), "n_eval_tokens": 2048, "batch_size": 64}
+    own = load_preset(preset).overrides[notebook] | small | changes
+    return run(place, notebook, own.pop("saes"), **own)
+
+
+def test_a_pair_of_gemma_scope_2(place, gemma_scope_2):
+    """Mean cosines of the best assignment, all rows among all, by scipy."""
+    found, verdicts = run_preset(place, "gemma-scope-2-270m", "01_seed_divergence")
+    pair = [sae for name, sae in gemma_scope_2.items() if "262k" in name]
+    a, b = (torch.nn.functional.normalize(sae.W_dec[0].detach().double(), dim=-1).numpy() for sae in pair)
+    expected = (a @ b.T)[linear_sum_assignment(a @ b.T, maximize=True)].mean()
+    assert found.metrics["with dead latents"]["decoder_cosine"]["estimate"] == pytest.approx(expected, abs=1e-6)
+    assert found.arrays["pairwise"].shape == (2, 2) and {"A-4", "A-5", "A-6"} <= not_judged(verdicts)
+    assert verdicts["A-1"]["estimate"] is not None
+
+
+def test_stitching_of_three_widths_of_gemma_scope_2(place, gemma_scope_2):
+    found, verdicts = run_preset(place, "gemma-scope-2-270m-widths", "03_stitching")
+    assert not_judged(verdicts) == set(verdicts)  # claims are of ReLU and TopK
+    assert found.metrics["labels"] == {"jump_relu": ["16→24", "24→32"]}
+    assert found.arrays["trained"][:, 0].tolist() == [16, 24, 32]
+
+
+def test_meta_saes_of_two_widths_of_gemma_scope_2(place):
+    given = {"model": str(place / "model"), "layer": 2, "site": "mlp_out", "saes": ["scope_2_16", "scope_2_64"]}
+    found, verdicts = run_preset(place, "gemma-scope-2-270m-widths", "04_meta_saes", **given, **SMALL_META)
     assert "B-30" in not_judged(verdicts) and "B-20" not in not_judged(verdicts)
     assert set(found.metrics["stability"]) == {"meta-latents, one dictionary", "null: same covariance"}
     assert "meta-SAE, other dictionary" not in found.metrics["regression"]
