@@ -71,7 +71,7 @@ def roc(
     marks: Mapping[str, Mapping[str, tuple[float, float]]],
 ) -> None:
     """ROC of the proxy by architecture; ``marks`` places thresholds on each curve, by their label."""
-    shapes = dict(zip(next(iter(marks.values())), "XPD", strict=False))
+    shapes = dict(zip(next(iter(marks.values()), ()), "XPD", strict=False))
     for name, (wrong, right) in curves.items():
         colour, _, label = ARCHITECTURES[name]
         middle, low, high = auc[name]

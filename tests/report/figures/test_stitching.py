@@ -31,6 +31,11 @@ def test_roc_has_a_curve_and_the_thresholds_of_each_architecture(ax):
     assert ax.lines[1].get_xydata().tolist() == [[0.1, 0.4]] and ax.lines[3].get_xydata().tolist() == [[0.1, 1.4]]
 
 
+def test_roc_without_an_architecture_that_has_one_is_empty(ax):
+    stitching.roc(ax, {}, {}, {})
+    assert [line.get_linestyle() for line in ax.lines] == [":"]
+
+
 def test_numbers_by_width_are_drawn_with_intervals_and_one_seed_hollow(ax):
     rows = np.array([[0.3, 0.2, 0.5], [0.4, 0.4, 0.45]])
     stitching.by_width_pair(ax, ["a", "b"], {"novel": rows, "novel, one seed": rows, "random": rows / 2})
