@@ -8,6 +8,7 @@ from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS, PRESETS
 from sae_utils.run.model_facts import KNOWN, ModelFacts, model_facts
 from sae_utils.run.notebooks import default_parameters
+from sae_utils.run.plan import open_plan
 from sae_utils.run.plans import plan_of
 from sae_utils.run.presets import load_preset
 from sae_utils.saes.training.grid import passes
@@ -130,6 +131,17 @@ def test_rows_of_a_model_that_reads_very_long_ones_are_short_unless_asked_for():
         plan = plan_of(name, p, facts)
         assert plan.context == expected
     assert plan.text == (("held_out", p.n_eval_rows * 2048), ("train", p.n_ngram_tokens))
+
+
+def test_too_little_held_out_text_is_said_before_the_training_text_is_read(monkeypatch):
+    def too_little(corpus, tokenizer, split, *_):
+        raise InputError(split)
+
+    monkeypatch.setattr("sae_utils.run.plan.token_rows", too_little)
+    p, plan = default_plan("01")
+    assert p.n_eval_tokens < p.n_tokens
+    with pytest.raises(InputError, match="held_out"):
+        open_plan(plan, SimpleNamespace(tokenizer=None), p.corpus, None)
 
 
 def test_facts_say_where_a_hook_point_is_as_a_loaded_model_does():
