@@ -8,11 +8,12 @@ from collections.abc import Mapping
 
 from sae_utils.saes.methods.matryoshka import Matryoshka
 from sae_utils.saes.methods.method import Method
+from sae_utils.saes.methods.weight_decay import WeightDecay
 from sae_utils.saes.sae import SAEConfig
 
-METHODS: dict[str, type[Method]] = {cls.method: cls for cls in (Matryoshka,)}
+METHODS: dict[str, type[Method]] = {cls.method: cls for cls in (Matryoshka, WeightDecay)}
 
-__all__ = ["METHODS", "Matryoshka", "Method", "stored_config"]
+__all__ = ["METHODS", "Matryoshka", "Method", "WeightDecay", "stored_config"]
 
 
 def stored_config(values: Mapping) -> SAEConfig:
