@@ -8,12 +8,13 @@ from collections.abc import Mapping
 
 from sae_utils.saes.methods.matryoshka import Matryoshka
 from sae_utils.saes.methods.method import Method
+from sae_utils.saes.methods.ortsae import OrtSAE
 from sae_utils.saes.methods.weight_decay import WeightDecay
 from sae_utils.saes.sae import SAEConfig
 
-METHODS: dict[str, type[Method]] = {cls.method: cls for cls in (Matryoshka, WeightDecay)}
+METHODS: dict[str, type[Method]] = {cls.method: cls for cls in (Matryoshka, OrtSAE, WeightDecay)}
 
-__all__ = ["METHODS", "Matryoshka", "Method", "WeightDecay", "stored_config"]
+__all__ = ["METHODS", "Matryoshka", "Method", "OrtSAE", "WeightDecay", "stored_config"]
 
 
 def stored_config(values: Mapping) -> SAEConfig:

@@ -11,7 +11,7 @@ from helpers.synthetic_activations import planted
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SAEConfig
-from sae_utils.saes.methods import METHODS, Matryoshka, WeightDecay, stored_config
+from sae_utils.saes.methods import METHODS, Matryoshka, OrtSAE, WeightDecay, stored_config
 from sae_utils.saes.training import TrainingConfig, load_sae, save_sae, train
 from sae_utils.saes.training import store as trained
 from sae_utils.saes.training.store import stack_key
@@ -19,6 +19,7 @@ from sae_utils.saes.training.store import stack_key
 SIZE = 24, 64
 EXAMPLES = {
     "matryoshka": Matryoshka(*SIZE, "batch_topk", 3, widths=(4, 16, 64), auxk=8),
+    "ortsae": OrtSAE(*SIZE, "batch_topk", 3, chunk=16, every=2),
     "weight_decay": WeightDecay(*SIZE, "topk", 3, decay=0.1, unit_norm_decoder=False),
 }
 TRAINING = TrainingConfig(30 * 64, 64, dead_after=640, checkpoint_every=10, lr=3e-3)
