@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from sae_utils.saes.methods.aligned import Aligned
 from sae_utils.saes.methods.matryoshka import Matryoshka
 from sae_utils.saes.methods.method import Method
+from sae_utils.saes.methods.ordered import Ordered
 from sae_utils.saes.methods.ortsae import OrtSAE
 from sae_utils.saes.methods.weight_decay import WeightDecay
 from sae_utils.saes.sae import SAEConfig
 
-METHODS: dict[str, type[Method]] = {cls.method: cls for cls in (Aligned, Matryoshka, OrtSAE, WeightDecay)}
+METHODS: dict[str, type[Method]] = {cls.method: cls for cls in (Aligned, Matryoshka, Ordered, OrtSAE, WeightDecay)}
 
-__all__ = ["METHODS", "Aligned", "Matryoshka", "Method", "OrtSAE", "WeightDecay", "stored_config"]
+__all__ = ["METHODS", "Aligned", "Matryoshka", "Method", "Ordered", "OrtSAE", "WeightDecay", "stored_config"]
 
 
 def stored_config(values: Mapping) -> SAEConfig:

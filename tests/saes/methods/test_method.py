@@ -11,7 +11,7 @@ from helpers.synthetic_activations import planted
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SAEConfig
-from sae_utils.saes.methods import METHODS, Aligned, Matryoshka, OrtSAE, WeightDecay, stored_config
+from sae_utils.saes.methods import METHODS, Aligned, Matryoshka, Ordered, OrtSAE, WeightDecay, stored_config
 from sae_utils.saes.training import TrainingConfig, load_sae, save_sae, train
 from sae_utils.saes.training import store as trained
 from sae_utils.saes.training.store import stack_key
@@ -20,6 +20,7 @@ SIZE = 24, 64
 EXAMPLES = {
     "aligned": Aligned(*SIZE, "topk", 3),
     "matryoshka": Matryoshka(*SIZE, "batch_topk", 3, widths=(4, 16, 64), auxk=8),
+    "ordered": Ordered(*SIZE, "topk", 3, exponent=0.5, auxk=8),
     "ortsae": OrtSAE(*SIZE, "batch_topk", 3, chunk=16, every=2),
     "weight_decay": WeightDecay(*SIZE, "topk", 3, decay=0.1, unit_norm_decoder=False),
 }
