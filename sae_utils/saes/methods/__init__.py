@@ -7,6 +7,7 @@ as an architecture is.
 from collections.abc import Mapping
 
 from sae_utils.saes.methods.aligned import Aligned
+from sae_utils.saes.methods.archetypal import Archetypal
 from sae_utils.saes.methods.matryoshka import Matryoshka
 from sae_utils.saes.methods.method import Method
 from sae_utils.saes.methods.ordered import Ordered
@@ -14,9 +15,21 @@ from sae_utils.saes.methods.ortsae import OrtSAE
 from sae_utils.saes.methods.weight_decay import WeightDecay
 from sae_utils.saes.sae import SAEConfig
 
-METHODS: dict[str, type[Method]] = {cls.method: cls for cls in (Aligned, Matryoshka, Ordered, OrtSAE, WeightDecay)}
+METHODS: dict[str, type[Method]] = {
+    cls.method: cls for cls in (Aligned, Archetypal, Matryoshka, Ordered, OrtSAE, WeightDecay)
+}
 
-__all__ = ["METHODS", "Aligned", "Matryoshka", "Method", "Ordered", "OrtSAE", "WeightDecay", "stored_config"]
+__all__ = [
+    "METHODS",
+    "Aligned",
+    "Archetypal",
+    "Matryoshka",
+    "Method",
+    "Ordered",
+    "OrtSAE",
+    "WeightDecay",
+    "stored_config",
+]
 
 
 def stored_config(values: Mapping) -> SAEConfig:

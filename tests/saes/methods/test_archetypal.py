@@ -1,0 +1,123 @@
+"""RA-SAE: loss and gradients of what the decoder is made of, the projection row by row, and where it begins."""
+
+import pytest
+import torch
+from helpers.synthetic_activations import planted
+
+from sae_utils.data.activations import TensorSource
+from sae_utils.errors import InputError
+from sae_utils.saes import SAE
+from sae_utils.saes.methods import Archetypal
+from sae_utils.saes.methods.archetypal import begin, start
+from sae_utils.saes.training import TrainingConfig, train
+
+D_IN, N, K, POINTS = 5, 12, 3, 15
+
+
+def config(**how):
+    settings = {"architecture": "topk", "k": K, "n_points": POINTS, "unit_norm_decoder": False, **how}
+    return Archetypal(D_IN, N, **settings)
+
+
+def make(S=2, **how):
+    """A stack away from its first values, float64, within its constraints."""
+    sae = SAE.create(config(**how), range(S)).double()
+    generator = torch.Generator().manual_seed(3)
+    start(sae, torch.randn(S, POINTS, D_IN, generator=generator, dtype=torch.float64))
+    with torch.no_grad():
+        for p in (p for p in sae.parameters() if p.requires_grad):
+            p.add_(0.3 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
+        sae.config.project(sae)
+    return sae
+
+
+@pytest.mark.parametrize("architecture", ["topk", "batch_topk"])
+def test_loss_and_gradients_are_the_dense_ones(architecture):
+    sae = make(architecture=architecture)
+    x = torch.randn(40, D_IN, generator=torch.Generator().manual_seed(9), dtype=torch.float64) + 0.5
+    terms = sae.config.loss(sae, x, None, 0)
+    terms.loss.sum().backward()
+    for s in range(2):
+        p = {name: t[s].detach().clone().requires_grad_() for name, t in sae.named_parameters() if t.requires_grad}
+        D = p["log_multiplier"].exp() * (p["mixture"] @ sae.points[s] + p["relaxation"])
+        torch.testing.assert_close(sae.W_dec[s], D.detach())
+        pre = (x - p["b_dec"]) @ p["encoder"].T + p["b_enc"]
+        if architecture == "topk":
+            z = torch.zeros_like(pre).scatter(1, pre.topk(K).indices, 1) * pre.relu()
+        else:
+            z = pre.relu() * (pre >= pre.flatten().topk(K * len(x)).values[-1])
+        loss = (x - z @ D - p["b_dec"]).pow(2).sum() / (x - x.mean(0)).pow(2).sum()
+        torch.testing.assert_close(terms.loss[s].detach(), loss.detach())
+        for name, grad in zip(p, torch.autograd.grad(loss, p.values()), strict=True):
+            assert grad.abs().max() > 0, name
+            torch.testing.assert_close(sae.get_parameter(name).grad[s], grad, msg=name)
+    assert sae.W_dec.grad is None and sae.points.grad is None
+
+
+def test_the_projection_row_by_row():
+    sae = make(delta=0.5)
+    with torch.no_grad():
+        sae.mixture[0, 0] = torch.tensor([3.0, 1.0, -2.0] + [0.0] * 12)
+        sae.relaxation[0, 0] = torch.tensor([3.0, 4.0, 0, 0, 0])
+        sae.relaxation[0, 1] = torch.tensor([0.3, 0.1, 0, 0, 0])
+        sae.relaxation[0, 2] = 0
+        sae.log_multiplier[0] = 2.0
+        sae.config.project(sae)
+    assert sae.mixture[0, 0, :4].tolist() == pytest.approx([0.75, 0.25, 0, 0])
+    assert sae.relaxation[0, :3, :2].flatten().tolist() == pytest.approx([0.3, 0.4, 0.3, 0.1, 0, 0])
+    row = 0.75 * sae.points[0, 0] + 0.25 * sae.points[0, 1] + torch.tensor([0.3, 0.4, 0, 0, 0], dtype=torch.float64)
+    torch.testing.assert_close(sae.W_dec[0, 0], row * torch.tensor(2.0).double().exp())
+
+
+@pytest.mark.parametrize(("delta", "multiplier"), [(0.0, False), (0.2, True)])
+def test_what_must_hold_holds_after_training(delta, multiplier):
+    source = TensorSource({"h": planted(1024, D_IN, 16)[0]})
+    sae = SAE.create(config(delta=delta, multiplier=multiplier), [0, 1], "h", source.normalisation["h"])
+    begin(sae, planted(100, D_IN, 16)[0])
+    before, points = sae.W_dec.clone(), sae.points.clone()
+    train([sae], source, TrainingConfig(20 * 64, 64, lr=1e-2), progress=False)
+    assert (sae.mixture >= 0).all() and torch.equal(sae.points, points)
+    torch.testing.assert_close(sae.mixture.sum(-1), torch.ones(2, N))
+    assert sae.relaxation.norm(dim=-1).max() <= delta * (1 + 1e-5)
+    assert (sae.log_multiplier != 0).all() == multiplier
+    assert (sae.W_dec - before).abs().max() > 1e-2
+    expected = sae.log_multiplier.exp()[..., None] * (sae.mixture @ points + sae.relaxation)
+    torch.testing.assert_close(sae.W_dec, expected)
+
+
+def test_a_shared_beginning_is_of_the_decoder_alone_and_an_own_one_is_the_seeds():
+    x = planted(200, D_IN, 16)[0]
+    shared, own, alone = SAE.create(config(), [3, 4]), SAE.create(config(), [3, 4]), SAE.create(config(), [4])
+    begin(shared, x)
+    begin(own, x, shared=False)
+    begin(alone, x, shared=False)
+    assert torch.equal(shared.W_dec[0], shared.W_dec[1]) and torch.equal(shared.W_dec, shared.points[:, :N])
+    assert not torch.equal(shared.encoder[0], shared.encoder[1])
+    assert not torch.equal(own.W_dec[0], own.W_dec[1]) and torch.equal(own.W_dec[1], alone.W_dec[0])
+    nearest = torch.cdist(own.points, x.expand(2, -1, -1)).amin(-1)  # centroids lie among the data
+    assert nearest.max() < torch.cdist(x, x).max() / 2
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"n_points": None}, "n_points=None must be a whole number of at least 12"),
+        ({"n_points": 11}, "n_points=11 must be a whole number of at least 12"),
+        ({"delta": -1}, "delta=-1 must be a number from 0"),
+        ({"multiplier": 1}, "multiplier=1 must be True or False"),
+        ({"unit_norm_decoder": True}, "unit_norm_decoder=True has no archetypal"),
+        ({"architecture": "relu", "k": None, "sparsity": 0.1}, "architecture='relu' has no archetypal; allowed: topk"),
+    ],
+)
+def test_impossible_values_are_refused(how, said):
+    with pytest.raises(InputError) as error:
+        config(**how)
+    assert str(error.value).startswith(said)
+
+
+def test_a_stack_without_points_and_too_few_activations_are_refused():
+    sae = SAE.create(config(), [0])
+    with pytest.raises(InputError, match="the stack has no points yet"):
+        sae.config.loss(sae, torch.randn(10, D_IN), None, 0)
+    with pytest.raises(InputError, match="at least n_points=15 activations, not 14"):
+        begin(sae, torch.randn(14, D_IN))
