@@ -5,7 +5,7 @@ covariance of the activations, as data do about their mean; with C the second mo
 trained dictionary as a whole does. Neither has a latent in common with another draw but by chance.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from jaxtyping import Float
@@ -61,8 +61,9 @@ def directions(n: int, spread: Float[Tensor, "d d"], generator: torch.Generator)
     spread = spread.to(torch.float64)
     if not torch.linalg.eigvalsh(spread)[-1] > 1e-20:  # below, rows could not be scaled to length one
         raise InputError("directions cannot be drawn with a covariance of zero")
-    drawn = torch.randn(n, len(spread), dtype=torch.float64, generator=generator)
-    return torch.nn.functional.normalize(drawn @ root(spread))
+    # Not kept under a name: of wide dictionaries these are gigabytes.
+    rows = torch.randn(n, len(spread), dtype=torch.float64, generator=generator) @ root(spread)
+    return torch.nn.functional.normalize(rows)
 
 
 def random_directions(n: int, d: int, seed: int) -> Float[Tensor, "n d"]:
@@ -72,17 +73,24 @@ def random_directions(n: int, d: int, seed: int) -> Float[Tensor, "n d"]:
 
 
 def null_stacks(
-    shape: tuple[int, int], spreads: Mapping[str, Float[Tensor, "d d"]], seed: int
+    shape: tuple[int, int],
+    spreads: Mapping[str, Float[Tensor, "d d"]],
+    seed: int,
+    keep: Collection[str] = (UNIFORM, ACTIVATIONS, DECODERS),
 ) -> dict[str, tuple[Float[Tensor, "S n d"], Float[Tensor, "S n d"]]]:
     """Encoders and decoders of a stack of ``shape`` (S, n) for each of ``KINDS`` that ``spreads`` has the source of.
 
     ``spreads`` maps a source (``ACTIVATIONS``, ``DECODERS``) to its matrix; ``UNIFORM`` is always there.
+    Sources that are not in ``keep`` are left out, and the others are what they are beside them.
     """
     S, n = shape
     d = len(next(iter(spreads.values())))
     generator = torch.Generator().manual_seed(seed)
     stacks = {}
     for source, spread in {UNIFORM: torch.eye(d), **spreads}.items():
+        if source not in keep:
+            torch.randn(2 * S * n, d, dtype=torch.float64, generator=generator)  # the draws of ``directions``
+            continue
         decoders, encoders = directions(2 * S * n, spread, generator).view(2, S, n, d)
         stacks[f"{source}_{TIED}"] = decoders, decoders
         stacks[f"{source}_{INDEPENDENT}"] = encoders, decoders

@@ -113,9 +113,10 @@ def sources_digest(notebooks: Path) -> str:
 
 
 def local_files(name: str) -> list[Path]:
-    """The files of a model or a corpus that is on this machine; none for a name on the hub or in the package."""
+    """The files of a model, corpus or SAE that is on this machine; none for a name on the hub or in the package."""
     path = local_path(name)
-    return [path] if path.is_file() else list(path.rglob("*"))
+    beside = [path.with_name(name) for name in ("mapping.yaml", "cfg.json")]  # that say what a file of weights is
+    return [path, *beside] if path.is_file() else list(path.rglob("*"))
 
 
 def digest(paths: Iterable[Path]) -> str:

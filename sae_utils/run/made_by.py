@@ -7,27 +7,33 @@ notebook again when any of it has changed.
 
 import ast
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from sae_utils.files import sha256_of, sha256_of_file, write_json
-from sae_utils.paths import PACKAGE, PUBLISHED
+from sae_utils.paths import OTHER_MODELS, PACKAGE, PUBLISHED
 from sae_utils.results import pages_folder
 from sae_utils.run.jobs import Job
 from sae_utils.run.notebooks import read_cells, source
 
 RECORD = "made_by.json"
-PAGES = ("claims.md", "claims_?.png", "changed_verdicts.md", "explorer.html", "??_*.ipynb")
+PAGES = ("claims.md", "claims_?.png", "changed_verdicts.md", "explorer.html")
 
 
 def write_made_by(jobs: Sequence[Job]) -> Path | None:
-    """Writes the record of the jobs that are done, where they are those of a published preset."""
-    folder, done = pages_folder(jobs[0].folder.name, jobs[0].folder.parent), [job for job in jobs if job.is_done()]
-    if folder not in PUBLISHED.values() or not done:
+    """Writes the record of the jobs that are done, where they are those of a published preset.
+
+    All of them must be, but for another model's, of which what is not done is shown as not run.
+    """
+    preset, done = jobs[0].folder.name, [job for job in jobs if job.is_done()]
+    folder = pages_folder(preset, jobs[0].folder.parent)
+    if folder not in PUBLISHED.values() or not done or (preset not in OTHER_MODELS and len(done) < len(jobs)):
         return None
     files = {Path(figure).name for job in done for figure in job.done()["figures"]}
     files |= {path.name for page in PAGES for path in folder.glob(page)}
+    files |= {f"{job.name}.ipynb" for job in done if preset in OTHER_MODELS}
     record = {
-        "preset": jobs[0].folder.name,
+        "preset": preset,
         "files": {name: sha256_of_file(folder / name) for name in sorted(files)},
         "notebooks": {job.name: code_of_notebook(job.notebook) for job in done},
         "drawing": code_that_draws(),
@@ -41,6 +47,7 @@ def code_of_notebook(path: Path) -> str:
     return sha256_of([_code("\n".join(cells))])
 
 
+@cache
 def code_that_draws() -> str:
     """The hash of the modules of figures and of their style."""
     folder = PACKAGE / "report" / "figures"

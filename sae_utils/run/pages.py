@@ -25,8 +25,8 @@ KEPT = ("estimate", "low", "high", "verdict", "p")
 def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
     """Writes ``claims.md`` from the results of the jobs that are done; without a file of claims there is no page.
 
-    With it goes ``changed_verdicts.md`` where the folder holds verdicts from before, and a preset's record for the
-    page of another. Raises InputError for results that were judged by other rules than the file's.
+    With it goes ``changed_verdicts.md`` where the folder holds verdicts from before, and the record that
+    another preset's page shows. Raises InputError for results that were judged by other rules than the file's.
     """
     if not path.is_file():
         return None

@@ -39,7 +39,7 @@ Order = Literal["greedy", "gentle", "cosine", "random"]
 PHASES = ("insert", "swap", "remove")  # and "dead", the last step; the last three together are the replacement
 NONE = np.array([], dtype=int)
 RISE = 1e-9  # a change of less than this share of the MSE is rounding
-MOST_DENSE = 20_000  # entries of which every pair is held, in 3.2 GB; of more, the pairs that ever fire together
+MOST_DENSE = 20_000  # entries of which every pair is held, in 3.2 GB (thrice while made); of more, those that co-fire
 
 
 @dataclass(frozen=True)

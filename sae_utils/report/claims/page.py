@@ -59,8 +59,10 @@ def claims_page(
 
     A claim that several notebooks answer has a row for each; one that none does is listed as not run. ``replications``
     are the records of other places by preset, ``models`` those of other models, ``notebooks`` the way to the notebooks
-    from the page, ``figures`` that to the figure of each paper's claims. Raises InputError for an answer by other rules
-    than those of the claims; a record by other rules is named, and left out.
+    from the page, ``figures`` those to the figures of the papers' claims.
+
+    Raises InputError for an answer by other rules than those of the claims; a record by other rules is named, and left
+    out.
     """
     claims, records = in_order(claims), {**(replications or {}), **(models or {})}
     rules = hash_of_rules(claims)
