@@ -13,6 +13,9 @@ usage() {
 ./run_all.sh test
     lint, import contracts, tests, and every notebook compared with its stored outputs; readers and writers of SAE
     files also against the real sae-lens and sparsify, which are put in .interop, for those tests alone
+./run_all.sh site
+    writes site/, pages that open offline with a double click: the claims, the explorers, and the notebooks as
+    ./run_all.sh executed them; refused where a notebook has changed since
 ./run_all.sh clean --cache
     removes results/cache, which all presets share: rows of text, activations and trained dictionaries. The next run
     makes them again. Results and figures are kept
@@ -64,7 +67,7 @@ while (($#)); do
     esac
     case $1 in
         --help | -h) usage; exit 0 ;;
-        setup | test | clean) [[ $mode == notebooks ]] || refuse "$mode and $1: one at a time"; mode=$1 ;;
+        setup | test | site | clean) [[ $mode == notebooks ]] || refuse "$mode and $1: one at a time"; mode=$1 ;;
         --python=*)
             asked=${1#*=}
             [[ " $versions " == *" $asked "* ]] || refuse "no Python '$asked'; allowed are ${versions// /, }"
@@ -83,7 +86,7 @@ while (($#)); do
 done
 case $mode in
     clean) [[ ${batch[*]-}$asked == --cache ]] || refuse "clean takes --cache, and nothing else" ;;
-    setup | test) ((${#batch[@]} == 0)) || refuse "$mode takes no options but --python" ;;
+    setup | test | site) ((${#batch[@]} == 0)) || refuse "$mode takes no options but --python" ;;
     *) [[ " ${batch[*]-} " != *" --cache "* ]] || refuse "--cache goes with clean" ;;
 esac
 [[ -z $throughput || -n $dry ]] || refuse "--throughput is what --dry-run estimates with; give both"
@@ -270,6 +273,7 @@ fi
 
 case $mode in
     setup) echo "$python is set up"; exit ;;
+    site) exec "$python" -m sae_utils.run.site ;;
     notebooks)
         [[ -n $dry ]] || ! grep -q "model: smollm2-135m" "notebooks/presets/$preset.yaml" || fetch_model || exit 1
         exec "$python" -m sae_utils.run.batch ${batch[@]+"${batch[@]}"} ;;

@@ -282,6 +282,11 @@ def test_arguments_reach_the_batch(checkout):
     assert calls == [f"{BATCH} --slurm --status --slurm-config=a.yaml"]
 
 
+def test_site_is_written_by_its_module(checkout):
+    checkout.run()
+    assert checkout.run("site") == (0, "", ["-m sae_utils.run.site"])
+
+
 BAD = {
     "--prest x": "unknown argument '--prest'",
     "--preset": "--preset needs a value",
@@ -292,6 +297,7 @@ BAD = {
     "--fresh test": "test takes no options but --python",
     "setup --dry-run": "setup takes no options but --python",
     "setup test": "setup and test: one at a time",
+    "site --preset tiny": "site takes no options but --python",
     "clean": "clean takes --cache, and nothing else",
     "clean --cache --fresh": "clean takes --cache, and nothing else",
     "--cache": "--cache goes with clean",
@@ -331,6 +337,7 @@ def test_help(checkout):
         "--python",
         "setup",
         "test",
+        "site",
         "clean",
         "is kept",
     )

@@ -40,14 +40,15 @@ def chromium():
 
 
 class Tab:
-    """A page of the explorer, and all that it asked for or complained of; closing it fails if it did either."""
+    """A page, and all that it asked for (not in ``folder``) or complained of; closing it fails if it did either."""
 
-    def __init__(self, browser, path, route="", **settings):
+    def __init__(self, browser, path, route="", folder=None, **settings):
         self.context = browser.new_context(**({"viewport": DESK, "offline": True} | settings))
         self.page, self.faults, self.url = self.context.new_page(), [], path.as_uri()
+        allowed = (folder or path).as_uri()
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("console", lambda message: self.faults.append(message.text))
-        self.page.on("request", lambda request: request.url.startswith(self.url) or self.faults.append(request.url))
+        self.page.on("request", lambda request: request.url.startswith(allowed) or self.faults.append(request.url))
         self.page.on("dialog", lambda dialog: self.faults.append(dialog.message))
         self.open(route)
 
