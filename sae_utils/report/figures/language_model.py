@@ -10,6 +10,7 @@ from sae_utils.report.figures.parts import draw_intervals
 from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK
 
 RIVALS = {"model": "language model", "trigram": "trigram", "unigram": "unigram", "xz": "xz -9e"}
+MOST_LABELS = 12  # layers: of more, only some are named
 SITE_STYLES = {
     "mlp_out": ("MLP output", ORANGE, "o"),
     "resid_pre": ("residual stream before", GREEN, "s"),
@@ -45,19 +46,26 @@ def activation_norms(
         label, colour, marker = SITE_STYLES[site]
         layer = np.arange(len(norms)) + 0.12 * (i - 1)
         draw_intervals(ax, layer, norms[:, [1, 0, 2]], capsize=2, color=colour, marker=marker, label=label)
-    ax.set(xlabel="layer", ylabel="Euclidean norm of the activation", yscale="log", xticks=range(len(norms)))
+    ax.set(xlabel="layer", ylabel="Euclidean norm of the activation", yscale="log", xticks=_named(len(norms)))
     ax.set_title(f"median, bars from the {100 * quantiles[0]:.0f}th to the {100 * quantiles[-1]:.0f}th percentile")
     ax.legend()
 
 
 def ablation(ax: Axes, clean: float, ablated: Float[np.ndarray, " n_layers"]) -> None:
     """What the loss rises by when the MLP of one layer is silent."""
-    layers = np.arange(len(ablated))
-    ax.bar_label(ax.bar(layers, ablated - clean, color=BLUE), fmt="%.2f", padding=2)
-    ax.set(xlabel="layer whose MLP output is set to zero", xticks=layers)
+    rise = ablated - clean
+    is_labelled = (rise > 0.1 * rise.max()) | (len(rise) <= MOST_LABELS)
+    labels = [f"{value:.2f}" if shown else "" for value, shown in zip(rise, is_labelled, strict=True)]
+    ax.bar_label(ax.bar(range(len(rise)), rise, color=BLUE), labels, padding=2)
+    ax.set(xlabel="layer whose MLP output is set to zero", xticks=_named(len(rise)))
     ax.set_ylabel("rise in cross-entropy (nats per token)")
     ax.margins(y=0.12)
     ax.set_title(f"loss of the whole model: {clean:.2f} nats per token")
+
+
+def _named(n_layers: int) -> range:
+    """The layers that an axis names."""
+    return range(0, n_layers, 1 if n_layers <= MOST_LABELS else 5)
 
 
 def training_curve(ax: Axes, log: Mapping[str, Float[np.ndarray, " n"]]) -> None:

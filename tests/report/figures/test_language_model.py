@@ -29,6 +29,13 @@ def test_norms_have_a_curve_for_each_site(ax):
 def test_ablation_shows_the_rise(ax):
     plots.ablation(ax, 2.0, np.array([2.5, 3.0]))
     assert [bar.get_height() for bar in ax.patches] == [0.5, 1.0]
+    assert [text.get_text() for text in ax.texts] == ["0.50", "1.00"]
+
+
+def test_of_many_layers_some_are_named_and_the_largest_rises_labelled(ax):
+    plots.ablation(ax, 2.0, np.array([6.0, *[2.1] * 28, 3.0]))
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["4.00", "1.00"]
+    assert ax.get_xticks().tolist() == [0, 5, 10, 15, 20, 25]
 
 
 def test_training_curve_says_where_there_is_no_log(ax):
