@@ -27,12 +27,13 @@ def sources(corpus: str) -> dict[str, Fraction]:
     """
     if _is_file(corpus) or not re.search(rf"\s\+\s|^\s*{WEIGHT}\s", corpus):
         return {corpus: Fraction(1)}
-    weights, places = {}, set()
-    for part in re.split(r"\s+\+\s+", corpus.strip()):
+    weights, places, parts = {}, set(), re.split(r"\s+\+\s+", corpus.strip())
+    or_file = "; or there is no such file" if len(parts) == 1 else ""
+    for part in parts:
         weight, _, source = part.partition(" ")
         source = source.strip()
         if not source or not re.fullmatch(WEIGHT, weight) or not Fraction(weight):
-            raise InputError(f"has {part!r}, which is not a weight above 0 and a source, as in {EXAMPLE!r}")
+            raise InputError(f"has {part!r}, which is not a weight above 0 and a source, as in {EXAMPLE!r}{or_file}")
         if re.match(rf"\(|{WEIGHT}\s", source) and not _is_file(source):
             raise InputError(f"has {source!r} for a source, which is to be one corpus and no mixture")
         place = os.path.realpath(os.path.expanduser(source))
@@ -41,7 +42,7 @@ def sources(corpus: str) -> dict[str, Fraction]:
         places.add(place)
         weights[source] = Fraction(weight)
     if len(weights) == 1:
-        raise InputError(f"has a weight for one source alone: write {source!r}, or several as in {EXAMPLE!r}")
+        raise InputError(f"has a weight for one source alone: write {source!r}, or several as in {EXAMPLE!r}{or_file}")
     return {source: weight / sum(weights.values()) for source, weight in weights.items()}
 
 

@@ -2,13 +2,13 @@
 
 Criteria, intervals and nulls are those of notebook 01, for two or more dictionaries of any format that ``read_sae``
 knows: folders, files, or ``owner/repository/folder`` on the hub. Without ``--activations`` encoders are compared as
-they are, as published numbers do; with them, in the metric of the data, and dead latents are left out.
+they are, as published numbers do; with them, in the metric of the data, and dead latents are left out; the nulls
+are other random directions then, whose means differ by chance, too.
 """
 
 import argparse
-import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import permutations
 from pathlib import Path
@@ -34,9 +34,7 @@ from sae_utils.analysis.matching.metric import in_metric
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, evaluate
 from sae_utils.saes.formats.common import load_tensors, shapes_of
-from sae_utils.saes.formats.published import described
-from sae_utils.saes.formats.read import local, read_sae, recognise
-from sae_utils.saes.formats.saelens import is_centred
+from sae_utils.saes.formats.published import Published, described, opened
 
 BATCH = 1024  # activations that are encoded at once
 
@@ -78,14 +76,10 @@ def read(names: Sequence[str]) -> tuple[list[SAE], list[bool], list[str]]:
     Raises InputError, as ``read_sae`` does, for fewer than two, and for such as differ in d_in.
     """
     saes, centred, lines = [], [], []
-    for name in names:
-        path = local(os.path.expanduser(name))
-        format = recognise(path)
-        found = read_sae(path, format)
+    for name, (_, format, found, is_of_centred) in zip(names, opened(names), strict=True):
         first, last = len(saes) + 1, len(saes) + found.n_dictionaries
         lines += [f"{first}{f' to {last}' if last > first else ''}  {name}", f"   {described(found, format)}"]
         saes += [found.dictionary(i) for i in range(found.n_dictionaries)]
-        is_of_centred = format == "saelens" and is_centred(path if path.is_dir() else path.parent)
         centred += [is_of_centred] * found.n_dictionaries
     if len(saes) < 2:
         raise InputError(f"{names[0]} holds one dictionary; to compare takes two or more: name another folder")
@@ -118,7 +112,8 @@ def report(names: Sequence[str], activations: str = "") -> Iterator[str]:
         yield "encoders are compared raw, as published numbers; the metric of the data takes --activations FILE"
     else:
         covariance, dead = nulls.covariance(x.split(BATCH)), "latents that fire on none of the activations"
-        quality = [evaluate(sae, batches(x, less_mean)) for sae, less_mean in zip(saes, centred, strict=True)]
+        as_trained = [Published(centred=one).activations for one in centred]
+        quality = [evaluate(sae, map(own, x.split(BATCH))) for sae, own in zip(saes, as_trained, strict=True)]
         alive = [one.alive[0] for one in quality]
         yield f"encoders are compared in the metric of {len(x):,} activations; raw is without it, as published"
         yield "explained variance: " + ", ".join(f"{float(one.explained_variance):.3f}" for one in quality)
@@ -129,11 +124,6 @@ def report(names: Sequence[str], activations: str = "") -> Iterator[str]:
         most = np.mean([min(i, j) / i for i, j in permutations(counts, 2)])
         yield f"of {', '.join(map(str, counts))} latents, no share can exceed {most:.3f} one to one"
     yield from table(encoders, decoders, alive, covariance)
-
-
-def batches(x: Float[Tensor, "n d_in"], less_mean: bool) -> Iterable[Float[Tensor, "batch d_in"]]:
-    """Activations as a dictionary was trained on them."""
-    return (batch - batch.mean(-1, keepdim=True) if less_mean else batch for batch in x.split(BATCH))
 
 
 def table(
@@ -174,7 +164,7 @@ def random(
     own = nulls.second_moment(torch.cat([rows[some] for rows, some in zip(decoders, alive, strict=True)]))
     spreads = ({} if covariance is None else {nulls.ACTIVATIONS: covariance}) | {nulls.DECODERS: own}
     sizes = [len(rows) for rows in decoders]
-    stacks = nulls.null_stacks((len(sizes), max(sizes)), spreads, seed=0)
+    stacks = nulls.null_stacks((len(sizes), max(sizes)), spreads, seed=0, keep=(nulls.DECODERS,))
 
     def of(kind: str) -> list[list[Tensor]]:
         return [[rows[:n] for rows, n in zip(part, sizes, strict=True)] for part in stacks[f"{nulls.DECODERS}_{kind}"]]

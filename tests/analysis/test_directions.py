@@ -51,6 +51,14 @@ def test_stacks_of_every_kind():
     assert all(torch.equal(a, b) for kind in stacks for a, b in zip(stacks[kind], again[kind], strict=True))
 
 
+def test_a_source_that_is_kept_is_what_it_is_beside_the_others():
+    spreads = {nulls.ACTIVATIONS: torch.diag(torch.tensor([4.0, 1.0, 1.0, 0.1])), nulls.DECODERS: torch.eye(4)}
+    every, some = (null_stacks((2, 9), spreads, 0, *keep) for keep in ((), ([nulls.DECODERS],)))
+    assert list(some) == ["decoders_tied", "decoders_independent"]
+    for kind, stack in some.items():
+        assert all(torch.equal(a, b) for a, b in zip(stack, every[kind], strict=True))
+
+
 def test_what_no_direction_can_be_drawn_from_is_refused():
     with pytest.raises(InputError, match="covariance of zero"):
         directions(3, torch.zeros(4, 4), generator())

@@ -38,7 +38,9 @@ EXAMPLE = "as in '0.7 installed-python + 0.3 english.txt'"
 @pytest.mark.parametrize(
     ("corpus", "said"),
     [
-        ("0.7 a", f"has a weight for one source alone: write 'a', or several {EXAMPLE}"),
+        ("0.7 a", f"has a weight for one source alone: write 'a', or several {EXAMPLE}; or there is no such file"),
+        ("3 mice.txt", f"has a weight for one source alone: write 'mice.txt', or several {EXAMPLE}; or there is no"),
+        ("0 a.txt", f"has '0 a.txt', which is not a weight above 0 and a source, {EXAMPLE}; or there is no such file"),
         ("a + 0.3 b", f"has 'a', which is not a weight above 0 and a source, {EXAMPLE}"),
         *(
             (f"0.7 a + {part}", f"has '{part}', which is not a weight above 0 and a source, {EXAMPLE}")

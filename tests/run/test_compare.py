@@ -1,4 +1,4 @@
-"""What the command prints is what notebook 01 computes, of any formats; what cannot be compared is one line."""
+"""What the command prints is what a written-out form gives, of any formats; what cannot be compared is one line."""
 
 import re
 
@@ -77,7 +77,7 @@ def test_two_dictionaries_with_half_of_their_latents_in_common(tmp_path, printed
     assert "saelens, 40 latents, topk (k 3), blocks.1.hook_mlp_out" in text
 
 
-def test_four_dictionaries_in_two_formats_are_as_in_the_notebook(tmp_path, printed):
+def test_four_dictionaries_in_two_formats_are_as_in_a_written_out_form(tmp_path, printed):
     sae = dictionaries(*noisy(4, 24, 10))
     write_sparsify(sae, tmp_path / "all")
     save_sae(sae, tmp_path / "all.safetensors")

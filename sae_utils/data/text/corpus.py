@@ -69,7 +69,7 @@ def token_rows(
     order = row_order(list(shares.values()), n_rows)
     needed = dict(zip(shares, np.bincount(order, minlength=len(shares)).tolist(), strict=True))
     rows = {source: np.empty((0, context), dtype=packer.dtype) for source in shares}  # of a small share none may be due
-    for source in sorted(filter(needed.get, shares), key=_length):
+    for source in sorted(filter(needed.get, shares), key=_how_soon):
         rows[source] = token_rows(source, tokenizer, split, needed[source], context, cache_dir)
     mixer = Mixer(list(rows.values()), order, context, packer.dtype)
     return pack_in_file(file, mixer, lambda _: (), n_rows, what)
@@ -136,7 +136,7 @@ def _take(texts: Iterator[str]) -> list[str]:
     return taken
 
 
-def _length(source: str) -> tuple[bool, bool, int]:
+def _how_soon(source: str) -> tuple[bool, bool, int]:
     """Sorts sources by how soon they are read through: one that is too small shows before the long ones are read."""
     file = local_file(source)[0]
     return file is None, source != INSTALLED, file.stat().st_size if file else 0

@@ -1,7 +1,7 @@
 """Ensembles of dictionaries as one dictionary: naive bagging and boosting (paper C, Gadgil et al. 2505.16077)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
@@ -129,9 +129,10 @@ def _check_members(members: Sequence[SAE], sequential: bool) -> None:
 
 
 def _joint_config(configs: Sequence[SAEConfig]) -> SAEConfig:
-    """Of the first member, as wide as all together; k is the active latents of all members."""
+    """Of the first member, less its method, as wide as all together; k is the active latents of all members."""
     k = sum(config.k for config in configs) if configs[0].k is not None else None
-    return replace(configs[0], n_latents=sum(config.n_latents for config in configs), k=k, auxk=None)
+    first = {field.name: getattr(configs[0], field.name) for field in fields(SAEConfig)}
+    return SAEConfig(**first | {"n_latents": sum(config.n_latents for config in configs), "k": k, "auxk": None})
 
 
 def _checked_weights(weights: Sequence[float] | None, n: int, sequential: bool) -> Tensor:

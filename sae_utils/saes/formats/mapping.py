@@ -11,6 +11,9 @@ The dictionary is then z = activation((x - pre_bias) W_enc + b_enc) and x_hat = 
 named is 0, but for b_dec beside a pre_bias: then that is added again. ``threshold``, of jump_relu and batch_topk, is
 the name of a tensor or a number. Gated dictionaries have ``r_mag`` and ``b_mag``, and b_enc is the gate's.
 ``hook_point``, and ``weights``, the name of the file, may be left out.
+
+Which axis is which is told by the tensors of one axis. Where none is named, fewer latents than d_in are refused, since
+that is how the weights of ``nn.Linear`` look without ``.T``; square matrices cannot be told from their transposes.
 """
 
 from collections.abc import Mapping
@@ -80,6 +83,11 @@ def read_mapped(path: Path) -> SAE:
         sizes = check_shapes({key: tuple(t.shape) for key, t in tensors.items()}, axes, str(file))
     except InputError as error:
         raise InputError(f"{error}, as {mapping} names it; NAME.T is the transpose of NAME") from None
+    if sizes["f"] < sizes["d"] and not any(len(axis) == 1 for axis in axes.values()):
+        raise InputError(
+            f"W_enc of {file}, as {mapping} names it, is [d_in {sizes['d']}, latents {sizes['f']}]: without a bias, "
+            "these may be nn.Linear's weights; name NAME.T for both matrices, or a bias, of zeros if there is none"
+        )
     plain = _plain(said, checked_weights(tensors, str(file)), sizes, mapping)
     return plain.as_sae(hook_point=hook_point_of(setting(said, "hook_point", "", mapping)))
 

@@ -5,8 +5,9 @@ before a language model is loaded. What their files do not say is not guessed: s
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -58,6 +59,15 @@ class Published:
                 )
 
 
+def opened(names: Sequence[str]) -> Iterator[tuple[Path, Format, SAE, bool]]:
+    """Under each name: path, format, what ``read_sae`` finds, and whether that reads centred activations."""
+    for name in names:
+        path = local(os.path.expanduser(name))
+        format = recognise(path)
+        found = read_sae(path, format)
+        yield path, format, found, format == "saelens" and is_centred(path if path.is_dir() else path.parent)
+
+
 def read_published(names: Sequence[str], site: str, layer: int, device: str = "cpu") -> Published:
     """What ``read_sae`` finds under each of ``names``; no names give none. Stacks come as their dictionaries, in order.
 
@@ -67,17 +77,14 @@ def read_published(names: Sequence[str], site: str, layer: int, device: str = "c
     model by several names.
     """
     hook_point, saes, lines, centred, trained_at = f"blocks.{layer}.hook_{site}", [], [], [], []
-    for name in names:
-        path = local(os.path.expanduser(name))
-        format = recognise(path)
-        found = read_sae(path, format)
+    for name, (path, format, found, is_of_centred) in zip(names, opened(names), strict=True):
         lines.append(f"{name}: {described(found, format)}")
         trained_at += [found.hook_point] if found.hook_point else []
         if site_of(found.hook_point) not in ("", hook_point):
             raise InputError(f"saes: {name} was trained at {found.hook_point}; layer and site say {hook_point}")
         if format == "gemma_scope" and layer_of(path) not in (None, layer):
             raise InputError(f"saes: {name} was trained at layer {layer_of(path)}; layer says {layer}")
-        centred.append(format == "saelens" and is_centred(path if path.is_dir() else path.parent))
+        centred.append(is_of_centred)
         saes += [found.dictionary(i).fold_normalisation() for i in range(found.n_dictionaries)]
     for what, values in (
         ("d_in", [sae.config.d_in for sae in saes]),

@@ -25,7 +25,7 @@ class Aligned(Method):
     method: str = "aligned"
 
     def project(self, sae: SAE) -> None:
-        """Put the encoder back where the constraint holds."""
+        """Put the encoder, a frozen one too, back where the constraint holds."""
         align(sae.encoder, sae.W_dec)
 
 

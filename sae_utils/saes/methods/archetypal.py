@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import torch
 from jaxtyping import Float
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 
 from sae_utils.data.activations import check_number, check_whole
 from sae_utils.errors import InputError
+from sae_utils.memory import ADAM, MemoryPlan, check_fits, free_memory
 from sae_utils.saes.losses import LossTerms, training_loss
 from sae_utils.saes.methods.method import Method
 from sae_utils.saes.sae import MOST, SAE
@@ -25,7 +25,8 @@ class Archetypal(Method):
 
     C [n_points, d_in] are centroids of activations and stay. A begins as the identity, R and m at 0; all three learn.
     As in figure 5 each step ends with negative entries of A at 0, its rows divided by their sums, and rows of R
-    that are too long shortened; the text bounds |R|^2. The scalar m is the library's (``multiplier=False``: m = 0).
+    that are too long shortened; the text bounds |R|^2. A row of A without an entry above 0 has none to divide: it is 0
+    until a step gives it one. The scalar m is the library's (``multiplier=False``: m = 0).
     The encoder begins as that of any dictionary of the seed; how theirs does in relation to C was not found, and their
     inputs are standardised by dimension, ours as always. The stack must be begun with ``begin`` or ``start``.
     """
@@ -46,7 +47,12 @@ class Archetypal(Method):
             raise InputError("unit_norm_decoder=True has no archetypal: its rows are where the data is; set False")
 
     def extend(self, sae: SAE) -> None:
-        """Give a new stack what its decoder is made of, and freeze the decoder, which is made anew after each step."""
+        """Give a new stack what its decoder is made of, and freeze the decoder, which is made anew after each step.
+
+        Raises InputError where memory does not hold A and R with their gradients and Adam's moments.
+        """
+        learned = 4 * len(sae.seeds) * self.n_latents * (self.n_points + self.d_in)
+        check_fits(MemoryPlan(dictionaries=learned, optimiser=len(ADAM) * learned), free_memory("cpu"), "cpu")
         sizes = {
             "mixture": (self.n_latents, self.n_points),
             "relaxation": (self.n_latents, self.d_in),
@@ -59,14 +65,14 @@ class Archetypal(Method):
         sae.W_dec.requires_grad_(False)
 
     def loss(self, sae: SAE, x, dead, step: int) -> LossTerms:
-        """The loss without a method of the decoder that A, R and m make. Raises InputError without points."""
+        """The loss without a method of the decoder that A, R and m make. InputError for step 0 without points."""
         if step == 0 and not sae.points.any():
             raise InputError("archetypal: the stack has no points yet; call begin(sae, activations) before training")
         parts = {name: getattr(sae, name) for name in ("config", "encoder", "b_enc", "b_dec", "n_dictionaries")}
         return training_loss(SimpleNamespace(**parts, W_dec=decoder(sae)), x, dead)
 
     def project(self, sae: SAE) -> None:
-        """Make A a mixture and R short enough again, and the decoder what they make."""
+        """Make A a mixture and R short enough again, and the decoder, though it is frozen, what they make."""
         mixture = sae.mixture.relu()
         sae.mixture.copy_(mixture / (mixture.sum(-1, keepdim=True) + 1e-8))
         length = sae.relaxation.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(mixture.dtype).tiny)
@@ -76,7 +82,8 @@ class Archetypal(Method):
 
 def decoder(sae: SAE) -> Float[Tensor, "S n_latents d_in"]:
     """(A C + R) exp(m) of each dictionary."""
-    return (torch.bmm(sae.mixture, sae.points) + sae.relaxation) * sae.log_multiplier.exp()[..., None]
+    with torch.autocast(sae.mixture.device.type, enabled=False):  # bfloat16 is for the encoder's product alone
+        return (torch.bmm(sae.mixture, sae.points) + sae.relaxation) * sae.log_multiplier.exp()[..., None]
 
 
 @torch.no_grad()
@@ -93,6 +100,8 @@ def begin(sae: SAE, x: Float[Tensor, "batch d_in"], shared: bool = True) -> None
     The paper's are ``shared``, to which Brzozowski and Chung (2026, 2606.02061) attribute its stability; how they
     began without it could not be read. Raises InputError for fewer activations than points.
     """
+    from sklearn.cluster import MiniBatchKMeans  # here, since whatever reads an SAE imports this file
+
     if len(x) < sae.config.n_points:
         raise InputError(f"archetypal needs at least n_points={sae.config.n_points} activations, not {len(x)}")
     data = sae.normalise(x).cpu().numpy()

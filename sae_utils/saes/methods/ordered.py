@@ -53,7 +53,8 @@ def ordered_error(
     with torch.no_grad():
         x_hat = kernels.sparse_decode(z, sae.W_dec, pattern).unflatten(0, (len(x), sae.n_dictionaries)) + sae.b_dec
     weights = tail(sae.config).to(x)
-    return _OrderedError.apply(x, z, sae.W_dec, sae.b_dec, pattern, weights), x_hat
+    with torch.autocast(x.device.type, enabled=False):  # bfloat16 is for the encoder's product alone
+        return _OrderedError.apply(x, z, sae.W_dec, sae.b_dec, pattern, weights), x_hat
 
 
 class _OrderedError(torch.autograd.Function):

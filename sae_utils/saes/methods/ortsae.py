@@ -78,7 +78,8 @@ def nearest(directions: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
     """The other row with the largest inner product with each, no gradient."""
     found = []
     for start in range(0, len(directions), BLOCK):
-        products = directions[start : start + BLOCK] @ directions.T
+        with torch.autocast(directions.device.type, enabled=False):  # bfloat16 is for the encoder's product alone
+            products = directions[start : start + BLOCK] @ directions.T
         products.diagonal(start).fill_(-torch.inf)
         found.append(products.argmax(-1))
     return torch.cat(found)

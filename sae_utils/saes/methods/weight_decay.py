@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from sae_utils.data.activations import check_number
@@ -40,11 +40,3 @@ class WeightDecay(Method):
 def squared_weights(sae: SAE) -> Float[Tensor, " S"]:
     """Sum of the squares of each dictionary's encoder and decoder weights."""
     return sae.encoder.pow(2).sum((1, 2)) + sae.W_dec.pow(2).sum((1, 2))
-
-
-def n_collapsed(sae: SAE, below: float = 1e-3) -> Int[Tensor, " S"]:
-    """Latents of each dictionary whose encoder or decoder row is at most ``below`` long; it starts at length 1.
-
-    The paper's authors count rows of length exactly 0.
-    """
-    return ((sae.encoder.norm(dim=-1) <= below) | (sae.W_dec.norm(dim=-1) <= below)).sum(-1)

@@ -8,8 +8,9 @@ from sae_utils.analysis.matching.matching import Rows, compare
 from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
-from sae_utils.saes import ARCHITECTURES, SparseCode, evaluate
+from sae_utils.saes import ARCHITECTURES, SAE, SAEConfig, SparseCode, evaluate
 from sae_utils.saes.ensembles import Ensemble, load_ensemble, save_ensemble
+from sae_utils.saes.methods import Archetypal, Matryoshka
 from sae_utils.saes.training import load_sae
 
 WEIGHTS = (0.5, -0.3, 1.1)
@@ -112,6 +113,23 @@ def test_checkpoint(tmp_path, architecture):
     assert [m.seeds for m in again.members] == [m.seeds for m in ensemble.members]
     with pytest.raises(InputError, match="foreign"):
         load_sae(tmp_path / "e.safetensors")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Matryoshka(12, 20, "topk", 3, widths=(2, 20), auxk=4),
+        Archetypal(12, 20, "topk", 3, n_points=24, unit_norm_decoder=False),
+    ],
+)
+def test_members_of_a_method_make_a_dictionary_without_one(tmp_path, config):
+    members, x = SAE.create(config, range(3), "hook"), activations()
+    ensemble = Ensemble.bag(members)
+    assert ensemble.config == SAEConfig(12, 60, "topk", 9, unit_norm_decoder=config.unit_norm_decoder)
+    assert_close(ensemble(x), members(x).mean(1, keepdim=True))
+    save_ensemble(ensemble, tmp_path / "e.safetensors")
+    again = load_ensemble(tmp_path / "e.safetensors")
+    assert torch.equal(again(x), ensemble(x)) and again.members[2].config == config
 
 
 OTHER_UNITS = Normalisation(torch.zeros(12), 1.0)

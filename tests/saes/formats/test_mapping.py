@@ -161,6 +161,24 @@ def test_what_does_not_fit_is_one_line(tmp_path, said, line):
     assert line in refused(mapped(tmp_path, said))
 
 
+def test_linear_weights_without_a_bias_are_not_read_the_wrong_way_round(tmp_path):
+    tensors = {"encoder.weight": drawn(12, 5, seed=1), "decoder.weight": drawn(5, 12, seed=2), "zeros": torch.zeros(5)}
+    tensors["t"] = torch.full((5,), 0.1)
+    said = {"architecture": "relu", "W_enc": "encoder.weight", "W_dec": "decoder.weight"}
+    line = refused(mapped(tmp_path, said, tensors))
+    assert "is [d_in 12, latents 5]: without a bias" in line and "name NAME.T for both matrices" in line
+    one_number = said | {"architecture": "jump_relu", "threshold": 0.1}
+    assert "without a bias" in refused(mapped(tmp_path, one_number, tensors))
+    turned = said | {"W_enc": "encoder.weight.T", "W_dec": "decoder.weight.T"}
+    x = drawn(30, 5, seed=3)
+    code = (x @ tensors["encoder.weight"].T).relu()
+    check_against(read_sae(mapped(tmp_path, turned, tensors)), code, code @ tensors["decoder.weight"].T, x)
+    # A tensor of one axis says that few latents are meant.
+    for more in ({"b_enc": "zeros"}, {"architecture": "jump_relu", "threshold": "t"}):
+        config = read_sae(mapped(tmp_path, said | more, tensors)).config
+        assert (config.d_in, config.n_latents) == (12, 5)
+
+
 def test_values_that_are_no_weights_are_refused(tmp_path):
     for name, tensor, said in (
         ("encoder_bias", torch.full((N_LATENTS,), float("nan")), "b_enc of"),

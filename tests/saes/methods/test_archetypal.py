@@ -7,8 +7,8 @@ from helpers.synthetic_activations import planted
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE
-from sae_utils.saes.methods import Archetypal
-from sae_utils.saes.methods.archetypal import begin, start
+from sae_utils.saes.methods import Archetypal, archetypal
+from sae_utils.saes.methods.archetypal import begin, decoder, start
 from sae_utils.saes.training import TrainingConfig, train
 
 D_IN, N, K, POINTS = 5, 12, 3, 15
@@ -67,6 +67,17 @@ def test_the_projection_row_by_row():
     assert sae.relaxation[0, :3, :2].flatten().tolist() == pytest.approx([0.3, 0.4, 0.3, 0.1, 0, 0])
     row = 0.75 * sae.points[0, 0] + 0.25 * sae.points[0, 1] + torch.tensor([0.3, 0.4, 0, 0, 0], dtype=torch.float64)
     torch.testing.assert_close(sae.W_dec[0, 0], row * torch.tensor(2.0).double().exp())
+    with torch.no_grad():
+        sae.mixture[0, 0] = -1
+        sae.config.project(sae)
+    assert not sae.mixture[0, 0].any()  # no entry above 0: nothing to divide
+
+
+def test_the_decoder_is_float32_under_autocast():
+    sae = make().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = decoder(sae)
+    assert torch.equal(found, decoder(sae))
 
 
 @pytest.mark.parametrize(("delta", "multiplier"), [(0.0, False), (0.2, True)])
@@ -113,6 +124,15 @@ def test_impossible_values_are_refused(how, said):
     with pytest.raises(InputError) as error:
         config(**how)
     assert str(error.value).startswith(said)
+
+
+def test_what_memory_does_not_hold_is_refused(monkeypatch):
+    needed = 4 * 4 * (2 * N * POINTS + 2 * N * D_IN)  # weights, gradient and two moments of A and R
+    monkeypatch.setattr(archetypal, "free_memory", lambda device: needed / 0.9 + 1)
+    SAE.create(config(), [0, 1])
+    monkeypatch.setattr(archetypal, "free_memory", lambda device: needed / 0.9 - 1)
+    with pytest.raises(InputError, match=r"this needs 7.68 kB: dictionaries 1.92 kB, optimiser 5.76 kB; cpu has"):
+        SAE.create(config(), [0, 1])
 
 
 def test_a_stack_without_points_and_too_few_activations_are_refused():

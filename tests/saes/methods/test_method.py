@@ -26,7 +26,7 @@ EXAMPLES = {
     "ortsae": OrtSAE(*SIZE, "batch_topk", 3, chunk=16, every=2),
     "weight_decay": WeightDecay(*SIZE, "topk", 3, decay=0.1, unit_norm_decoder=False),
 }
-TRAINING = TrainingConfig(30 * 64, 64, dead_after=640, checkpoint_every=10, log_every=10, lr=3e-3)
+TRAINING = TrainingConfig(10 * 64, 64, dead_after=256, checkpoint_every=4, log_every=2, lr=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_a_killed_run_ends_as_a_whole_one_and_is_read_as_it_was_written(config, 
         batches = source.batches
 
         def killed(*args, **how):
-            yield from islice(batches(*args, **how), 17)
+            yield from islice(batches(*args, **how), 7)
             raise Killed
 
         patch.setattr(source, "batches", killed)

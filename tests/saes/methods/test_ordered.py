@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from sae_utils.errors import InputError
-from sae_utils.saes import SAE
+from sae_utils.saes import SAE, kernels
 from sae_utils.saes.losses import training_loss
 from sae_utils.saes.methods import Matryoshka, Ordered
 from sae_utils.saes.methods import ordered as method
-from sae_utils.saes.methods.ordered import tail
+from sae_utils.saes.methods.ordered import ordered_error, tail
 
 D_IN, N, K, BATCH = 5, 12, 3, 40
 
@@ -62,6 +62,18 @@ def test_auxk_adds_what_it_adds_without_the_method():
     one, other = (make(Ordered(D_IN, N, "topk", K, auxk=auxk, auxk_coefficient=0.5)) for auxk in (2, None))
     added = one.config.loss(one, x, dead, 0).loss - other.config.loss(other, x, dead, 0).loss
     torch.testing.assert_close(added, training_loss(one, x, dead).loss - training_loss(other, x, dead).loss)
+
+
+def test_sums_are_float32_under_autocast():
+    sae, x = make(Ordered(D_IN, N, "topk", K)).float(), batch().float()
+    values, latents = kernels.encode_top_k(x, sae.encoder.detach(), sae.b_enc.detach(), sae.b_dec.detach(), K)
+    z, pattern = kernels.keep_top_k(values.relu(), latents, N)
+    found = []
+    for enabled in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            error, _ = ordered_error(sae, x, z, pattern)
+        found.append([error, *torch.autograd.grad(error.sum(), [sae.W_dec, sae.b_dec])])
+    assert all(map(torch.equal, *found))
 
 
 def test_the_tail_of_a_law_by_hand():

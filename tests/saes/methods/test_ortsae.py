@@ -58,6 +58,13 @@ def test_chunks_part_the_latents_anew_at_each_step_and_for_each_seed():
     assert [part.tolist() for part in chunks(OrtSAE(5, 12, "topk", 3), 0, 1)] == [list(range(12))]
 
 
+def test_the_nearest_rows_are_those_of_float32_under_autocast():
+    rows = torch.nn.functional.normalize(torch.randn(400, 3, generator=torch.Generator().manual_seed(1)), dim=-1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = nearest(rows)
+    assert torch.equal(found, (rows @ rows.T).fill_diagonal_(-1).argmax(-1))
+
+
 @pytest.mark.parametrize(("architecture", "how"), [("batch_topk", {"k": 3}), ("jump_relu", {"sparsity": 0.1})])
 def test_the_loss_is_the_plain_one_and_gamma_times_the_penalty(architecture, how):
     sae = SAE.create(OrtSAE(5, 12, architecture, gamma=0.5, every=3, **how), [0, 4]).double()
