@@ -48,7 +48,7 @@ def test_latents_that_never_fire_collapse_and_the_others_do_not():
         sae = SAE.create(config, [0], "h", source.normalisation["h"])
         with torch.no_grad():
             sae.b_enc[0, :20] = -100
-        train([sae], source, TrainingConfig(100 * 64, 64, lr=4e-2), progress=False)
+        train([sae], source, TrainingConfig(150 * 64, 64, lr=3e-2), progress=False)
         lengths[decay] = sae.W_dec.detach().norm(dim=-1)[0]
     torch.testing.assert_close(lengths[0.0][:20], torch.ones(20))
     assert lengths[0.3][:20].max() < 1e-3 and lengths[0.3][20:].max() > 0.1
