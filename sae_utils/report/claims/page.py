@@ -100,7 +100,8 @@ def claims_page(
         "for it, and the notebook says why. Numbers of claims have gaps: each notebook's begin anew, and a claim that "
         "was dropped leaves its number.",
         *(
-            f"*{record['model']}*: the same notebooks and rules on that model ([page]({name}/claims.md))."
+            f"*{record['model']}*: the same notebooks and rules on that model ([page]({name}/claims.md)). The worlds "
+            "of D are of no model; there they are trained on in that preset's batches."
             for name, record in (models or {}).items()
             if name not in stale
         ),
