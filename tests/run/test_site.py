@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import nbformat
 import pytest
-from helpers.browser import Tab, chromium
+from helpers.browser import Tab
 from helpers.claims_made import claim, interval
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
@@ -165,17 +165,16 @@ def test_what_is_not_of_one_run_is_refused_in_one_line(said, spoil, root, capsys
     assert said in out.err and out.err.count("\n") == 1 and not (root / "site").exists()
 
 
-def test_it_opens_from_a_folder_without_a_network(site):
-    with chromium() as browser:
-        tab = Tab(browser, site / "index.html", folder=site)
-        for link, heading in (("A question of ours", "00 A question of ours"), ("Claims", "What the papers claim, .*")):
-            tab.page.locator("a", has_text=link).first.click()
-            tab.wait_for_heading(heading)
-            tab.page.wait_for_load_state()
-            assert tab.page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
-        verdict = tab.page.locator("td.holds").first
-        assert verdict.evaluate("(cell) => getComputedStyle(cell).color") == "rgb(0, 90, 140)"
-        tab.page.locator("a", has_text="Start").click()
-        tab.page.locator("a", has_text="Explorer").first.click()
-        tab.wait_for_heading("Explorer")
-        tab.close()
+def test_it_opens_from_a_folder_without_a_network(site, browser):
+    tab = Tab(browser, site / "index.html", folder=site)
+    for link, heading in (("A question of ours", "00 A question of ours"), ("Claims", "What the papers claim, .*")):
+        tab.page.locator("a", has_text=link).first.click()
+        tab.wait_for_heading(heading)
+        tab.page.wait_for_load_state()
+        assert tab.page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    verdict = tab.page.locator("td.holds").first
+    assert verdict.evaluate("(cell) => getComputedStyle(cell).color") == "rgb(0, 90, 140)"
+    tab.page.locator("a", has_text="Start").click()
+    tab.page.locator("a", has_text="Explorer").first.click()
+    tab.wait_for_heading("Explorer")
+    tab.close()

@@ -1,15 +1,9 @@
 import pytest
-from helpers.browser import Tab, chromium
+from helpers.browser import Tab
 from helpers.explorer_results import FACTS, made_up
 
 from sae_utils.files import write_text
 from sae_utils.report.explorer import explorer
-
-
-@pytest.fixture(scope="package")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="package")
