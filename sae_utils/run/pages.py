@@ -13,6 +13,7 @@ from sae_utils.files import sha256_of, write_json, write_text
 from sae_utils.paths import OTHER_MODELS, PUBLISHED, REPLICATIONS
 from sae_utils.report.claims import Claim, changed_page, claims_page, hash_of_rules, load_claims
 from sae_utils.report.claims.entries import PAPERS, heading, in_order
+from sae_utils.report.claims.family import by_rules
 from sae_utils.results import figures_folder, is_own, pages_folder, plain, read_results
 from sae_utils.run.jobs import Job
 from sae_utils.run.made_by import code_of_notebook, code_that_draws
@@ -25,8 +26,8 @@ KEPT = ("estimate", "low", "high", "verdict", "p")
 def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
     """Writes ``claims.md`` from the results of the jobs that are done; without a file of claims there is no page.
 
-    With it goes ``changed_verdicts.md`` where the folder holds verdicts from before, and the record that
-    another preset's page shows. Raises InputError for results that were judged by other rules than the file's.
+    With it goes ``changed_verdicts.md`` where the folder holds verdicts from before, and the record that another
+    preset's page shows. Raises InputError for results that were judged by other rules than the file's.
     """
     if not path.is_file():
         return None
@@ -98,8 +99,8 @@ def _forests(
 ) -> dict[str, dict]:
     """By paper, what ``figures.forest`` draws; none of a paper on which this run has no number."""
     here, rules = f"here ({preset})", hash_of_rules(claims)
-    places = {name: record["verdicts"] for name, record in replications.items() if record["rules"] == rules}
-    others = {record["model"]: record["verdicts"] for record in models.values() if record["rules"] == rules}
+    places = {name: record["verdicts"] for name, record in by_rules(replications, rules).items()}
+    others = {record["model"]: record["verdicts"] for record in by_rules(models, rules).values()}
     forests = {}
     for paper, title in PAPERS.items():
         rows = []

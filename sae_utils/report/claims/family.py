@@ -25,6 +25,11 @@ def after_holm(verdicts: Sequence[Mapping]) -> list[str]:
     return left
 
 
+def by_rules(records: Mapping[str, Mapping], rules: str) -> dict[str, Mapping]:
+    """The records of other runs, by preset and in its order, that were judged by these rules."""
+    return {name: record for name, record in sorted(records.items()) if record["rules"] == rules}
+
+
 def elsewhere(here: str, others: Sequence[Mapping]) -> str:
     """``replicated`` where a decision was made at two other places or more, too; else what each of them gave."""
     if here in (HOLDS, FAILS) and len(others) > 1 and {other["verdict"] for other in others} == {here}:

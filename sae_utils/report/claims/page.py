@@ -23,7 +23,7 @@ from sae_utils.report.claims.entries import (
     number_here,
     papers_number,
 )
-from sae_utils.report.claims.family import REPLICATED, after_holm, elsewhere, short
+from sae_utils.report.claims.family import REPLICATED, after_holm, by_rules, elsewhere, short
 
 COUNTED = (HOLDS, FAILS, UNDECIDED)
 HEAD = (
@@ -66,6 +66,10 @@ def claims_page(
     """
     claims, records = in_order(claims), {**(replications or {}), **(models or {})}
     rules = hash_of_rules(claims)
+    stale = sorted(records.keys() - by_rules(records, rules))
+    places = [record["verdicts"] for record in by_rules(replications or {}, rules).values()]
+    models = by_rules(models or {}, rules)
+    beside = {record["model"]: record["verdicts"] for record in models.values()}
     found = defaultdict(list)
     for notebook, verdicts in answers.items():
         for verdict in verdicts:
@@ -73,9 +77,6 @@ def claims_page(
                 if verdict["rules"] != rules:
                     raise InputError(f"{notebook} was judged by rules {verdict['rules']}, not {rules}: run it again")
                 found[verdict["id"]].append((notebook, verdict))
-    stale = sorted(name for name, record in records.items() if record["rules"] != rules)
-    places = [record["verdicts"] for name, record in sorted((replications or {}).items()) if name not in stale]
-    beside = {record["model"]: record["verdicts"] for name, record in (models or {}).items() if name not in stale}
     head = [*HEAD[:-1], *beside, HEAD[-1]]
     counts, tables = [], []
     for paper, title in PAPERS.items():
@@ -102,8 +103,7 @@ def claims_page(
         *(
             f"*{record['model']}*: the same notebooks and rules on that model ([page]({name}/claims.md)). The worlds "
             "of D are of no model; there they are trained on in that preset's batches."
-            for name, record in (models or {}).items()
-            if name not in stale
+            for name, record in models.items()
         ),
         *(f"{name} was judged by other rules (hash `{records[name]['rules']}`): left out." for name in stale),
         "How the paper's number is known: " + ", ".join(f"{tag} {words}" for tag, words in KNOWN.items()) + ".",
