@@ -109,3 +109,12 @@ def ax(style):
     import matplotlib.pyplot as plt
 
     return plt.figure().add_subplot()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium for all tests: Playwright opens no second one beside it."""
+    from helpers.browser import chromium
+
+    with chromium() as found:
+        yield found

@@ -10,7 +10,7 @@ from sae_utils.report.claims import hash_of_rules, load_claims
 from sae_utils.run import made_by
 
 BY_HAND = {"explorer.png", "before_verdicts.json"}  # a screenshot of explorer.html for the README; an old page
-SHOWN_BESIDE = REPLICATIONS | OTHER_MODELS
+SHOWN_BESIDE = {"laptop": "laptop"} | REPLICATIONS | OTHER_MODELS
 OF_OTHER_RUNS = {made_by.RECORD, *(f"{name}.json" for name in SHOWN_BESIDE)}
 
 

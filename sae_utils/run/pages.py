@@ -1,7 +1,6 @@
 """What a whole run leaves beside its notebooks' results: the page of claims with its figures, and what goes with it.
 
-A replication, and a run on another model, leave their verdicts, too, as a committed record which the page of a
-published preset shows.
+Each leaves its verdicts, too, as a committed record: pages of other presets and the notebooks show it beside theirs.
 """
 
 import json
@@ -45,8 +44,9 @@ def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
         before = json.loads((folder / BEFORE).read_text(encoding="utf-8"))
         verdicts = [verdict for found in answers.values() for verdict in found]
         write_text(folder / "changed_verdicts.md", changed_page(before, claims, verdicts))
-    # A replication counts as a whole; of another model, what has not been run is shown as not run.
-    shown_on, done = (REPLICATIONS | OTHER_MODELS).get(preset), [job for job in jobs if job.name in answers]
+    # A run at one place counts as a whole; of another model, what has not been run is shown as not run.
+    shown_on = (REPLICATIONS | OTHER_MODELS).get(preset, preset if preset in PUBLISHED else None)
+    done = [job for job in jobs if job.name in answers]
     if shown_on and is_own(jobs[0].folder) and done and (preset in OTHER_MODELS or done == list(jobs)):
         write_json(PUBLISHED[shown_on] / f"{preset}.json", record_of(done, hash_of_rules(claims)))
         if preset in OTHER_MODELS:
@@ -121,7 +121,7 @@ def _draw(name: str, drawn: Mapping, preset: str, results: Path) -> None:
     if path.is_file() and made_of.encode() in path.read_bytes():
         return
     from sae_utils.report.figures.forest import forest  # matplotlib, which a batch with nothing to do does without
-    from sae_utils.report.figures.style import save_figure, use_style
+    from sae_utils.report.figures.style import save, use_style
 
     use_style()
-    save_figure(forest(**drawn), name, preset, results, made_of)
+    save(forest(**drawn), name, preset, results, made_of)

@@ -75,7 +75,7 @@ def test_floats_reach_papermill_as_floats():
 FIGURES = """\
 import matplotlib.pyplot as plt
 from sae_utils.report.figures import style
-style.save_figure(plt.figure(), "A9_empty", p.preset, p.results_dir)
+style.save_figure(plt.figure(), "A9_empty", p)
 """
 
 

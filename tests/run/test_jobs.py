@@ -114,7 +114,7 @@ def test_published_figures_are_recorded_through_a_link_to_the_results(tmp_path, 
     (root / "figures").mkdir(parents=True)
     disk.mkdir(parents=True)
     (root / "results").symlink_to(disk)
-    job = job_of(make(tmp_path, WRITE, 'save_figure(fig, "A1", p.preset)'), root / "results")
+    job = job_of(make(tmp_path, WRITE, 'save_figure(fig, "A1", p)'), root / "results")
     fake_run(job)
     (root / "figures" / "A1.png").touch()
     (root / "figures" / "A10.png").touch()  # of another notebook, which runs beside this one
@@ -137,5 +137,5 @@ def test_every_notebook_names_the_figures_that_it_saves():
     """Else they would not be found among those of a notebook that runs beside it."""
     for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"):
         code = "\n".join(source(cell) for cell in read_cells(path) if cell["cell_type"] == "code")
-        named = re.findall(r'save_figure\([^"]*(?:\([^)]*\))?[^"]*"(\w+)", p\.preset', code)
+        named = re.findall(r'save_figure\([^"]*(?:\([^)]*\))?[^"]*"(\w+)", p\b', code)
         assert len(named) == code.count("save_figure("), path.name

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
+from sae_utils.analysis.latents.rules import RuleScores
 from sae_utils.analysis.matching.matching import Rows, compare, nearest
 from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.data.models.language_model import LanguageModel
@@ -56,6 +57,26 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
+class Together:
+    """The latents whose firings correlate most with each latent's, over the text; -1 where there are fewer."""
+
+    latent: Int[np.ndarray, "n f"]
+    correlation: Float[np.ndarray, "n f"]  # above 0
+    share: Float[np.ndarray, "n f"]  # of the latent's firings, those on which the other fires too
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """Each latent's best rule about the text and its score (``rules``); none where it has no score."""
+
+    kind: Int[np.ndarray, " n"]  # index into the kinds of rules; -1: none
+    token: Int[np.ndarray, "n r"]  # token ids that it names, what adds most first; -1 where there are fewer
+    role: Int[np.ndarray, "n r"]  # likewise, where the rule reads roles
+    size: Int[np.ndarray, " n"]  # how many values it names in all
+    score: Float[np.ndarray, " n"]  # balanced accuracy on text where it was not chosen; NaN: none
+
+
+@dataclass(frozen=True)
 class Partners:
     """Each latent's partner in one other seed's dictionary, by both matchings, and in how many seeds it is found."""
 
@@ -65,6 +86,14 @@ class Partners:
     encoder_cosine: Float[np.ndarray, " n"]
     strict: Bool[np.ndarray, " n"]  # shared with that dictionary, by paper A's strict criterion
     shared_with: Int[np.ndarray, " n"]  # of the other dictionaries, by the same criterion
+
+
+@dataclass(frozen=True)
+class FiringOverlap:
+    """Of the tokens on which a latent or its partner fires, the share on which both do; NaN without a partner."""
+
+    decoder: Float[np.ndarray, " n"]  # with the decoder matching's partner
+    encoder: Float[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
@@ -178,6 +207,59 @@ def partners(
     return Partners(decoder.partner, decoder.cosine, encoder.partner, encoder.cosine, shared[0], shared.sum(0))
 
 
+def together(codes: sparse.csr_matrix, n_top: int) -> Together:
+    """The ``n_top`` latents that fire with each more than by chance, from the ``codes`` [n_tokens, n] of one text."""
+    fires = _firings(codes)
+    fired, n_tokens, n = fires.sum(axis=0), fires.shape[0], fires.shape[1]
+    found = [np.empty((0, min(n_top, n)))] * 3
+    for start in range(0, n, BLOCK):
+        rows = np.arange(start, min(n, start + BLOCK))
+        both = (fires[:, rows].T @ fires).toarray()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            spread = fired * (n_tokens - fired)
+            phi = np.nan_to_num(
+                (n_tokens * both - np.outer(fired[rows], fired)) / np.sqrt(np.outer(spread[rows], spread))
+            )
+            share = both / fired[rows, None]
+        phi[np.arange(len(rows)), rows] = 0
+        order = np.argsort(-phi, axis=1, kind="stable")[:, :n_top]
+        best, of_best = (np.take_along_axis(values, order, 1) for values in (phi, share))
+        some = np.where(best > 0, order, -1), np.maximum(best, 0), np.where(best > 0, of_best, 0)
+        found = [np.concatenate(pair) for pair in zip(found, some, strict=True)]
+    return Together(found[0].astype(np.int64), found[1], found[2])
+
+
+def explanations(scores: RuleScores, n_shown: int) -> Explanations:
+    """The best rules of the latents that have a score, with the first ``n_shown`` values that each names."""
+    n = len(scores.best)
+    token, role, size = np.full((n, n_shown), -1), np.full((n, n_shown), -1), np.zeros(n, dtype=np.int64)
+    for latent in np.flatnonzero(scores.scored):
+        label, named = scores.rule(latent)
+        size[latent] = len(named)
+        (role if label == "role" else token)[latent, : min(n_shown, len(named))] = named[:n_shown]
+    return Explanations(np.where(scores.scored, scores.best, -1), token, role, size, scores.held_out)
+
+
+def firing_overlap(codes: sparse.csr_matrix, other: sparse.csr_matrix, found: Partners) -> FiringOverlap:
+    """How far latents and their partners fire on the same tokens, from the codes of both dictionaries on one text.
+
+    Raises InputError where the codes are of texts of different lengths.
+    """
+    if codes.shape[0] != other.shape[0]:
+        raise InputError(f"codes of {codes.shape[0]} and {other.shape[0]} tokens are not of one text")
+    here, there = _firings(codes), _firings(other)
+    sides = []
+    for partner in (found.decoder_latent, found.encoder_latent):
+        has = np.flatnonzero(partner >= 0)
+        one, two = here[:, has], there[:, partner[has]]
+        both = one.multiply(two).sum(axis=0)
+        share = np.full(len(partner), np.nan)
+        with np.errstate(invalid="ignore"):
+            share[has] = both / (one.sum(axis=0) + two.sum(axis=0) - both)
+        sides.append(share)
+    return FiringOverlap(*sides)
+
+
 def novelty(small: SAE, large: SAE, batches: Iterable[Float[Tensor, "batch d_in"]]) -> Novelty:
     """Each latent of ``large`` inserted alone into ``small``, both stacks of one. Raises InputError as ``insert``."""
     found, near = insert(small, large, batches), nearest(large.W_dec[0], small.W_dec[0])
@@ -211,6 +293,12 @@ def to_arrays(groups: Mapping[str, object]) -> dict[str, np.ndarray]:
     """``{group}_{field}`` for each field of each group; a group that is None is left out."""
     named = {name: group for name, group in groups.items() if group is not None}
     return {f"{name}_{field}": values for name, group in named.items() for field, values in asdict(group).items()}
+
+
+def _firings(codes: sparse.csr_matrix) -> sparse.csc_array:
+    """1 where a latent fires, which is where its code is not 0."""
+    columns = sparse.csc_array(codes)
+    return sparse.csc_array((np.ones(columns.nnz), columns.indices, columns.indptr), columns.shape)
 
 
 def _largest_of_rows(matrix: sparse.csr_matrix, n_top: int, of_sum: bool = False):

@@ -2,6 +2,7 @@
 
 ``entries``    ``notebooks/claims.yaml``, checked, and the words for its numbers and rules
 ``verdicts``   a verdict for each claim from a run's intervals; the table at the end of a notebook
+``findings``   those verdicts and the published ones beside each other, in a notebook
 ``family``     what Holm's correction and other places leave of a paper's verdicts
 ``page``       all claims on one page, in Markdown
 ``changed``    the claims whose verdict changed, on another

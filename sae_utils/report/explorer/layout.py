@@ -1,8 +1,9 @@
 """What a results file must hold for the explorer, and how it is laid out as one run of bytes for the page.
 
-``FIELDS`` gives each array's dimensions by name: n latents, c contexts, v tokens of the vocabulary, m meta-latents;
-after ``<`` comes the name of what an array's indices count (-1 stands for none, where it may). Equal names are equal
-lengths.
+``FIELDS`` gives each array's dimensions by name: n latents, c contexts, v tokens of the vocabulary, m meta-latents, o
+latents of the other seed's dictionary and d contexts of those; after ``<`` comes the name of what an array's indices
+count (-1 stands for none, where it may). Equal names are equal lengths. A name that no array and no fact has is not
+checked: the other seed's dictionary may be left out.
 """
 
 import json
@@ -37,12 +38,46 @@ FIELDS = {
 # Groups that a results file may leave out, each as a whole.
 OPTIONAL = {
     "partners": {
-        "partners_decoder_latent": "n",
+        "partners_decoder_latent": "n < o or none",
         "partners_decoder_cosine": "n",
-        "partners_encoder_latent": "n",
+        "partners_encoder_latent": "n < o or none",
         "partners_encoder_cosine": "n",
         "partners_strict": "n",
         "partners_shared_with": "n",
+    },
+    "other": {
+        "other_firings_frequency": "o",
+        "other_firings_mean": "o",
+        "other_firings_maximum": "o",
+        "other_firings_token": "o t < v or none",
+        "other_firings_token_share": "o t",
+        "other_promotes_raised": "o p < v",
+        "other_contexts_latent": "d < o",
+        "other_contexts_group": "d",
+        "other_contexts_tokens": "d window < v",
+        "other_contexts_values": "d window",
+        "other_contexts_peak": "d < window",
+        "other_contexts_copies": "d",
+        "other_overlap_decoder": "n",
+        "other_overlap_encoder": "n",
+    },
+    "rules": {
+        "rules_kind": "n < rule_kinds or none",
+        "rules_token": "n r < v or none",
+        "rules_role": "n r < roles or none",
+        "rules_size": "n",
+        "rules_score": "n",
+        "rules_random": "n",
+        "other_rules_kind": "o < rule_kinds or none",
+        "other_rules_token": "o r < v or none",
+        "other_rules_role": "o r < roles or none",
+        "other_rules_size": "o",
+        "other_rules_score": "o",
+    },
+    "together": {
+        "together_latent": "n f < n or none",
+        "together_correlation": "n f",
+        "together_share": "n f",
     },
     "novelty": {
         "novelty_novel": "n",
@@ -60,7 +95,12 @@ OPTIONAL = {
     },
 }
 FACTS = ("model", "hook_point", "dictionary", "n_tokens", "n_parts")  # what the pages say, and must know
-FACTS_OF = {"partners": ("n_others", "partner_seed"), "novelty": ("n_smaller",)}  # where that group is there
+FACTS_OF = {  # where that group is there
+    "partners": ("n_others", "partner_seed"),
+    "novelty": ("n_smaller",),
+    "other": ("seed",),
+    "rules": ("rule_kinds", "roles"),
+}
 INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.int32)
 ALIGNMENT = 8  # bytes: what a typed array in the page asks for
 
@@ -77,17 +117,18 @@ def check(facts: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     missing = [fact for fact in wanted if facts.get(fact) is None]
     if missing:
         raise InputError(f"results without the fact {missing[0]!r} cannot be explored")
-    lengths: dict[str, tuple[int, str]] = {}
+    lengths = {name: (len(facts[name]), name) for name in ("rule_kinds", "roles") if name in wanted}
     for name, shape in fields.items():
         if name not in arrays:
             raise InputError(f"results without the array {name!r} cannot be explored")
         _check_shape(name, arrays[name], shape.partition(" < ")[0].split(), lengths)
     for name, shape in fields.items():
         counted, _, none = shape.partition(" < ")[2].partition(" or ")
-        if counted:
+        if counted in lengths:
             _check_indices(name, arrays[name], -1 if none else 0, lengths[counted][0] - 1)
-    if (np.diff(arrays["contexts_latent"].astype(np.int64)) < 0).any():
-        raise InputError("array 'contexts_latent' must ascend")
+    for name in ("contexts_latent", "other_contexts_latent"):
+        if name in fields and (np.diff(arrays[name].astype(np.int64)) < 0).any():
+            raise InputError(f"array {name!r} must ascend")
     return {name: _compact(name, arrays[name]) for name in fields}
 
 

@@ -1,11 +1,15 @@
 // Bars of plain elements: they take the page's colours and sizes by themselves.
 
 // Columns with counts on a log scale, each with its count on hover; `ends` are the labels below the first and the last.
-function columns(counts, { ends, what, describe, label }) {
+// `pick` is told which column is clicked.
+function columns(counts, { ends, what, describe, label, pick }) {
   const most = Math.max(1, ...counts);
   const height = (count) => `${(100 * Math.log1p(count)) / Math.log1p(most)}%`;
   const bars = Array.from(counts, (count, i) =>
-    el("span", { class: "column", "data-tip": `${describe(i)}: ${whole(count)}` },
+    el("span", {
+      class: pick ? "column picked" : "column", "data-tip": `${describe(i)}: ${whole(count)}`,
+      onclick: pick && (() => pick(i)),
+    },
       el("span", { class: "fill", height: count ? height(count) : "0%" })));
   return el("figure", { class: "chart" },
     el("div", { class: "most" }, whole(most)),
@@ -16,8 +20,8 @@ function columns(counts, { ends, what, describe, label }) {
 // Rows of a name, a bar from 0 and a number.
 function bars(rows) {
   const most = Math.max(...rows.map(({ value }) => Math.abs(value)), 1e-12);
-  return el("ul", { class: "bars" }, rows.map(({ name, value, text, down }) =>
-    el("li", {}, name,
+  return el("ul", { class: "bars" }, rows.map(({ name, value, text, down, tip }) =>
+    el("li", { "data-tip": tip }, name,
       el("span", { class: down ? "bar down" : "bar", "aria-hidden": "true" },
         el("span", { class: "fill", width: `${(100 * Math.abs(value)) / most}%` })),
       number(text))));

@@ -4,12 +4,17 @@ const PART = "·"; // stands where a latent fires on a token that has no text: n
 
 let inFull = false;
 
-function contextGroups(latent) {
-  const from = data.contextStart[latent], to = data.contextStart[latent + 1];
-  const nParts = data.facts.n_parts;
+// The windows of a latent by group, strongest first; `of` is "" for this dictionary, "other_" for the other seed's.
+function windows(latent, of = "") {
+  const from = data.contextStart[of][latent], to = data.contextStart[of][latent + 1];
   const groups = [];
-  for (let c = from; c < to; c++) (groups[data.value("contexts_group", c)] ??= []).push(c);
-  return groups.map((contexts, group) => {
+  for (let c = from; c < to; c++) (groups[data.value(`${of}contexts_group`, c)] ??= []).push(c);
+  return groups;
+}
+
+function contextGroups(latent) {
+  const nParts = data.facts.n_parts;
+  return windows(latent).map((contexts, group) => {
     const share = (part) => Math.round((100 * part) / nParts);
     const title = group === 0 ? "Strongest firings"
       : `Between ${share(nParts - group)} % and ${share(nParts - group + 1)} % of its firings by strength`;
@@ -17,10 +22,10 @@ function contextGroups(latent) {
   });
 }
 
-function contextLine(c, latent) {
-  const ids = data.row("contexts_tokens", c), values = data.row("contexts_values", c);
-  const peak = data.value("contexts_peak", c), copies = data.value("contexts_copies", c);
-  const most = data.value("firings_maximum", latent);
+function contextLine(c, latent, of = "") {
+  const ids = data.row(`${of}contexts_tokens`, c), values = data.row(`${of}contexts_values`, c);
+  const peak = data.value(`${of}contexts_peak`, c), copies = data.value(`${of}contexts_copies`, c);
+  const most = data.value(`${of}firings_maximum`, latent);
   const texts = textsInRow(ids);
   const tokens = Array.from(ids, (id, at) => contextToken(id, texts[at], values[at], most, at === peak));
   const line = el("div", { class: "text" },

@@ -42,7 +42,11 @@ function derive(facts, arrays) {
   const { values: end } = arrays.vocabulary_end;
   found.utf8 = (id) => arrays.vocabulary_utf8.values.subarray(id ? end[id - 1] : 0, end[id]);
   found.tokens = Array.from(end, (_, id) => textAlone(found.utf8(id)));
-  found.contextStart = starts(arrays.contexts_latent.values, n);
+  found.contextStart = { "": starts(arrays.contexts_latent.values, n) };
+  if (has("other")) {
+    const { values } = arrays.other_contexts_latent;
+    found.contextStart.other_ = starts(values, arrays.other_firings_frequency.shape[0]);
+  }
   found.metaCount = new Int32Array(n);
   found.users = Array.from({ length: found.nMeta }, () => []);
   if (has("composition")) {

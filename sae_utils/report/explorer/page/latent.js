@@ -1,18 +1,20 @@
 // The page of one latent.
 
+const FIRES = "share of the held-out tokens on which its activation is not 0: that is what “fires on” means here";
+
 function latentPage(i) {
-  const side = el("div", { class: "side" }, firesOnPanel(i), promotesPanel(i), compositionPanel(i), partnerPanel(i),
-    noveltyPanel(i), neighboursPanel(i));
+  const side = el("div", { class: "side" }, tokensPanel(i), promotesPanel(i), compositionPanel(i), partnerPanel(i),
+    noveltyPanel(i), togetherPanel(i), neighboursPanel(i));
   const body = el("div", { class: "body" }, histogramPanel(i), contextsPanel(i));
   const entries = [
-    ["Fires on", percent(data.value("firings_frequency", i)), "share of the held-out tokens on which it is active"],
-    ["Mean activation", activation(data.value("firings_mean", i)), "over the tokens on which it is active"],
+    ["Fires on", percent(data.value("firings_frequency", i)), FIRES],
+    ["Mean activation", activation(data.value("firings_mean", i)), "over the tokens on which it fires"],
     ["Largest", activation(data.value("firings_maximum", i)), "largest activation on the held-out text"],
     data.has("composition") && ["Meta-latents", whole(data.metaCount[i]), "that its decoder row is made of"],
   ];
   return [
-    pageHead(`Latent ${i}`, "latent", badges(i)), statistics(entries.filter(Boolean)),
-    el("div", { class: "page" }, body, side),
+    pageHead(`Latent ${i}`, "latent", badges(i)), statistics(entries.filter(Boolean)), explanation(i),
+    comparePanel(i), el("div", { class: "page" }, body, side),
   ];
 }
 
@@ -25,14 +27,15 @@ function pageHead(title, kind, ...rest) {
 }
 
 function badges(i) {
-  const badge = (text, kind) => el("span", { class: `badge ${kind}` }, text);
+  const badge = (text, kind, tip) => el("span", { class: `badge ${kind}`, "data-tip": tip, tabindex: tip && 0 }, text);
   if (!isAlive(i)) return [badge("dead", "off")];
   const shown = [];
   if (data.has("partners")) {
     const shared = data.value("partners_shared_with", i);
     shown.push(badge(`in ${shared} of ${plural(data.facts.n_others, "other seed")}`, shared ? "on" : "off"));
   }
-  if (data.has("novelty")) shown.push(isNovel(i) ? badge("novel", "new") : badge("reconstruction", "on"));
+  if (data.has("novelty")) shown.push(isNovel(i) ? badge("novel", "new", novelMeans())
+    : badge("reconstruction", "on", reconstructionMeans()));
   return shown;
 }
 
@@ -45,7 +48,7 @@ function histogramPanel(i) {
   const counts = data.row("firings_histogram", i), most = data.value("firings_maximum", i);
   if (!isAlive(i)) return null;
   const edge = (at) => activation((most * at) / counts.length);
-  return panel("Activations", "Tokens on which it is active, by activation; heights on a log scale.", columns(counts, {
+  return panel("Activations", "Tokens on which it fires, by activation; heights on a log scale.", columns(counts, {
     ends: ["0", activation(most)], what: "activation", describe: (at) => `${edge(at)} to ${edge(at + 1)}`,
     label: `Histogram of ${plural(counts.reduce((a, b) => a + b, 0), "activation")} from 0 to ${activation(most)}`,
   }));
@@ -66,11 +69,11 @@ function pairs(i, indices, values) {
   return Array.from(data.row(indices, i), (id, at) => ({ id, value: value[at] })).filter(({ id }) => id >= 0);
 }
 
-function firesOnPanel(i) {
+function tokensPanel(i) {
   if (!isAlive(i)) return null;
   const rows = pairs(i, "firings_token", "firings_token_share").map(({ id, value }) =>
     ({ name: chip(id), value, text: percent(value) }));
-  return panel("Fires on", "Tokens by their share of the sum of its activations.", bars(rows));
+  return panel("Its activation by token", "Of the sum of its activations, the share on each token.", bars(rows));
 }
 
 const promotesPanel = (i) => panel("Next tokens that it promotes", PROMOTED_NOTE, promoted("promotes", i));
@@ -106,12 +109,29 @@ function noveltyPanel(i) {
   if (!data.has("novelty") || !isAlive(i)) return null;
   const row = (name, text) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, number(text)));
   const change = data.value("novelty_mse_change", i), near = data.value("novelty_nearest", i);
-  const note = "A latent is novel if adding it to the smaller dictionary lowers the squared error there.";
+  const note = isNovel(i) ? novelMeans() : reconstructionMeans();
   return panel(`Beside the dictionary of ${plural(data.facts.n_smaller, "latent")}`, note,
     el("p", { class: "verdict" }, isNovel(i) ? "Novel" : "Reconstruction"),
     el("table", {}, el("tbody", {},
       row("Squared error if added", `${change > 0 ? "+" : ""}${minus(percent(change))}`),
       row(`Nearest latent there, #${near}: cosine`, cosine(data.value("novelty_cosine", i))))));
+}
+
+const novelMeans = () => `Novel: added to the dictionary of ${plural(data.facts.n_smaller, "latent")}, it lowers the ` +
+  "squared error there, so it has something that the smaller dictionary lacks.";
+const reconstructionMeans = () => `Reconstruction: added to the dictionary of ` +
+  `${plural(data.facts.n_smaller, "latent")}, it raises the squared error there, so that one has what it stands for.`;
+
+function togetherPanel(i) {
+  if (!data.has("together") || !isAlive(i)) return null;
+  const share = data.row("together_share", i);
+  const rows = pairs(i, "together_latent", "together_correlation").map(({ id, value }, at) => ({
+    name: latentLink(id), value, text: fixed(value, 3),
+    tip: `#${id} fires on ${percent(share[at])} of the tokens on which #${i} fires`,
+  }));
+  const note = "Latents of this dictionary by the correlation of their firing with its firing: 1 is always on the same " +
+    "tokens, 0 as chance has it. On hover: on how much of its firings they fire, too.";
+  return panel("Fires together with", note, rows.length ? bars(rows) : el("p", {}, "None more than by chance."));
 }
 
 function neighboursPanel(i) {
