@@ -16,6 +16,9 @@ HOSTILE = [
 ]
 PLANTED = "planted_token"
 PLANTED_AT = 7  # the latent that fires on it
+EXPLAINED = "explained_token"
+EXPLAINED_AT = 9  # the latent whose rule names it
+ROLE_AT = 11  # the latent whose rule reads the role, "docstring"
 N_OTHERS = 3
 FACTS = {
     "model": "made <b>up</b>",
@@ -23,7 +26,10 @@ FACTS = {
     "dictionary": "topk, k = 4",
     "n_tokens": 1000,
     "n_others": N_OTHERS,
+    "seed": 0,
     "partner_seed": 1,
+    "rule_kinds": ["token", "previous token", "role"],
+    "roles": ["keyword", "docstring"],
     "n_smaller": 20,
     "n_parts": 2,
 }
@@ -32,10 +38,13 @@ FACTS = {
 def made_up(
     n: int = 40, n_meta: int = 6, n_contexts: int = 3, n_vocab: int = 300, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Arrays of every group. Latent 3 is dead; the first latents fire on the hostile tokens, each on its own."""
+    """Arrays of every group. Latent 3 is dead; the first latents fire on the hostile tokens, each on its own.
+
+    Latent 4 is alive and has no explanation.
+    """
     rng = np.random.default_rng(seed)
-    texts = [*HOSTILE, PLANTED, *(f" word{i}" for i in range(n_vocab - len(HOSTILE) - 1))]
-    words = np.arange(len(HOSTILE) + 1, n_vocab)
+    texts = [*HOSTILE, PLANTED, *(f" word{i}" for i in range(n_vocab - len(HOSTILE) - 2)), EXPLAINED]
+    words = np.arange(len(HOSTILE) + 1, n_vocab - 1)
     alive = np.arange(n) != 3
     arrays = {
         "firings_frequency": 10 ** rng.uniform(-5, -1, n) * alive,
@@ -68,17 +77,57 @@ def made_up(
         for side, sign in (("raised", 1), ("lowered", -1)):
             arrays[f"{group}_{side}"] = rng.choice(words, (count, 5))
             arrays[f"{group}_{side}_logit"] = sign * -np.sort(-rng.uniform(0, 9, (count, 5)))
-    of = np.repeat(np.flatnonzero(alive), n_contexts)
+    arrays |= _contexts(rng, np.flatnonzero(alive), n_contexts, words) | _rules(rng, alive & (np.arange(n) != 4), words)
+    arrays["rules_token"][EXPLAINED_AT], arrays["rules_kind"][EXPLAINED_AT] = [words[0], n_vocab - 1], 1
+    arrays["rules_token"][ROLE_AT], arrays["rules_role"][ROLE_AT, 0], arrays["rules_kind"][ROLE_AT] = -1, 1, 2
+    arrays["rules_size"][ROLE_AT] = 1
+    arrays["rules_random"] = np.where(np.isnan(arrays["rules_score"]), np.nan, rng.uniform(0.4, 0.6, n))
+    arrays |= _other_seed(rng, arrays, words)
+    return arrays | to_arrays({"vocabulary": lay_out([text.encode() for text in texts])})
+
+
+def _contexts(rng, latents, n_contexts, words):
+    """Windows of these latents: the strongest firing first, then one group after another."""
+    of = np.repeat(latents, n_contexts)
     tokens, values = rng.choice(words, (len(of), 12)), rng.uniform(0, 2, (len(of), 12))
     tokens[:, 2] = np.arange(len(of)) % len(HOSTILE)
     values[rng.random(values.shape) < 0.6] = 0
     values[:, [5, 8]] = rng.uniform(0.1, 2, (len(of), 2))
-    arrays |= {
+    return {
         "contexts_latent": of,
-        "contexts_group": np.tile(np.minimum(np.arange(n_contexts), 2), int(alive.sum())),
+        "contexts_group": np.tile(np.minimum(np.arange(n_contexts), 2), len(latents)),
         "contexts_tokens": tokens,
         "contexts_values": values,
         "contexts_peak": np.full(len(of), 5),
         "contexts_copies": rng.integers(1, 4, len(of)),
     }
-    return arrays | to_arrays({"vocabulary": lay_out([text.encode() for text in texts])})
+
+
+def _rules(rng, has, words):
+    """Rules that name two tokens and five in all."""
+    n = len(has)
+    return {
+        "rules_kind": np.where(has, rng.integers(0, 2, n), -1),
+        "rules_token": np.where(has[:, None], rng.choice(words, (n, 2)), -1),
+        "rules_role": np.full((n, 2), -1),
+        "rules_size": np.where(has, 5, 0),
+        "rules_score": np.where(has, rng.uniform(0.5, 1, n), np.nan),
+    }
+
+
+def _other_seed(rng, arrays, words):
+    """The dictionary of the partners, all of it alive, and which latents fire with which."""
+    n = len(arrays["firings_frequency"])
+    other = _contexts(rng, np.arange(n), 2, words) | _rules(rng, np.ones(n, dtype=bool), words)
+    for name in ("firings_frequency", "firings_mean", "firings_maximum"):
+        other[name] = arrays[name].max() * rng.uniform(0.5, 1, n)
+    other["firings_token"] = rng.choice(words, (n, 4))
+    other["firings_token_share"] = arrays["firings_token_share"]
+    other["promotes_raised"] = rng.choice(words, (n, 5))
+    other |= {"overlap_decoder": rng.uniform(0, 1, n), "overlap_encoder": rng.uniform(0, 1, n)}
+    together = {
+        "together_latent": (np.arange(n)[:, None] + np.array([5, 9, 14])) % n,
+        "together_correlation": np.sort(rng.uniform(0, 1, (n, 3)))[:, ::-1],
+        "together_share": rng.uniform(0, 1, (n, 3)),
+    }
+    return {f"other_{name}": values for name, values in other.items()} | together

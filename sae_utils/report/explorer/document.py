@@ -16,7 +16,8 @@ from sae_utils.report.explorer import layout
 from sae_utils.results import pages_folder
 
 PARTS = Path(__file__).with_name("page")
-SCRIPTS = ("data", "dom", "charts", "contexts", "search", "list", "latent", "meta", "about", "app")
+SCRIPTS = ("data", "dom", "charts", "contexts", "rules", "search", "export", "list", "partner", "latent", "meta")
+SCRIPTS += ("scatter", "about", "app")
 FRAME_HEIGHT = 720  # pixels, in a notebook
 
 
@@ -31,7 +32,9 @@ class Explorer:
         return f"explorer of {self.n_latents:,} latents"
 
     def _repr_html_(self) -> str:
-        frame = f'sandbox="allow-scripts" style="width:100%;height:{FRAME_HEIGHT}px;border:1px solid #8884"'
+        frame = (
+            f'sandbox="allow-scripts allow-downloads" style="width:100%;height:{FRAME_HEIGHT}px;border:1px solid #8884"'
+        )
         return f'<iframe title="{self!r}" {frame} srcdoc="{html.escape(self.html)}"></iframe>'
 
     def save(self, preset: str, results_dir: str | Path = "") -> Path:

@@ -6,6 +6,7 @@ import torch
 from scipy import sparse
 
 from sae_utils.analysis.latents import pages as latent_pages
+from sae_utils.analysis.latents import rules
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SAEConfig
@@ -122,3 +123,53 @@ def test_groups_become_named_arrays():
         {"neighbours": latent_pages.Neighbours(np.ones((2, 1)), np.zeros((2, 1))), "meta": None}
     )
     assert sorted(found) == ["neighbours_cosine", "neighbours_latent"]
+
+
+def test_latents_that_fire_together(monkeypatch):
+    monkeypatch.setattr(latent_pages, "BLOCK", 2)
+    dense, _ = random_codes()
+    dense[:, 3] = np.where(np.arange(400) % 9, dense[:, 1], 0)  # mostly where latent 1 fires
+    found = latent_pages.together(sparse.csr_matrix(dense), 3)
+    fires = dense > 0
+    with np.errstate(invalid="ignore"):
+        phi = np.nan_to_num(np.corrcoef(fires.T.astype(float)))
+    np.fill_diagonal(phi, 0)
+    for latent in range(6):
+        best = [j for j in np.argsort(-phi[latent], kind="stable")[:3] if phi[latent, j] > 1e-12]
+        n = len(best)
+        assert found.latent[latent].tolist() == best + [-1] * (3 - n)
+        assert found.correlation[latent, :n] == pytest.approx(phi[latent, best])
+        share = [(fires[:, latent] & fires[:, j]).sum() / fires[:, latent].sum() for j in best]
+        assert found.share[latent, :n] == pytest.approx(share)
+        assert (found.correlation[latent, n:] == 0).all() and (found.share[latent, n:] == 0).all()
+    assert found.latent[1, 0] == 3 and (found.latent[5] == -1).all()
+
+
+def test_partners_fire_on_the_same_tokens():
+    here, there = random_codes(seed=0)[0], random_codes(seed=1)[0]
+    decoder, encoder = np.array([4, 2, -1, 0, 1, 5]), np.array([0, 1, 2, 3, 4, -1])
+    none = np.full(6, np.nan)
+    partners = latent_pages.Partners(decoder, none, encoder, none, none, none)
+    found = latent_pages.firing_overlap(sparse.csr_matrix(here), sparse.csr_matrix(there), partners)
+    for side, partner in (("decoder", decoder), ("encoder", encoder)):
+        for latent, share in enumerate(getattr(found, side)):
+            a, b = here[:, latent] > 0, there[:, partner[latent]] > 0
+            known = partner[latent] >= 0 and (a | b).any()
+            assert share == pytest.approx((a & b).sum() / (a | b).sum()) if known else np.isnan(share)
+    with pytest.raises(InputError, match="codes of 400 and 3 tokens"):
+        latent_pages.firing_overlap(sparse.csr_matrix(here), sparse.csr_matrix(there[:3]), partners)
+
+
+def test_explanations_are_the_best_rules():
+    rng = np.random.default_rng(0)
+    kinds = [rules.Kind("token", 9), rules.Kind("role", 3)]
+    text = rules.Text({"token": rng.integers(0, 9, 400), "role": rng.integers(0, 3, 400)})
+    fires = [text.labels["token"] < 4, text.labels["role"] == 2, np.zeros(400, dtype=bool)]
+    codes = sparse.csr_matrix(np.stack(fires, axis=1).astype(np.float32))
+    scores = rules.score_rules(kinds, (codes[:200], text.part(slice(200))), (codes[200:], text.part(slice(200, 400))))
+    found = latent_pages.explanations(scores, 3)
+    assert found.kind.tolist() == [0, 1, -1]
+    assert found.size.tolist() == [4, 1, 0]
+    assert set(found.token[0]) <= {0, 1, 2, 3} and len(set(found.token[0])) == 3
+    assert found.role.tolist() == [[-1] * 3, [2, -1, -1], [-1] * 3] and (found.token[1:] == -1).all()
+    assert found.score == pytest.approx([1, 1, np.nan], nan_ok=True)

@@ -99,6 +99,13 @@ def test_groups_may_be_left_out_whole_but_not_in_part():
         ({"contexts_latent": np.arange(117)[::-1] % 40}, "array 'contexts_latent' must ascend"),
         ({"composition_latent": np.full((40, 3), 6)}, "array 'composition_latent' holds 6 to 6; allowed are -1 to 5"),
         ({"contexts_copies": np.full(117, 2**40)}, "more than 32 bits"),
+        (
+            {"partners_decoder_latent": np.full(40, 40)},
+            "'partners_decoder_latent' holds 40 to 40; allowed are -1 to 39",
+        ),
+        ({"other_contexts_latent": np.arange(80)[::-1] // 2}, "array 'other_contexts_latent' must ascend"),
+        ({"rules_kind": np.full(40, 3)}, "array 'rules_kind' holds 3 to 3; allowed are -1 to 2"),
+        ({"rules_role": np.full((40, 2), 2)}, "array 'rules_role' holds 2 to 2; allowed are -1 to 1"),
     ],
 )
 def test_results_that_do_not_fit_are_refused_in_one_line(change, said):
@@ -122,7 +129,7 @@ def test_a_notebook_shows_it_in_a_frame_of_its_own():
     made = page()
     shown = made._repr_html_()
     assert re.fullmatch(r'<iframe [^<>"]*(?:"[^"]*"[^<>"]*)*></iframe>', shown)
-    assert 'sandbox="allow-scripts"' in shown
+    assert 'sandbox="allow-scripts allow-downloads"' in shown
     assert repr(made) == "explorer of 40 latents"
 
 

@@ -8,13 +8,12 @@ function parseHash() {
   const [name, id] = path.split("/");
   const view = { name, id: /^\d+$/.test(id ?? "") ? Number(id) : -1 };
   const asked = Object.fromEntries(new URLSearchParams(query));
-  const state = { ...DEFAULTS };
-  if (asked.kind === "meta" && data.nMeta) Object.assign(state, { kind: "meta", sort: "latents" });
+  const state = usualState(asked.kind === "meta" && data.nMeta ? "meta" : "latent", asked.q ?? "");
   const source = sourceOf(state.kind);
   if (Object.hasOwn(source.sorts(), asked.sort)) state.sort = asked.sort;
   if (Object.hasOwn(source.filters(), asked.show)) state.show = asked.show;
   if (asked.order === "up") state.order = "up";
-  state.q = asked.q ?? "";
+  for (const name of ["least", "most"]) if (asked[name] && Number.isFinite(Number(asked[name]))) state[name] = asked[name];
   return { view, state };
 }
 
@@ -22,8 +21,8 @@ const currentView = () => parseHash().view;
 const pathOf = ({ name, id }) => (id >= 0 ? `#/${name}/${id}` : `#/${name}`);
 
 function hashOf(view, state) {
-  const usual = state.kind === "meta" ? { ...DEFAULTS, sort: "latents" } : DEFAULTS;
-  const asked = Object.entries(state).filter(([name, value]) => value !== (name === "kind" ? "latent" : usual[name]));
+  const usual = { ...usualState(state.kind, state.q), kind: "latent", q: "" };
+  const asked = Object.entries(state).filter(([name, value]) => value !== usual[name]);
   return pathOf(view) + (asked.length ? `?${new URLSearchParams(asked)}` : "");
 }
 
@@ -77,6 +76,7 @@ function toggleTheme() {
   const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   style.colorScheme = (style.colorScheme || system) === "dark" ? "light" : "dark";
   try { localStorage.setItem("explorer-theme", style.colorScheme); } catch { /* a frame may have no storage */ }
+  drawScatter();
 }
 
 function focusSearch() {
@@ -149,6 +149,7 @@ async function start() {
   }
   buildList();
   addEventListener("hashchange", render);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawScatter);
   document.addEventListener("keydown", onKey);
   document.addEventListener("click", onClick);
   render();

@@ -5,26 +5,33 @@ const LATENTS = {
   count: () => data.n,
   noun: "latent",
   sorts: () => ({
+    ...(data.has("rules") && { score: { label: "Explanation", key: (i) => score(i) } }),
     frequency: { label: "Frequency", key: (i) => data.value("firings_frequency", i) },
-    ...(data.has("partners") && { shared: { label: "Sharedness", key: (i) => data.value("partners_shared_with", i) } }),
+    ...(data.has("partners") && {
+      shared: { label: "Sharedness", key: (i) => data.value("partners_shared_with", i) },
+      decoder: { label: "Decoder cosine", key: (i) => data.value("partners_decoder_cosine", i) },
+      encoder: { label: "Encoder cosine", key: (i) => data.value("partners_encoder_cosine", i) },
+    }),
     ...(data.has("composition") && { meta: { label: "Meta-latents", key: (i) => data.metaCount[i] } }),
     maximum: { label: "Largest activation", key: (i) => data.value("firings_maximum", i) },
     index: { label: "Number", key: (i) => -i },
   }),
   filters: () => ({
+    worth: { label: "Worth a look", keep: isWorth, means: worthMeans() },
     all: { label: "All", keep: () => true },
-    alive: { label: "Alive", keep: (i) => data.value("firings_frequency", i) > 0 },
-    dead: { label: "Dead", keep: (i) => data.value("firings_frequency", i) === 0 },
+    alive: { label: "Alive", keep: isAlive, means: "Fires on at least one token of the held-out text." },
+    dead: { label: "Dead", keep: (i) => !isAlive(i), means: "Fires on no token of the held-out text." },
     ...(data.has("partners") && {
-      every: { label: "In every seed", keep: (i) => data.value("partners_shared_with", i) === data.facts.n_others },
-      none: { label: "In no other seed", keep: (i) => isAlive(i) && data.value("partners_shared_with", i) === 0 },
+      every: { label: "In every seed", keep: inEvery, means: `Shared with each other seed's dictionary: ${STRICT}.` },
+      none: { label: "In no other seed", keep: inNone, means: `Shared with no other seed's dictionary: ${STRICT}.` },
     }),
     ...(data.has("novelty") && {
-      novel: { label: "Novel", keep: isNovel },
-      reconstruction: { label: "Reconstruction", keep: (i) => isAlive(i) && !isNovel(i) },
+      novel: { label: "Novel", keep: isNovel, means: novelMeans() },
+      reconstruction: { label: "Reconstruction", keep: (i) => isAlive(i) && !isNovel(i), means: reconstructionMeans() },
     }),
   }),
-  fields: ["firings_token", "promotes_raised"],
+  fields: () => ["firings_token", ...(data.has("rules") ? ["rules_token"] : []), "promotes_raised"],
+  often: (i) => data.value("firings_frequency", i),
 };
 
 const METAS = {
@@ -40,37 +47,52 @@ const METAS = {
     all: { label: "All", keep: () => true },
     used: { label: "Used", keep: (i) => data.users[i].length > 0 },
   }),
-  fields: ["meta_raised"],
+  fields: () => ["meta_raised"],
 };
+
+const STRICT = "one partner by both matchings, both cosines at least 0.7";
+const inEvery = (i) => data.value("partners_shared_with", i) === data.facts.n_others;
+const inNone = (i) => isAlive(i) && data.value("partners_shared_with", i) === 0;
 
 const isNovel = (i) => isAlive(i) && data.value("novelty_novel", i) === 1;
 const isAlive = (i) => data.value("firings_frequency", i) > 0;
 const sourceOf = (kind) => (kind === "meta" ? METAS : LATENTS);
 
 // The numbers of what is listed, in order. A query is a number, or part of a token; in quotes, a whole token. First
-// comes the number, then what fires on such a token, then what raises it; each sorted as asked.
-function listed({ kind, q, sort, order, show }, wanted) {
+// comes the number, then whose activation is on such a token, then whose explanation names it (or a role of that
+// name), then what raises it; each sorted as asked, those without a value last. Bounds are percents of the tokens.
+function listed({ kind, q, sort, order, show, least, most }, wanted) {
   const source = sourceOf(kind), { key } = source.sorts()[sort], { keep } = source.filters()[show];
   const rank = wanted && ranks(source, q, wanted);
+  const low = least === "" ? -Infinity : least / 100, high = most === "" ? Infinity : most / 100;
+  const within = source.often ? (i) => source.often(i) >= low && source.often(i) <= high : () => true;
   const found = [];
-  for (let i = 0; i < source.count(); i++) if (keep(i) && (!rank || rank[i])) found.push(i);
+  for (let i = 0; i < source.count(); i++) if (keep(i) && within(i) && (!rank || rank[i])) found.push(i);
   const sign = order === "up" ? 1 : -1;
   const keys = new Float64Array(source.count());
-  for (const i of found) keys[i] = sign * key(i);
-  return found.sort((a, b) => (rank ? rank[b] - rank[a] : 0) || keys[a] - keys[b] || a - b);
+  for (const i of found) {
+    const value = sign * key(i);
+    keys[i] = Number.isNaN(value) ? Infinity : value;
+  }
+  return found.sort((a, b) => (rank ? rank[b] - rank[a] : 0) || (keys[a] < keys[b] ? -1 : keys[a] > keys[b] ? 1 : a - b));
 }
 
 function ranks(source, q, wanted) {
   const rank = new Uint8Array(source.count());
-  source.fields.forEach((name, at) => {
-    const { values, shape } = data.arrays[name], worth = source.fields.length - at;
+  const mark = ({ values, shape }, named, worth) => {
     for (let k = 0; k < values.length; k++) {
-      if (values[k] >= 0 && wanted[values[k]]) {
+      if (values[k] >= 0 && named[values[k]]) {
         const i = Math.floor(k / shape[1]);
         rank[i] = Math.max(rank[i], worth);
       }
     }
-  });
+  };
+  const fields = source.fields();
+  fields.forEach((name, at) => mark(data.arrays[name], wanted, fields.length - at));
+  if (fields.includes("rules_token")) {
+    const text = q.trim().toLowerCase();
+    mark(data.arrays.rules_role, data.facts.roles.map((name) => name.includes(text)), 2);
+  }
   const asNumber = /^#?(\d+)$/.exec(q.trim());
   if (asNumber && Number(asNumber[1]) < rank.length) rank[Number(asNumber[1])] = 9;
   return rank;
