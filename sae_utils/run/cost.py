@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import yaml
+from pydantic import PositiveFloat, TypeAdapter, ValidationError
 
 from sae_utils.errors import InputError
 from sae_utils.memory import (
@@ -40,18 +41,19 @@ class Throughput:
     """What a machine does in a second. Its YAML, as ``str`` gives it, can be given again."""
 
     device: str
-    memory: float  # bytes in all
-    tokens: float  # of text, tokenised
-    step: float  # seconds of a training step, however small
-    forward: dict[str, float]  # operations of a language model, by dtype
-    training: dict[str, float]  # operations of training, by architecture
+    memory: PositiveFloat  # bytes in all
+    tokens: PositiveFloat  # of text, tokenised
+    step: PositiveFloat  # seconds of a training step, however small
+    forward: dict[str, PositiveFloat]  # operations of a language model, by dtype
+    training: dict[str, PositiveFloat]  # operations of training, by architecture
 
     @classmethod
     def read(cls, path: Path) -> "Throughput":
         """From a YAML or JSON file. Raises InputError where it is not one of a throughput."""
         try:
-            return cls(**yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-        except (OSError, yaml.YAMLError, TypeError) as error:
+            written = cls(**yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+            return TypeAdapter(cls).validate_python(asdict(written))  # YAML reads 1e6 as text
+        except (OSError, yaml.YAMLError, TypeError, ValidationError) as error:
             names, why = ", ".join(one.name for one in fields(cls)), " ".join(str(error).split())
             raise InputError(f"throughput {path}: it must be a YAML or JSON map of {names} ({why})") from None
 

@@ -172,7 +172,17 @@ def test_a_measured_throughput_can_be_given(tmp_path):
     assert asdict(Throughput.read(tmp_path / "speed.yaml")) == asdict(measured)
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "{device: a}", "{", "{device: a, gpu: 2}"])
+HALF = "{device: a, memory: 8.0e+9, tokens: 7, step: 0.001, forward: {float32: 1.0}, training: "
+
+
+def test_numbers_written_by_hand_are_numbers(tmp_path):
+    (tmp_path / "speed.yaml").write_text(HALF + "{topk: 1e11}}")  # which YAML reads as text
+    assert Throughput.read(tmp_path / "speed.yaml").training == {"topk": 1e11}
+
+
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", "{device: a}", "{", "{device: a, gpu: 2}", HALF + "{topk: fast}}", HALF + "{topk: 0}}"]
+)
 def test_a_file_that_is_no_throughput_is_refused_in_one_line(tmp_path, text):
     (tmp_path / "speed.yaml").write_text(text)
     with pytest.raises(InputError, match="must be a YAML or JSON map of device, memory, tokens") as refusal:

@@ -98,12 +98,12 @@ def test_a_file_that_is_named_must_be_there_and_the_default_one_need_not(tmp_pat
     assert found["additional_parameters"] == {"requeue": True, "kill-on-invalid-dep": "yes", "qos": "high"}
 
 
-def test_the_readme_has_a_cluster_and_an_array_of_twelve_lines(tmp_path):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"```yaml\n(partition.*?)```", readme, re.DOTALL)
+def test_the_page_on_running_has_a_cluster_and_an_array_of_twelve_lines(tmp_path):
+    page = (ROOT / "RUNNING.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(partition.*?)```", page, re.DOTALL)
     (tmp_path / "slurm.yaml").write_text(text)
     assert read_cluster(str(tmp_path / "slurm.yaml")).shards == 16
-    (script,) = re.findall(r"```bash\n(#!/bin/bash.*?)```", readme, re.DOTALL)
+    (script,) = re.findall(r"```bash\n(#!/bin/bash.*?)```", page, re.DOTALL)
     assert script.count("\n") == 12 and "--array=1-16\n" in script and '--shard "$SLURM_ARRAY_TASK_ID/16"' in script
 
 
