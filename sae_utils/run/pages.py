@@ -10,13 +10,13 @@ from pathlib import Path
 
 from sae_utils.files import sha256_of, write_json, write_text
 from sae_utils.paths import OTHER_MODELS, PUBLISHED, REPLICATIONS
-from sae_utils.report.claims import Claim, changed_page, claims_page, hash_of_rules, load_claims
+from sae_utils.report.claims import Claim, changed_page, claims_page, load_claims, rules_of
 from sae_utils.report.claims.entries import PAPERS, heading, in_order
 from sae_utils.report.claims.family import by_rules
 from sae_utils.results import figures_folder, is_own, pages_folder, plain, read_results
 from sae_utils.run.jobs import Job
 from sae_utils.run.made_by import code_of_notebook, code_that_draws
-from sae_utils.run.notebooks import default_parameters
+from sae_utils.run.presets import OF_CELLS
 
 BEFORE = "before_verdicts.json"
 KEPT = ("estimate", "low", "high", "verdict", "p")
@@ -48,17 +48,16 @@ def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
     shown_on = (REPLICATIONS | OTHER_MODELS).get(preset, preset if preset in PUBLISHED else None)
     done = [job for job in jobs if job.name in answers]
     if shown_on and is_own(jobs[0].folder) and done and (preset in OTHER_MODELS or done == list(jobs)):
-        write_json(PUBLISHED[shown_on] / f"{preset}.json", record_of(done, hash_of_rules(claims)))
-        if preset in OTHER_MODELS:
-            _keep_executed(done, folder)
+        write_json(PUBLISHED[shown_on] / f"{preset}.json", record_of(done, rules_of(claims)))
+        _keep_executed(done, preset, folder)
     return write_text(folder / "claims.md", page)
 
 
-def record_of(jobs: Sequence[Job], rules: str) -> dict:
+def record_of(jobs: Sequence[Job], rules: Mapping[str, str]) -> dict:
     """What another preset's page shows of a run: verdicts with their places, model, rules, and the notebooks' code."""
     verdicts = {}
     for job in jobs:
-        values = default_parameters(job.notebook) | job.parameters
+        values = job.parameters
         for verdict in read_results(job.name, job.folder.name, job.folder.parent).verdicts:
             if "id" in verdict:  # notebook 00 tests what no paper claims, at no layer
                 place = f"{values['site']}, layer {values['layer']}"
@@ -66,20 +65,24 @@ def record_of(jobs: Sequence[Job], rules: str) -> dict:
     return {
         "preset": jobs[0].folder.name,
         "model": values["model"],
-        "rules": rules,
+        "rules": " ".join(dict.fromkeys(rules[name[0]] for name in verdicts)),
         "notebooks": {job.name: code_of_notebook(job.notebook) for job in jobs},
         "verdicts": verdicts,
     }
 
 
-def _keep_executed(jobs: Sequence[Job], folder: Path) -> None:
-    """Puts the notebooks with their outputs beside the page: the repository's own hold those of other values."""
-    from sae_utils.run.store import keep  # nbclient, which a batch with nothing to do does without
+def _keep_executed(jobs: Sequence[Job], preset: str, folder: Path) -> None:
+    """Puts outputs into the notebooks, where they have this preset's values, or beside another model's page.
+
+    Raises InputError where what was executed is not what the repository has.
+    """
+    from sae_utils.run.store import keep, put_outputs  # nbclient, which a batch with nothing to do does without
 
     for job in jobs:
-        kept, executed = folder / f"{job.name}.ipynb", job.file(".ipynb")
-        if not kept.is_file() or kept.stat().st_mtime < executed.stat().st_mtime:
-            keep(executed, folder)
+        if preset == OF_CELLS:
+            put_outputs(job.file(".ipynb"), job.notebook)
+        elif preset in OTHER_MODELS:
+            keep(job.file(".ipynb"), folder)
 
 
 def _records(folder: Path, preset: str, others: Mapping[str, str]) -> dict[str, dict]:
@@ -98,7 +101,7 @@ def _forests(
     models: Mapping[str, Mapping],
 ) -> dict[str, dict]:
     """By paper, what ``figures.forest`` draws; none of a paper on which this run has no number."""
-    here, rules = f"here ({preset})", hash_of_rules(claims)
+    here, rules = f"here ({preset})", rules_of(claims)
     places = {name: record["verdicts"] for name, record in by_rules(replications, rules).items()}
     others = {record["model"]: record["verdicts"] for record in by_rules(models, rules).values()}
     forests = {}

@@ -23,7 +23,7 @@ from papermill.cli import NoDatesSafeLoader
 
 from sae_utils.files import only_writer
 from sae_utils.paths import NOTEBOOKS
-from sae_utils.report.claims import hash_of_rules, load_claims
+from sae_utils.report.claims import load_claims, rules_of
 from sae_utils.report.claims.verdicts import verdict
 from sae_utils.results import read_results
 from sae_utils.run import batch, shares
@@ -97,7 +97,7 @@ def test_page_of_claims_is_written_after_all_notebooks_and_only_then(tmp_path):
 def test_page_of_claims_is_read_from_the_results_that_are_done(tmp_path):
     claims = list(load_claims().values())
     job = job_of(make(tmp_path, WRITE), tmp_path / "r")
-    fake_run(job, [verdict(claims[0], None, rules=hash_of_rules(claims))])
+    fake_run(job, [verdict(claims[0], None, rules=rules_of(claims)["A"])])
     page = batch.write_claims_page(NOTEBOOKS / "claims.yaml", [job])
     assert page == job.folder / "claims.md" and page.read_text().count("| [00_language_model](") == 1
     job.file(".done.json").unlink()

@@ -9,8 +9,8 @@
 """
 
 from sae_utils.report.claims.changed import changed_page
-from sae_utils.report.claims.entries import CLAIMS, Claim, hash_of_rules, load_claims
+from sae_utils.report.claims.entries import CLAIMS, Claim, hash_of_rules, load_claims, rules_of
 from sae_utils.report.claims.page import claims_page
 
 # Not from verdicts, which loads pandas: a batch imports this package.
-__all__ = ["CLAIMS", "Claim", "changed_page", "claims_page", "hash_of_rules", "load_claims"]
+__all__ = ["CLAIMS", "Claim", "changed_page", "claims_page", "hash_of_rules", "load_claims", "rules_of"]

@@ -25,7 +25,9 @@ PAPERS = {
     " ([2502.04878](https://arxiv.org/abs/2502.04878))",
     "C": "Gadgil et al. 2025, *Ensembling Sparse Autoencoders* ([2505.16077](https://arxiv.org/abs/2505.16077))",
     "D": "this companion's own questions, on activations whose features are known",
+    "E": "this companion's own question, which published method of training is the most reproducible",
 }
+TOGETHER = ("ABCD", "E")  # papers whose rules were written together, and have one hash
 KNOWN = {
     "R": "read in the paper's own text, code or figures",
     "R2": "read in someone else's text",
@@ -111,7 +113,7 @@ class Claim:
 
 
 def heading(paper: str) -> str:
-    """``Paper A``, and ``D``, which is none."""
+    """``Paper A``, and ``D`` and ``E``, which are none."""
     return f"Paper {paper}" if paper in "ABC" else paper
 
 
@@ -146,6 +148,15 @@ def hash_of_rules(claims: Iterable[Claim]) -> str:
     """A hash of what verdicts follow from: each claim's id, metric and rule, whatever their order; no prose."""
     parts = sorted(f"{claim.id} {claim.metric} {in_words(dict(sorted(claim.rule.items())))}\n" for claim in claims)
     return sha256_of(parts)[:16]
+
+
+def rules_of(claims: Iterable[Claim]) -> dict[str, str]:
+    """By paper, the hash of the rules that were written together with its own: later questions leave it as it was."""
+    claims, rules = list(claims), {}
+    for papers in TOGETHER:
+        some = [claim for claim in claims if claim.paper in papers]
+        rules |= dict.fromkeys((claim.paper for claim in some), hash_of_rules(some))
+    return rules
 
 
 def load_claims(path: Path = CLAIMS) -> dict[str, Claim]:

@@ -25,9 +25,10 @@ def after_holm(verdicts: Sequence[Mapping]) -> list[str]:
     return left
 
 
-def by_rules(records: Mapping[str, Mapping], rules: str) -> dict[str, Mapping]:
-    """The records of other runs, by preset and in its order, that were judged by these rules."""
-    return {name: record for name, record in sorted(records.items()) if record["rules"] == rules}
+def by_rules(records: Mapping[str, Mapping], rules: Mapping[str, str]) -> dict[str, Mapping]:
+    """The records of other runs, by preset and in its order, that were judged by these rules (``entries.rules_of``)."""
+    known = set(rules.values())
+    return {name: record for name, record in sorted(records.items()) if set(record["rules"].split()) <= known}
 
 
 def elsewhere(here: str, others: Sequence[Mapping]) -> str:

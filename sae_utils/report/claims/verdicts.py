@@ -17,12 +17,12 @@ from sae_utils.report.claims.entries import (
     NOT_JUDGED,
     UNDECIDED,
     Claim,
-    hash_of_rules,
     in_words,
     load_claims,
     null_here,
     number_here,
     papers_number,
+    rules_of,
 )
 
 
@@ -43,7 +43,7 @@ class Verdict:
     needed: str  # the rule, in words and numbers
     verdict: str
     p: float | None  # one-sided, of the bound that decides; None where nothing is decided
-    rules: str = ""  # hash of all rules at that time
+    rules: str = ""  # hash of its paper's rules at that time (``entries.rules_of``)
 
 
 def verdict(claim: Claim, interval: Interval | None, null: float | None = None, rules: str = "") -> Verdict:
@@ -81,10 +81,13 @@ def judge(
     ``unfit`` has, by id, why this run cannot judge a claim whose statistic it has.
     """
     known = load_claims()
-    rules = hash_of_rules(known.values())
+    rules = rules_of(known.values())
     if partial:
         intervals = {**dict.fromkeys(known[name].metric for name in ids), **intervals}
-    found = [verdict(known[name], intervals[known[name].metric], nulls.get(known[name].metric), rules) for name in ids]
+    found = [
+        verdict(claim, intervals[claim.metric], nulls.get(claim.metric), rules[claim.paper])
+        for claim in map(known.get, ids)
+    ]
     return [replace(v, verdict=f"{NOT_JUDGED}: {unfit[v.id]}", p=None) if v.id in unfit else v for v in found]
 
 

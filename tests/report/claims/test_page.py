@@ -57,6 +57,16 @@ def test_other_rules_are_not_mixed_in():
     assert "\nreplication-1 was judged by other rules (hash `old`): left out.\n" in page
 
 
+def test_own_questions_have_a_hash_of_their_own_and_records_of_either_are_shown():
+    asked = claim(id="E-1", paper="E")
+    own, verdicts = hash_of_rules([asked]), {"A-1": {"place": "layer 4", "verdict": HOLDS}}
+    found = asdict(verdict(asked, interval(0.2, 0.3), rules=own))
+    records = {str(i): {"rules": rules, "verdicts": verdicts} for i, rules in enumerate((RULES, f"{RULES} {own}"))}
+    page = claims_page([*CLAIMS, asked], {"01_seeds": [answer(0.2, 0.3)], "11_own": [found]}, "laptop", records)
+    assert f"hash `{RULES}` and `{own}`" in page and "left out" not in page
+    assert {row[0]: row[9] for row in cells(page)}["A-1"] == "replicated"
+
+
 def test_a_claim_that_two_notebooks_answer_has_two_rows():
     answers = {"01_seeds": [answer(0.2, 0.3)], "02_more": [answer(0.01, 0.05)]}
     rows = [row for row in cells(claims_page(CLAIMS, answers, "laptop")) if row[0] == "A-1"]

@@ -9,7 +9,7 @@ from sae_utils.analysis.matching.criteria import CONTRASTS, CRITERIA
 from sae_utils.analysis.statistics import Interval
 from sae_utils.errors import InputError
 from sae_utils.report.claims import load_claims
-from sae_utils.report.claims.entries import hash_of_rules
+from sae_utils.report.claims.entries import hash_of_rules, rules_of
 from sae_utils.report.claims.verdicts import FAILS, HOLDS, NOT_JUDGED, UNDECIDED, judge, verdict, verdict_table
 
 
@@ -94,7 +94,7 @@ def test_claims_of_the_repository_load_and_name_statistics_that_exist():
     ("change", "message"),
     [
         ({"known": "R3"}, "known='R3' is unknown; allowed: R, R2"),
-        ({"paper": "E"}, "paper='E' is unknown"),
+        ({"paper": "F"}, "paper='F' is unknown"),
         ({"paper": "B"}, "its id must be its paper 'B', a hyphen and a number"),
         ({"colour": "red"}, "unknown field 'colour'"),
         ({"metric": None}, "no field 'metric'"),
@@ -140,7 +140,7 @@ def test_judge_takes_each_claims_metric():
         ("A-16", "gated_above_topk", HOLDS),
     ]
     assert [v.null for v in found] == [1.0, None]
-    assert {v.rules for v in found} == {hash_of_rules(load_claims().values())}
+    assert {v.rules for v in found} == {rules_of(load_claims().values())["A"]}
 
 
 def test_the_hash_of_the_rules_is_of_ids_metrics_and_rules_alone():
@@ -150,6 +150,12 @@ def test_the_hash_of_the_rules_is_of_ids_metrics_and_rules_alone():
     assert hash_of_rules([other, prose]) == same
     for change in ({"id": "A-7"}, {"metric": "agree"}, {"rule": {"above": 0.1}}):
         assert hash_of_rules([claim(**change), other]) != same
+
+
+def test_later_questions_leave_the_hash_of_earlier_rules_as_it_was():
+    papers, own = [claim(id=f"{paper}-1", paper=paper) for paper in "ABCD"], claim(id="E-1", paper="E")
+    assert rules_of([*papers, own]) == dict.fromkeys("ABCD", hash_of_rules(papers)) | {"E": hash_of_rules([own])}
+    assert rules_of(papers) == dict.fromkeys("ABCD", hash_of_rules(papers))
 
 
 def test_what_a_run_cannot_judge_keeps_its_number_and_says_why():
