@@ -14,7 +14,6 @@ from sae_utils.data.activations import open_source
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.data.text import token_rows
 from sae_utils.paths import NOTEBOOKS, RESULTS
-from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.presets import load_preset
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.training import StackTrainer, TrainingConfig
@@ -28,7 +27,7 @@ def main() -> None:
     parser.add_argument("--preset", default="laptop")
     args = parser.parse_args()
     notebook = NOTEBOOKS / "01_seed_divergence.ipynb"
-    p = default_parameters(notebook) | load_preset(args.preset).overrides[notebook.stem]
+    p = load_preset(args.preset).overrides[notebook.stem]
     model = load_language_model(p["model"])
     hook = model.hook_point(p["site"], p["layer"])
     rows = token_rows(p["corpus"], model.tokenizer, "train", TOKENS // model.context, model.context, RESULTS / "cache")

@@ -6,6 +6,7 @@ PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent
 NOTEBOOKS = ROOT / "notebooks"
 PRESETS = NOTEBOOKS / "presets"
+TINY_NOTEBOOKS = ROOT / "tests" / "notebooks"  # executed with the tiny preset
 FIGURES = ROOT / "figures"
 RESULTS = ROOT / "results"
 MODELS = PACKAGE / "models"

@@ -29,7 +29,7 @@ from sae_utils.report.claims import CLAIMS
 from sae_utils.run import shares
 from sae_utils.run.jobs import Job, jobs_of
 from sae_utils.run.made_by import write_made_by
-from sae_utils.run.notebooks import default_parameters, error_text, select
+from sae_utils.run.notebooks import error_text, select
 from sae_utils.run.pages import write_claims_page
 from sae_utils.run.parameters import check_device
 from sae_utils.run.presets import load_preset
@@ -93,7 +93,7 @@ class Running:
 
 def device_of(job: Job) -> str:
     """The device that a job's dictionaries are on."""
-    return str((default_parameters(job.notebook) | job.parameters)["device"])
+    return str(job.parameters["device"])
 
 
 def failure(job: Job, code: int, part: Path, log: Path, started: float) -> str:

@@ -11,7 +11,6 @@ from sae_utils.memory import HEADROOM, human
 from sae_utils.run.cost import Cost, Costs, Throughput, together
 from sae_utils.run.jobs import Job
 from sae_utils.run.model_facts import model_facts
-from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.plan import Plan
 from sae_utils.run.plans import plan_of
 from sae_utils.run.throughput import device_at_hand, measure
@@ -49,7 +48,7 @@ def describe(jobs: Sequence[Job], fresh: bool, throughput: str = "") -> list[str
 
 def plan_of_job(job: Job) -> tuple[SimpleNamespace, Plan | None]:
     """A job's parameters and its plan, which is missing where the language model's sizes are not known."""
-    p = SimpleNamespace(**(default_parameters(job.notebook) | job.parameters))
+    p = SimpleNamespace(**job.parameters)
     facts = model_facts(p.model)
     return p, plan_of(job.name, p, facts) if facts else None
 

@@ -12,7 +12,7 @@ from sae_utils.files import sha256_of, sha256_of_file
 from sae_utils.paths import PACKAGE
 from sae_utils.report.claims import CLAIMS, load_claims
 from sae_utils.results import figures_folder, read_results
-from sae_utils.run.notebooks import default_parameters, read_cells, source
+from sae_utils.run.notebooks import read_cells, source
 from sae_utils.run.presets import Preset
 from sae_utils.run.rules import local_path
 
@@ -88,8 +88,7 @@ def jobs_of(notebooks: Sequence[Path], preset: Preset, results: Path) -> list[Jo
         if path.stem not in preset.overrides:
             continue
         parameters = preset.overrides[path.stem]
-        values = default_parameters(path) | parameters
-        read = [values["model"], *mixture.sources(values["corpus"]), *values.get("saes", ())]
+        read = [parameters["model"], *mixture.sources(parameters["corpus"]), *parameters.get("saes", ())]
         for name in read:
             if name not in contents:
                 contents[name] = digest(local_files(name))

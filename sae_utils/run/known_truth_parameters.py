@@ -28,7 +28,7 @@ class KnownTruthParameters(LayerParameters):
     world_k: Count = value(3, "active latents of the worlds' dictionaries")
     world_ks: ListOf[Count] = value([2, 6], "other numbers of them, at twice as many latents as atoms")
     togethers: ListOf[Annotated[float, Field(ge=0.01, le=0.99)]] = value(
-        [0.8], "where one atom of a pair fires, other shares of tokens on which both do, beside 0.5"
+        [0.8], "where one atom of a pair fires, shares of tokens on which both do, beside 0.5"
     )
     other_dimensions: ListOf[Annotated[int, Field(ge=8)]] = value([16], "other dimensions of a world")
     many_atoms: Natural = value(0, "atoms of a larger world, in a quarter as many dimensions; 0: none")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from sae_utils.errors import InputError
 
+INJECTED = "injected-parameters"  # papermill's tag
+
 
 def select(folder: Path, only: str = "") -> list[Path]:
     """The notebooks in ``folder``, in order; all, or those whose name or number ``only`` lists. Raises InputError."""
@@ -40,6 +42,12 @@ def read_cells(path: Path) -> list[dict]:
 def source(cell: dict) -> str:
     """The cell's text; nbformat keeps it as one string or as a list of lines."""
     return "".join(cell["source"])
+
+
+def own_cells(path: Path) -> list[tuple[str, str]]:
+    """Kinds and texts of a notebook's cells, without the one that papermill puts in."""
+    kept = [cell for cell in read_cells(path) if INJECTED not in cell["metadata"].get("tags", ())]
+    return [(cell["cell_type"], source(cell)) for cell in kept]
 
 
 def parameters_cells(cells: list[dict]) -> list[dict]:

@@ -6,7 +6,8 @@ unknown name, so the code cell after each notebook's parameters is::
     from sae_utils.run.parameters import check
     p = check("01_seed_divergence", globals())
 
-What a notebook takes is in ``schemas``.
+What a notebook takes is in ``schemas``, whose defaults are the tiny preset's. The cell has the laptop preset's values,
+and those of the preset that it names take their places.
 """
 
 import ast
@@ -23,16 +24,26 @@ from sae_utils.errors import InputError
 from sae_utils.run.rules import LAST
 from sae_utils.run.schemas import NOTEBOOKS, Parameters
 
+LINE = 120  # characters, as ruff has them
+
 
 def check(notebook: str, namespace: Mapping[str, object]) -> Parameters:
-    """The notebook's parameters out of its ``globals()``, frozen.
+    """The notebook's parameters out of its ``globals()``, frozen; what its preset replaces is printed.
 
     Raises InputError for a missing name, a name that papermill passed and the notebook does not have, a wrong type, a
-    value out of range, values that do not go together, and a device that is not there.
+    value out of range, values that do not go together, a device that is not there, and values under the name of a
+    published preset that are not its own.
     """
-    refuse_unknown(notebook, injected_names(namespace))
-    p = check_elsewhere(notebook, namespace)
+    from sae_utils.run.presets import of_preset, refuse_other_values  # which check presets by this module
+
+    injected = injected_names(namespace)
+    refuse_unknown(notebook, injected)
+    replaced = of_preset(notebook, namespace, injected)
+    p = check_elsewhere(notebook, {**namespace, **replaced})
+    refuse_other_values(notebook, p)
     check_device(p.device)
+    if replaced:
+        print(f"preset {p.preset}: {', '.join(f'{name} = {value!r}' for name, value in replaced.items())}")
     return p
 
 
@@ -121,12 +132,21 @@ def refusal(found: Mapping, field: FieldInfo) -> str:
 
 
 def parameters_cell(notebook: str) -> str:
-    """The text of the notebook's parameters cell: ``name: type = default  # help``, a line each."""
-    fields = NOTEBOOKS[notebook].model_fields
+    """The text of the notebook's parameters cell: ``name: type = value  # help``, with the laptop preset's values.
+
+    A line each, but for lists that need more.
+    """
+    from sae_utils.run.presets import OF_CELLS, values_of
+
+    fields, values = NOTEBOOKS[notebook].model_fields, values_of(OF_CELLS, notebook)
     lines = []
     for name in parameter_names(notebook):
-        field = fields[name]
-        lines.append(f"{name}: {type_name(field.annotation)} = {literal(field.default)}  # {field.description}")
+        start, end = f"{name}: {type_name(fields[name].annotation)} = ", f"  # {fields[name].description}"
+        line = start + literal(values[name]) + end
+        if len(line) > LINE and isinstance(values[name], list):
+            items = "".join(f"    {literal(item)},\n" for item in values[name])
+            line = f"{start}[\n{items}]{end}"
+        lines.append(line)
     return "\n".join(lines)
 
 
@@ -140,7 +160,7 @@ def type_name(annotation: object) -> str:
 
 
 def literal(value: object) -> str:
-    """A default as its cell has it: 400_000, 1.6e-3, "tiny"."""
+    """A value as its cell has it: 400_000, 1.6e-3, "tiny"."""
     if isinstance(value, list):
         return f"[{', '.join(literal(item) for item in value)}]"
     if isinstance(value, str):

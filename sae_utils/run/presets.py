@@ -12,26 +12,32 @@ A preset has a map ``common``, a map for each notebook that wants more, and ``ex
       01_seed_divergence: 300
 
 A value in ``common`` reaches the notebooks that have a parameter of that name; a notebook's own map goes before it.
+What a preset leaves out is the default in ``schemas``, as in the preset ``tiny``.
 ``notebooks`` lists those that the preset is about, by number or name; without it, all. ``base`` names another preset,
 which has no base itself: it gives the notebooks, and every parameter of which this file says nothing, in ``common`` or
 elsewhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from sae_utils.errors import InputError
-from sae_utils.paths import NOTEBOOKS
+from sae_utils.paths import NOTEBOOKS, PUBLISHED, REPLICATIONS
+from sae_utils.results import is_own, results_folder
 from sae_utils.run.notebooks import by_name_or_number, default_parameters, select
 from sae_utils.run.parameters import check_elsewhere, parameter_names, refuse_unknown
+from sae_utils.run.schemas import NOTEBOOKS as MODELS
+from sae_utils.run.schemas import Parameters
+
+OF_CELLS = "laptop"  # the preset whose values the notebooks' own cells have
 
 
 @dataclass(frozen=True)
 class Preset:
-    """``overrides``: the parameters that replace those of a notebook's own cell; both maps are by notebook.
+    """``overrides``: all parameters, in the place of those of a notebook's own cell; both maps are by notebook.
 
     A notebook that is not in ``overrides`` is none of the preset's.
     """
@@ -48,23 +54,82 @@ def load_preset(name: str, folder: Path = NOTEBOOKS) -> Preset:
     InputError, in one line, for a preset that is not there, a name that no notebook has, and a bad value.
     """
     notebooks = {path.stem: path for path in select(folder)}
-    file = f"{name}.yaml"
-    maps = read_maps(folder, name)
-    layers = [maps]
-    if "base" in maps:
-        layers.insert(0, read_maps(folder, maps["base"]))
-        if "base" in layers[0]:
-            raise InputError(f"{file}: its base {maps['base']!r} has a base itself; one is allowed")
-    chosen = maps.get("notebooks", layers[0].get("notebooks", list(notebooks)))
-    overrides = {}
+    layers = read_layers(folder, name)
+    chosen, overrides = chosen_of(layers, notebooks), {}
     for notebook, path in notebooks.items():
         if notebook in chosen:
-            values = {key: value for layer in layers for key, value in own_values(layer, notebook).items()}
-            overrides[notebook] = {**values, "preset": name}
-            check_elsewhere(notebook, default_parameters(path) | overrides[notebook])
-        elif notebook in maps:
-            raise InputError(f"{file}: {notebook} is not among its notebooks {', '.join(chosen)}")
-    return Preset(name, overrides, maps["expected_seconds"])
+            default_parameters(path)  # raises for a cell that papermill's values would not replace
+            overrides[notebook] = all_values(layers, notebook, name)
+            check_elsewhere(notebook, overrides[notebook])
+        elif notebook in layers[-1]:
+            raise InputError(f"{name}.yaml: {notebook} is not among its notebooks {', '.join(chosen)}")
+    return Preset(name, overrides, layers[-1]["expected_seconds"])
+
+
+def of_preset(notebook: str, namespace: Mapping[str, object], injected: Container[str]) -> dict[str, object]:
+    """What replaces the values that the notebook's cell has of its own: those of the preset that it names.
+
+    What papermill ``injected`` or somebody changed stays; so does all where there is no such preset.
+    """
+    name = namespace.get("preset")
+    if name not in names_of_presets(NOTEBOOKS):
+        return {}
+    cell, preset = values_of(OF_CELLS, notebook), values_of(name, notebook)
+    replaced = {}
+    for key, value in preset.items():
+        as_in_cell = key not in injected and namespace.get(key) == cell[key]
+        if as_in_cell and value != cell[key]:
+            replaced[key] = value
+    return replaced
+
+
+def refuse_other_values(notebook: str, p: Parameters) -> None:
+    """Raises InputError for a value that is not a published preset's under its name, in the repository's own results.
+
+    Elsewhere, and under any other name, a value may be what one likes.
+    """
+    if p.preset not in (*PUBLISHED, *REPLICATIONS) or not is_own(results_folder(p.preset, p.results_dir)):
+        return
+    for key, value in values_of(p.preset, notebook).items():
+        if key != "results_dir" and getattr(p, key) != value:
+            said = f"parameter {key} = {getattr(p, key)!r} is {value!r} in the published preset {p.preset!r}"
+            raise InputError(f"{said}; for results of other values name another preset, such as mine")
+
+
+def values_of(name: str, notebook: str) -> dict[str, object]:
+    """All parameters of a notebook as a preset has them, unchecked. Raises InputError where it leaves that one out."""
+    layers = read_layers(NOTEBOOKS, name)
+    chosen = chosen_of(layers, MODELS)
+    if notebook not in chosen:
+        raise InputError(f"preset {name!r} leaves out {notebook}; it has {', '.join(chosen)}")
+    return all_values(layers, notebook, name)
+
+
+def names_of_presets(folder: Path) -> list[str]:
+    """Those in the notebooks' folder."""
+    return sorted(path.stem for path in (folder / "presets").glob("*.yaml"))
+
+
+def read_layers(folder: Path, name: str) -> list[dict]:
+    """A preset's file, after that of its base where it has one."""
+    layers = [read_maps(folder, name)]
+    if "base" in layers[0]:
+        layers.insert(0, read_maps(folder, layers[0]["base"]))
+        if "base" in layers[0]:
+            raise InputError(f"{name}.yaml: its base {layers[1]['base']!r} has a base itself; one is allowed")
+    return layers
+
+
+def chosen_of(layers: Sequence[Mapping], notebooks: Iterable[str]) -> list[str]:
+    """The notebooks that a preset is about."""
+    return layers[-1].get("notebooks", layers[0].get("notebooks", list(notebooks)))
+
+
+def all_values(layers: Sequence[Mapping], notebook: str, name: str) -> dict[str, object]:
+    """A notebook's parameters: the defaults in ``schemas``, then what each layer says."""
+    defaults = {key: field.default for key, field in MODELS[notebook].model_fields.items()}
+    values = {key: value for layer in layers for key, value in own_values(layer, notebook).items()}
+    return {**defaults, **values, "preset": name}
 
 
 def own_values(maps: Mapping, notebook: str) -> dict[str, object]:
@@ -78,8 +143,7 @@ def read_maps(folder: Path, name: str) -> dict:
     """A preset's file, with empty maps for what it leaves out. Raises InputError for anything that no preset has."""
     path = folder / "presets" / f"{name}.yaml"
     if not path.is_file():
-        there = sorted(other.stem for other in path.parent.glob("*.yaml"))
-        raise InputError(f"no preset {name!r}; there are {', '.join(there)}")
+        raise InputError(f"no preset {name!r}; there are {', '.join(names_of_presets(folder))}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # YAML reads 2020-99-99 as a date, and then cannot

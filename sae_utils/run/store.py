@@ -1,4 +1,7 @@
-"""Makes the stored outputs of the notebooks anew, with their own parameters: ``python -m sae_utils.run.store [00,01]``.
+"""Stored outputs of notebooks. The tests' tiny copies are made anew by ``python -m sae_utils.run.store [00,01]``.
+
+Those are the notebooks with the tiny preset's values as papermill hands them over. The repository's own notebooks have
+the outputs of the laptop preset's run, which a whole ``./run_all.sh`` gives them.
 
 What differs from run to run or from machine to machine is left out: progress bars (stderr), timing, widgets. Figures
 are kept in few colours, a third of the bytes.
@@ -13,37 +16,62 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 from PIL import Image
 
 from sae_utils.errors import InputError
-from sae_utils.files import whole_file
-from sae_utils.paths import NOTEBOOKS
-from sae_utils.run.notebooks import brief, select
+from sae_utils.files import write_text
+from sae_utils.paths import NOTEBOOKS, TINY_NOTEBOOKS
+from sae_utils.run.notebooks import INJECTED, brief, own_cells, select
+from sae_utils.run.presets import values_of
 
 
-def store(path: Path) -> None:
-    """Executes the notebook in its folder and replaces it whole, with its outputs; one that fails stays as it was.
+def store(path: Path, folder: Path) -> Path:
+    """Writes a copy of the notebook, executed with the tiny preset, into the folder; gives its path there.
 
-    Raises InputError with the error of the cell that failed, in one line.
+    Raises InputError with the error of the cell that failed, in one line; the copy that is there stays then.
     """
-    notebook = nbformat.read(path, as_version=4)
+    notebook = parameterize_notebook(load_notebook_node(str(path)), values_of("tiny", path.stem))
+    folder.mkdir(parents=True, exist_ok=True)
     client = NotebookClient(notebook, kernel_name="python3", timeout=None, record_timing=False)
     try:
-        client.execute(cwd=str(path.parent))
+        client.execute(cwd=str(folder))
     except CellExecutionError as error:
         raise InputError(f"{path.name}: {brief(error.ename, error.evalue)}") from None
-    clean(notebook)
-    with whole_file(path) as part:
-        nbformat.write(notebook, part)
+    return _write(notebook, folder / path.name)
 
 
 def keep(executed: Path, folder: Path) -> Path:
     """Writes a notebook that a batch executed into a folder of what is published; gives its path there."""
+    return _write(nbformat.read(executed, as_version=4), folder / executed.name)
+
+
+def put_outputs(executed: Path, path: Path) -> None:
+    """Gives a notebook the outputs that it has where a batch executed it with the values of its own cell.
+
+    Raises InputError where other cells than its own were executed.
+    """
+    if own_cells(executed) != own_cells(path):
+        raise InputError(f"{executed} has other cells than {path}: run it again")
     notebook = nbformat.read(executed, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if INJECTED not in cell.metadata.get("tags", ())]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for count, cell in enumerate(code, 1):
+        cell.execution_count = count
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = count
+    _write(notebook, path)
+
+
+def _write(notebook: nbformat.NotebookNode, path: Path) -> Path:
+    """Cleaned and whole; one that is there with the same bytes is left alone."""
     clean(notebook)
-    with whole_file(folder / executed.name) as part:
-        nbformat.write(notebook, part)
-    return folder / executed.name
+    text = nbformat.writes(notebook) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+    return path
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
@@ -53,7 +81,7 @@ def clean(notebook: nbformat.NotebookNode) -> None:
         "language_info": {"name": "python"},
     }
     for cell in notebook.cells:
-        cell.metadata = {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}
+        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for output in cell.outputs:
@@ -63,19 +91,19 @@ def clean(notebook: nbformat.NotebookNode) -> None:
 
 def in_few_colours(png: str, n_colours: int = 128) -> str:
     """A PNG image in base64 with a palette of its own and without transparency."""
-    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-    small = io.BytesIO()
-    image.quantize(n_colours, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    image, small = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
+    palette = image.convert("RGB").quantize(n_colours, dither=Image.Dither.NONE)
+    palette.save(small, format="png", optimize=True, dpi=image.info.get("dpi"))
     return base64.b64encode(small.getvalue()).decode("ascii")
 
 
-def main(only: str = "", notebooks: Path = NOTEBOOKS) -> int:
-    """Stores the outputs of all notebooks, or of those that ``only`` lists; gives the exit code."""
+def main(only: str = "", notebooks: Path = NOTEBOOKS, folder: Path = TINY_NOTEBOOKS) -> int:
+    """Stores tiny copies of all notebooks, or of those that ``only`` lists; gives the exit code."""
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     try:
         for path in select(notebooks, only):
             print(path.name, flush=True)
-            store(path)
+            store(path, folder)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1

@@ -27,7 +27,7 @@ from sae_utils.run.cost import Costs, Throughput, together, training_operations
 from sae_utils.run.dry_run import hours, measure_for
 from sae_utils.run.known_truth_plan import world_source
 from sae_utils.run.model_facts import model_facts
-from sae_utils.run.notebooks import default_parameters, select
+from sae_utils.run.notebooks import select
 from sae_utils.run.parameters import check_device
 from sae_utils.run.plan import Plan, open_plan
 from sae_utils.run.plans import plan_of
@@ -192,7 +192,7 @@ def planned_of(name: str, notebooks: Path, only: str = "") -> dict[str, tuple[Si
     preset, planned = load_preset(name, notebooks), {}
     for path in select(notebooks, only):
         if path.stem in preset.overrides:
-            p = SimpleNamespace(**(default_parameters(path) | preset.overrides[path.stem]))
+            p = SimpleNamespace(**preset.overrides[path.stem])
             facts = model_facts(p.model) or _language_model(p.model, p.device, p.dtype)
             planned[path.stem] = p, plan_of(path.stem, p, facts)
     return planned

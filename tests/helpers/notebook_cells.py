@@ -5,10 +5,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from sae_utils.run.notebooks import read_cells, source
+from sae_utils.run.presets import values_of
 
 
 def run_cells(path: Path, parameters: dict) -> dict:
-    """Run every code cell, ``parameters`` in the place of those in the parameters cell; gives what the cells define.
+    """Run every code cell with the tiny preset's values and ``parameters``; gives what the cells define.
 
     An error has the cell in its traceback. What a kernel would show of a cell's last line is not shown.
     """
@@ -23,7 +24,8 @@ def run_cells(path: Path, parameters: dict) -> dict:
                 if "parameters" in cell["metadata"].get("tags", []):
                     unknown = parameters.keys() - namespace.keys()
                     assert not unknown, f"{path.name} has no parameters {sorted(unknown)}"
-                    namespace.update(parameters)
+                    namespace.update(values_of("tiny", path.stem) | parameters)
+                    namespace["In"] = ["# Parameters\n" + "\n".join(f"{name} = ..." for name in parameters)]
         finally:
             plt.close("all")
     return namespace

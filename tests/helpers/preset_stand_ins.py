@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from helpers.tiny_language_model import make_family, make_tiny
 
-from sae_utils.paths import NOTEBOOKS
-from sae_utils.run.notebooks import default_parameters
+from sae_utils.run.presets import values_of
 
 CONTEXT, D_MODEL = 32, 16  # of tiny_language_model's models
 FAMILIES = {
@@ -82,7 +81,7 @@ def small_preset(folder: Path, notebooks: Iterable[str]) -> dict[str, dict[str, 
     }
     preset = {}
     for name in notebooks:
-        values = shrunk(name, default_parameters(NOTEBOOKS / f"{name}.ipynb"), 3) | common
+        values = shrunk(name, values_of("tiny", name), 3) | common
         preset[name] = {key: value for key, value in values.items() if key not in ("preset", "results_dir")}
     return preset
 

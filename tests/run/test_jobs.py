@@ -15,7 +15,7 @@ from sae_utils.results import write_results
 from sae_utils.run import jobs
 from sae_utils.run.jobs import jobs_of
 from sae_utils.run.notebooks import read_cells, source
-from sae_utils.run.presets import Preset
+from sae_utils.run.presets import Preset, values_of
 
 
 def test_key_changes_with_cells_parameters_and_sources_but_not_with_outputs(tmp_path, monkeypatch):
@@ -91,7 +91,8 @@ def test_key_changes_with_the_bytes_of_saes_that_are_read(tmp_path):
     keys = []
     for content in (b"one", b"two"):
         weights.write_bytes(content)
-        preset = Preset("quick", {path.stem: {"saes": [str(weights.parent), "owner/repository/folder"]}}, {})
+        values = values_of("tiny", path.stem) | {"saes": [str(weights.parent), "owner/repository/folder"]}
+        preset = Preset("quick", {path.stem: values}, {})
         keys.append(jobs_of([path], preset, tmp_path)[0].key)
     assert keys[0] != keys[1]
 

@@ -13,20 +13,25 @@ from sae_utils.data.labelled.datasets import READERS
 from sae_utils.data.models import SITES
 from sae_utils.data.text import SUFFIXES, check_corpus
 from sae_utils.errors import InputError
+from sae_utils.paths import NOTEBOOKS as FOLDER_OF_NOTEBOOKS
 from sae_utils.results import results_folder
 from sae_utils.run import rules
+from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.parameters import check
+from sae_utils.run.presets import load_preset
 from sae_utils.run.schemas import NOTEBOOKS
 from sae_utils.saes import ARCHITECTURES
 
 NAME = {notebook[:2]: notebook for notebook in NOTEBOOKS}
 FOLDER = str(Path(__file__).parent)
-GOOD = NOTEBOOKS[NAME["01"]]().model_dump()
 
 
 def good(number, **change):
-    """The values of the notebook's own cell, with a change."""
-    return NOTEBOOKS[NAME[number]]().model_dump() | change
+    """The notebook's tiny values under a name of their own, with a change."""
+    return NOTEBOOKS[NAME[number]](preset="mine").model_dump() | change
+
+
+GOOD = good("01")
 
 
 BAD = {
@@ -271,6 +276,48 @@ def test_choices_are_those_of_the_code_that_takes_them():
     assert sorted(rules.ARCHITECTURES) == sorted(ARCHITECTURES)
     assert set(rules.TEXT_FILES) == set(SUFFIXES)
     assert set(rules.TABLES) == set(READERS)
+
+
+def in_cell(number, **change):
+    """What the notebook's cell has, with a change."""
+    return default_parameters(FOLDER_OF_NOTEBOOKS / f"{NAME[number]}.ipynb") | change
+
+
+@pytest.mark.parametrize("number", NAME)
+@pytest.mark.parametrize("name", ["laptop", "tiny", "smollm2", "mine"])
+def test_a_preset_that_is_named_in_the_cell_and_nothing_else_gives_its_values(number, name, capsys):
+    p = check(NAME[number], in_cell(number, preset=name))
+    named = load_preset(name if name != "mine" else "laptop").overrides.get(NAME[number])
+    assert p.model_dump() == NOTEBOOKS[NAME[number]](**named | {"preset": name}).model_dump()
+    assert bool(capsys.readouterr().out) == (name in ("tiny", "smollm2"))
+
+
+def test_what_a_preset_replaces_is_printed(capsys):
+    check(NAME["00"], in_cell("00", preset="tiny"))
+    assert capsys.readouterr().out == "preset tiny: n_eval_rows = 48, n_ngram_tokens = 1000000\n"
+
+
+def test_a_changed_value_stays_beside_a_preset_that_is_not_published():
+    p = check(NAME["01"], in_cell("01", preset="tiny", k=4))
+    assert (p.k, p.n_latents, p.preset) == (4, 128, "tiny")
+    p = check(NAME["01"], in_cell("01", preset="mine", k=4))
+    assert (p.k, p.n_latents, p.preset) == (4, 512, "mine")
+    handed = {"In": ["# Parameters\nk = 16\npreset = 'tiny'\n"]}  # by papermill, the same as in the cell
+    assert check(NAME["01"], in_cell("01", preset="tiny", k=16) | handed).k == 16
+
+
+@pytest.mark.parametrize("name", ["laptop", "smollm2", "replication-1", "replication-2"])
+def test_other_values_under_a_published_name_are_refused_in_the_repositorys_own_results(name, tmp_path):
+    theirs = load_preset(name).overrides[NAME["01"]]["k"]
+    said = f"parameter k = 5 is {theirs} in the published preset '{name}'; for results of other values name another "
+    with pytest.raises(InputError, match=f"^{re.escape(said)}preset, such as mine$"):
+        check(NAME["01"], in_cell("01", preset=name, k=5))
+    assert check(NAME["01"], in_cell("01", preset=name, k=5, results_dir=str(tmp_path))).k == 5
+
+
+def test_a_preset_without_the_notebook_is_refused():
+    with pytest.raises(InputError, match="^preset 'a-gpt2' leaves out 05_bagging_and_boosting; it has 01_"):
+        check(NAME["05"], in_cell("05", preset="a-gpt2"))
 
 
 def test_check_imports_nothing_heavy():

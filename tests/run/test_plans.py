@@ -7,15 +7,14 @@ import pytest
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS, PRESETS
 from sae_utils.run.model_facts import KNOWN, ModelFacts, model_facts
-from sae_utils.run.notebooks import default_parameters
 from sae_utils.run.plan import open_plan
 from sae_utils.run.plans import plan_of
-from sae_utils.run.presets import load_preset
+from sae_utils.run.presets import load_preset, values_of
 from sae_utils.saes.training.grid import passes
 
 NAMES = [path.stem for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
 PLANNED = {
-    (preset, notebook): SimpleNamespace(**(default_parameters(NOTEBOOKS / f"{notebook}.ipynb") | own))
+    (preset, notebook): SimpleNamespace(**own)
     for preset in sorted(path.stem for path in PRESETS.glob("*.yaml"))
     for notebook, own in load_preset(preset).overrides.items()
 }
@@ -23,7 +22,7 @@ PLANNED = {
 
 def default_plan(number, **changes):
     name = next(name for name in NAMES if name.startswith(number))
-    p = SimpleNamespace(**(default_parameters(NOTEBOOKS / f"{name}.ipynb") | changes))
+    p = SimpleNamespace(**(values_of("tiny", name) | changes))
     return p, plan_of(name, p, model_facts(p.model))
 
 

@@ -13,7 +13,7 @@ from sae_utils.run.cost import Throughput, together
 from sae_utils.run.dry_run import costs_of, plan_of_job
 from sae_utils.run.jobs import jobs_of
 from sae_utils.run.notebooks import select
-from sae_utils.run.presets import load_preset
+from sae_utils.run.presets import load_preset, values_of
 from sae_utils.run.presets_page import PAGE, page
 from sae_utils.run.rules import ARCHITECTURES
 
@@ -48,8 +48,9 @@ def test_a_preset_goes_before_its_base_wherever_either_says_it(folder):
     base = "notebooks: [01]\ncommon: {k: 4, n_latents: 64, layer: 1}\n01_seed_divergence: {n_latents: 32}\n"
     write(folder, big=base, small="base: big\ncommon: {n_latents: 16}\n01_seed_divergence: {layer: 2}\n")
     big, small = load_preset("big", folder), load_preset("small", folder)
-    assert big.overrides == {"01_seed_divergence": {"k": 4, "n_latents": 32, "layer": 1, "preset": "big"}}
-    assert small.overrides == {"01_seed_divergence": {"k": 4, "n_latents": 16, "layer": 2, "preset": "small"}}
+    tiny = values_of("tiny", "01_seed_divergence")
+    assert big.overrides == {"01_seed_divergence": tiny | {"k": 4, "n_latents": 32, "layer": 1, "preset": "big"}}
+    assert small.overrides == {"01_seed_divergence": tiny | {"k": 4, "n_latents": 16, "layer": 2, "preset": "small"}}
 
 
 def test_measured_times_are_not_those_of_another_preset(folder):

@@ -5,9 +5,13 @@ import io
 
 import nbformat
 import numpy as np
+import pytest
+from helpers.throw_away_notebooks import make
 from PIL import Image
 
-from sae_utils.run.store import in_few_colours, keep, main
+from sae_utils.errors import InputError
+from sae_utils.run.notebooks import own_cells
+from sae_utils.run.store import in_few_colours, keep, main, put_outputs
 
 
 def write(folder, *cells):
@@ -19,15 +23,20 @@ def write(folder, *cells):
     return path
 
 
-def test_stores_outputs_without_progress_bars_and_timing(tmp_path):
-    path = write(tmp_path, "n: int = 3  # a number", "import sys; print('9 s', file=sys.stderr); print(n)")
-    assert main("00", tmp_path) == 0
-    notebook = nbformat.read(path, 4)
-    assert [cell.execution_count for cell in notebook.cells] == [1, 2]
-    assert [output.text for output in notebook.cells[1].outputs] == ["3\n"]
-    assert [cell.metadata for cell in notebook.cells] == [{"tags": ["parameters"]}, {}]
-    assert notebook.metadata.kernelspec.name == "python3"
-    assert [file.name for file in tmp_path.iterdir()] == ["00_x.ipynb"]
+def test_stores_a_tiny_copy_without_progress_bars_and_timing(tmp_path):
+    notebooks = make(tmp_path, "import sys; print('9 s', file=sys.stderr); print(p.n_eval_rows)")
+    copies = tmp_path / "copies"
+    before = {path: path.read_bytes() for path in notebooks.glob("*.ipynb")}
+    assert main("00", notebooks, copies) == 0
+    (copy,) = copies.iterdir()
+    notebook = nbformat.read(copy, 4)
+    assert own_cells(copy) == own_cells(notebooks / copy.name)
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2, 3, 4]
+    assert [[output.text for output in cell.outputs] for cell in notebook.cells] == [[], [], [], ["48\n"]]
+    tags = [{"tags": ["parameters"]}, {"tags": ["injected-parameters"]}, {}, {}]
+    assert [cell.metadata for cell in notebook.cells] == tags
+    assert notebook.metadata.kernelspec.name == "python3" and "papermill" not in notebook.metadata
+    assert {path: path.read_bytes() for path in notebooks.glob("*.ipynb")} == before
 
 
 def test_what_a_batch_executed_is_kept_without_what_papermill_wrote(tmp_path):
@@ -40,12 +49,52 @@ def test_what_a_batch_executed_is_kept_without_what_papermill_wrote(tmp_path):
     assert "papermill" not in kept.read_text() and nbformat.read(kept, 4).cells[0].source == "1 + 1"
 
 
-def test_a_notebook_that_fails_stays_as_it_was(tmp_path, capsys):
-    path = write(tmp_path, "print(1)", "1 / 0")
+@pytest.fixture
+def executed(tmp_path):
+    """A notebook, and what papermill would leave of it: a cell more, counts that include it, and an output."""
+    path = write(tmp_path, "n: int = 3", "1 + 1")
+    notebook = nbformat.read(path, 4)
+    injected = nbformat.v4.new_code_cell("# Parameters\nn = 3\n", metadata={"tags": ["injected-parameters"]})
+    notebook.cells.insert(1, injected)
+    for count, cell in enumerate(notebook.cells, 1):
+        cell.execution_count = count
+    result = nbformat.v4.new_output("execute_result", {"text/plain": "2"}, execution_count=3)
+    notebook.cells[2].outputs = [result, nbformat.v4.new_output("stream", name="stderr", text="9 s")]
+    (tmp_path / "executed").mkdir()
+    nbformat.write(notebook, tmp_path / "executed" / path.name)
+    return path, tmp_path / "executed" / path.name
+
+
+def test_outputs_of_a_run_are_put_into_the_notebook(executed):
+    path, ran = executed
+    cells = own_cells(path)
+    put_outputs(ran, path)
+    notebook = nbformat.read(path, 4)
+    assert own_cells(path) == cells and len(notebook.cells) == 2
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2]
+    (output,) = notebook.cells[1].outputs
+    assert (output.data["text/plain"], output.execution_count) == ("2", 2)
+    time = path.stat().st_mtime_ns
+    put_outputs(ran, path)
+    assert path.stat().st_mtime_ns == time, "nothing has changed"
+
+
+def test_outputs_of_other_cells_are_refused(executed):
+    path, ran = executed
+    path.write_text(path.read_text().replace("1 + 1", "1 + 2"))
     before = path.read_bytes()
-    assert main("", tmp_path) == 1
+    with pytest.raises(InputError, match=r"executed/00_x\.ipynb has other cells than .*/00_x\.ipynb: run it again$"):
+        put_outputs(ran, path)
     assert path.read_bytes() == before
-    assert capsys.readouterr().err == "00_x.ipynb: ZeroDivisionError: division by zero\n"
+
+
+def test_a_copy_stays_as_it_was_where_the_notebook_fails(tmp_path, capsys):
+    notebooks, copies = make(tmp_path, "1 / 0"), tmp_path / "copies"
+    copies.mkdir()
+    (copies / "00_language_model.ipynb").write_text("before")
+    assert main("", notebooks, copies) == 1
+    assert (copies / "00_language_model.ipynb").read_text() == "before"
+    assert capsys.readouterr().err == "00_language_model.ipynb: ZeroDivisionError: division by zero\n"
 
 
 def test_figures_keep_their_size_and_look_in_fewer_bytes(tmp_path):
@@ -55,12 +104,13 @@ def test_figures_keep_their_size_and_look_in_fewer_bytes(tmp_path):
     pixels[20:30, 20:30, 3] = 0  # transparent, as nothing in a figure with a white face is
     pixels[20:30, 20:30, :3] = 255
     before = io.BytesIO()
-    Image.fromarray(pixels).save(before, format="png")
+    Image.fromarray(pixels).save(before, format="png", dpi=(100, 100))
     small = in_few_colours(base64.b64encode(before.getvalue()).decode())
     image = Image.open(io.BytesIO(base64.b64decode(small)))
     assert image.mode == "P" and len(base64.b64decode(small)) < len(before.getvalue())
+    assert image.info["dpi"] == pytest.approx((100, 100), abs=0.01)
     np.testing.assert_array_equal(np.asarray(image.convert("RGB")), pixels[..., :3])
-    path = write(tmp_path, "import matplotlib.pyplot as plt; plt.plot([0, 1]); plt.show()")
-    assert main("00", tmp_path) == 0
-    (output,) = nbformat.read(path, 4).cells[0].outputs
+    notebooks = make(tmp_path, "import matplotlib.pyplot as plt; plt.plot([0, 1]); plt.show()")
+    assert main("00", notebooks, tmp_path) == 0
+    (output,) = nbformat.read(tmp_path / "00_language_model.ipynb", 4).cells[-1].outputs
     assert Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).mode == "P"

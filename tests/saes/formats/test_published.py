@@ -349,6 +349,7 @@ def run_preset(place, preset, notebook, **changes):
     """On the small model: at its layer, with its context and little text."""
     small = {"model": str(place / "gemma"), "layer": 1, "context": 32, "device": "cpu"}
     small |= {"corpus": str(place / "text.jsonl"), "n_eval_tokens": 2048, "batch_size": 64}
+    small |= {"results_dir": str(place / "results")}
     own = load_preset(preset).overrides[notebook] | small | changes
     return run(place, notebook, own.pop("saes"), **own)
 
