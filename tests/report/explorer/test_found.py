@@ -49,7 +49,7 @@ def test_search_finds_what_an_explanation_names(query, latent, tab, arrays):
     t.wait_for_heading(f"Latent {latent}")
     said = t.page.locator("main > .explanation").inner_text()
     assert query.lower() in said.lower()
-    assert f" score {np.float32(arrays['rules_score'][latent]):.2f} a random direction" in " ".join(said.split())
+    assert f"score {np.float32(arrays['rules_score'][latent]):.2f} a random direction" in " ".join(said.split())
     assert said.endswith(f"has {np.float32(arrays['rules_random'][latent]):.2f}")
 
 

@@ -20,9 +20,7 @@ const PICKED = 4;
 
 // A few latents of each sort to begin with, best explained first.
 function worthPanel() {
-  const best = [];
-  for (let i = 0; i < data.n; i++) if (isWorth(i)) best.push(i);
-  if (data.has("rules")) best.sort((a, b) => score(b) - score(a));
+  const best = listed({ ...usualState("latent", ""), show: "worth" }, null);
   const sorts = data.has("partners") ? [
     ["Found in every other seed", "every", inEvery], ["Found in no other seed", "none", inNone],
   ] : [["In this dictionary", "worth", () => true]];

@@ -37,7 +37,9 @@ function derive(facts, arrays) {
     return values.subarray(i * shape[1], (i + 1) * shape[1]);
   };
   const n = arrays.firings_frequency.shape[0];
-  const has = (group) => Object.keys(arrays).some((name) => name.startsWith(group + "_"));
+  // Asked of each latent, so the names are split once.
+  const groups = new Set(Object.keys(arrays).map((name) => name.split("_")[0]));
+  const has = (group) => groups.has(group);
   const found = { facts, arrays, value, row, has, n, nMeta: has("meta") ? arrays.meta_raised.shape[0] : 0 };
   const { values: end } = arrays.vocabulary_end;
   found.utf8 = (id) => arrays.vocabulary_utf8.values.subarray(id ? end[id - 1] : 0, end[id]);

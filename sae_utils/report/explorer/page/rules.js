@@ -31,11 +31,13 @@ const ruleText = ({ label, tokens, roles, size }) => {
   return size ? `${label} is ${values.join(", ")}${left > 0 ? ` or ${left} more` : ""}` : "";
 };
 
-function explanation(i, of = "", shown = 12) {
+const ALL = 12; // values of a rule that the file holds
+
+function explanation(i, of = "", shown = ALL) {
   if (!data.has("rules") || !of && !isAlive(i)) return null;
   const rule = ruleOf(i, of);
   if (!rule) return el("p", { class: "explanation quiet" }, "No explanation: it fires too seldom for a rule to be scored.");
-  const random = of || shown < 12 ? NaN : data.value("rules_random", i);
+  const random = of || shown < ALL ? NaN : data.value("rules_random", i);
   const beside = Number.isFinite(random) && ` a random direction that fires as often has ${fixed(random, 2)}`;
   return el("p", { class: "explanation" }, "Explained by: ", ruleWords(rule, shown),
     el("span", { class: "score", "data-tip": SCORE, tabindex: 0 }, `score ${fixed(score(i, of), 2)}`),

@@ -6,11 +6,11 @@ let scatter = null;
 
 function scatterPanel() {
   if (!data.has("partners")) return null;
+  const of = (name) => data.arrays[`partners_${name}`].values;
+  const xs = of("decoder_cosine"), ys = of("encoder_cosine"), one = of("decoder_latent"), other = of("encoder_latent");
   const points = [];
   for (let i = 0; i < data.n; i++) {
-    const [x, y] = ["decoder", "encoder"].map((by) => data.value(`partners_${by}_cosine`, i));
-    const same = data.value("partners_decoder_latent", i) === data.value("partners_encoder_latent", i);
-    if (isAlive(i) && Number.isFinite(x) && Number.isFinite(y)) points.push({ i, x, y, same });
+    if (isAlive(i) && Number.isFinite(xs[i] + ys[i])) points.push({ i, x: xs[i], y: ys[i], same: one[i] === other[i] });
   }
   const low = points.reduce((least, { x, y }) => Math.min(least, x, y), 0);
   const canvas = el("canvas", {
