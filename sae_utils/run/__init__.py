@@ -1,7 +1,7 @@
 """Notebooks to batches: checked parameters, what a notebook will train, runs that resume.
 
 ``parameters``    ``check``, which a notebook calls; ``schemas``: its parameters; ``rules``: what parameters share
-``notebooks``     the notebook files and what they say of themselves; ``store`` makes their stored outputs anew
+``notebooks``     the notebook files and what they say of themselves; ``store`` makes their tiny copies anew
 ``presets``       files of parameters; ``presets_page``: their table in notebooks/presets/README.md
 ``jobs``          notebooks of a preset, and which are done; ``batch``: the command that runs them
 ``train``         shards of what a preset trains; ``slurm``: all of it on a cluster; ``cluster``: what its tasks get

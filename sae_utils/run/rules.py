@@ -133,7 +133,7 @@ MOST_DICTIONARIES = 256  # a plan has an entry for each
 
 
 def value(default: object, help: str, **limits: float) -> Any:
-    """A parameter: its value in the notebook's cell, the comment beside it there, and limits of an ``int`` alone.
+    """A parameter: its tiny value, the comment beside it in the notebook's cell, and limits of an ``int`` alone.
 
     Of two limits of a kind, here and in the type, pydantic would keep the type's.
     """

@@ -1,4 +1,4 @@
-"""The parameters of each notebook: a model each, with the values of the notebook's parameters cell as defaults.
+"""The parameters of each notebook: a model each, with the tiny preset's values as defaults.
 
 A new notebook adds a model here and an entry in ``NOTEBOOKS``, and ``parameters.parameters_cell`` renders its cell. The
 same name means the same in every notebook, unless its comment says otherwise.
