@@ -17,7 +17,7 @@ from sae_utils.run.jobs import Job
 from sae_utils.run.notebooks import read_cells, source
 
 RECORD = "made_by.json"
-PAGES = ("claims.md", "claims_?.png", "changed_verdicts.md", "explorer.html")
+PAGES = ("claims.md", "claims_?.png", "papers_figures.md", "changed_verdicts.md", "explorer.html")
 
 
 def write_made_by(jobs: Sequence[Job]) -> Path | None:

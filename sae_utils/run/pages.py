@@ -13,6 +13,7 @@ from sae_utils.paths import OTHER_MODELS, PUBLISHED, REPLICATIONS
 from sae_utils.report.claims import Claim, changed_page, claims_page, load_claims, rules_of
 from sae_utils.report.claims.entries import PAPERS, heading, in_order
 from sae_utils.report.claims.family import by_rules
+from sae_utils.report.paper_figures import LISTED, PAGE, load_paper_figures, paper_figures_page
 from sae_utils.results import figures_folder, is_own, pages_folder, plain, read_results
 from sae_utils.run.jobs import Job
 from sae_utils.run.made_by import code_of_notebook, code_that_draws
@@ -25,8 +26,9 @@ KEPT = ("estimate", "low", "high", "verdict", "p")
 def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
     """Writes ``claims.md`` from the results of the jobs that are done; without a file of claims there is no page.
 
-    With it goes ``changed_verdicts.md`` where the folder holds verdicts from before, and the record that another
-    preset's page shows. Raises InputError for results that were judged by other rules than the file's.
+    With it go the page of the papers' figures, ``changed_verdicts.md`` where the folder holds verdicts from before, and
+    the record that another preset's page shows. Raises InputError for results that were judged by other rules than the
+    file's.
     """
     if not path.is_file():
         return None
@@ -37,7 +39,8 @@ def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
     forests = _forests(claims, answers, preset, *records)
     figures = figures_folder(preset, results)
     ways = {paper: os.path.relpath(figures / f"claims_{paper}.png", folder) for paper in forests}
-    page = claims_page(claims, answers, preset, *records, os.path.relpath(path.parent, folder), ways)
+    listed = _write_paper_figures(path.with_name(LISTED.name), jobs, folder)
+    page = claims_page(claims, answers, preset, *records, os.path.relpath(path.parent, folder), ways, listed)
     for paper, drawn in forests.items():
         _draw(f"claims_{paper}", drawn, preset, results)
     if (folder / BEFORE).is_file():
@@ -51,6 +54,17 @@ def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
         write_json(PUBLISHED[shown_on] / f"{preset}.json", record_of(done, rules_of(claims)))
         _keep_executed(done, preset, folder)
     return write_text(folder / "claims.md", page)
+
+
+def _write_paper_figures(path: Path, jobs: Sequence[Job], folder: Path) -> str | None:
+    """Writes the page of the papers' figures for a published preset that has a page of its own; gives its name."""
+    preset = jobs[0].folder.name
+    if not path.is_file() or preset in OTHER_MODELS or folder not in PUBLISHED.values():
+        return None
+    others = [name for name, shown_on in OTHER_MODELS.items() if shown_on == preset and name in PUBLISHED]
+    folders = {jobs[0].parameters["model"]: folder} | {name: PUBLISHED[name] for name in others}
+    write_text(folder / PAGE, paper_figures_page(load_paper_figures(path), folders, folder))
+    return PAGE
 
 
 def record_of(jobs: Sequence[Job], rules: Mapping[str, str]) -> dict:

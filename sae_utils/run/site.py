@@ -28,7 +28,8 @@ from sae_utils.files import write_text
 from sae_utils.paths import OTHER_MODELS, ROOT
 from sae_utils.report.claims.entries import FAILS, HOLDS, PAPERS, UNDECIDED, heading
 from sae_utils.report.claims.family import short
-from sae_utils.run.notebooks import read_cells, select, source
+from sae_utils.report.paper_figures import PAGE
+from sae_utils.run.notebooks import own_cells, select
 from sae_utils.run.store import clean
 
 PRESET = "laptop"
@@ -75,12 +76,6 @@ def notebook_in_html(path: Path) -> str:
     return HTMLExporter(template_name="basic", **options).from_notebook_node(notebook)[0]
 
 
-def cells(path: Path) -> list[tuple[str, str]]:
-    """Kinds and texts of a notebook's cells, without the one that papermill puts in."""
-    kept = [cell for cell in read_cells(path) if "injected-parameters" not in cell["metadata"].get("tags", ())]
-    return [(cell["cell_type"], source(cell)) for cell in kept]
-
-
 def executed_notebooks(root: Path) -> dict[str, Path]:
     """By their place on the site, the notebooks of the laptop preset's run, then those kept of other models.
 
@@ -91,11 +86,11 @@ def executed_notebooks(root: Path) -> dict[str, Path]:
         executed = root / "results" / PRESET / path.name
         if not executed.is_file():
             raise InputError(f"no executed notebook {executed}: ./run_all.sh makes it")
-        if cells(executed) != cells(path):
+        if own_cells(executed) != own_cells(path):
             raise InputError(f"{executed} has other cells than notebooks/{path.name}: ./run_all.sh makes it anew")
         found[f"notebooks/{path.name}"] = executed
         for place in (f"{FOLDERS[name]}/{path.name}" for name in OTHER_MODELS):
-            if (root / place).is_file() and cells(root / place) == cells(path):
+            if (root / place).is_file() and own_cells(root / place) == own_cells(path):
                 others[place] = root / place
             elif (root / place).is_file():
                 print(f"{place} is left out: its cells are not those of notebooks/{path.name}")
@@ -131,6 +126,8 @@ def index(root: Path, notebooks: Mapping[str, Path]) -> str:
     parts += ['<div class="picture">', picture.group(), "</div>"] if picture else []
     for name, page in pages.items():
         links = [f"- [Claims: each with its number, its rule and its verdict]({page})"]
+        if (root / FOLDERS[name] / PAGE).is_file():
+            links.append(f"- [The papers' figures, and the ones here that answer them]({FOLDERS[name]}/{PAGE})")
         if (root / FOLDERS[name] / "explorer.html").is_file():
             links.append(f"- [Explorer: every latent of one dictionary]({FOLDERS[name]}/explorer.html)")
         folder = "notebooks" if name == PRESET else FOLDERS[name]
@@ -142,7 +139,7 @@ def index(root: Path, notebooks: Mapping[str, Path]) -> str:
 
 def title(notebook: Path) -> str:
     """The first line of a notebook, without its number."""
-    return re.sub(r"^#* *(\d\d )?", "", cells(notebook)[0][1].splitlines()[0])
+    return re.sub(r"^#* *(\d\d )?", "", own_cells(notebook)[0][1].splitlines()[0])
 
 
 def on_site(place: str) -> str:

@@ -83,6 +83,20 @@ def test_a_figure_of_the_claims_stands_on_the_page_and_in_its_record(place, monk
     assert record["files"] == {path.name: sha256_of_file(path) for path in (figure, page)}
 
 
+def test_the_papers_figures_have_a_page_that_the_claims_lead_to(place, monkeypatch):
+    monkeypatch.setattr(made_by, "PUBLISHED", {"quick": place / "figures"})
+    listed = [{"paper": "A", "what": "two seeds", "ours": ["A1.png"]}]
+    (place / "paper_figures.yaml").write_text(json.dumps(listed))
+    _, page = run(place, "again", 0.2, 0.3)
+    assert "papers_figures" not in page.read_text()
+    (place / "figures" / "A1.png").touch()
+    job, page = run(place, "quick", 0.2, 0.3)
+    assert "here that answer them](papers_figures.md)" in page.read_text()
+    assert "| in the paper | quick | not shown, and why |" in (place / "figures" / "papers_figures.md").read_text()
+    job.file(".done.json").write_text(json.dumps(job.done() | {"figures": []}))
+    assert "papers_figures.md" in json.loads(made_by.write_made_by([job]).read_text())["files"]
+
+
 def test_a_figure_is_drawn_anew_only_where_what_it_shows_has_changed(place, monkeypatch):
     figure, calls = place / "figures" / "claims_A.png", []
     monkeypatch.setattr("sae_utils.report.figures.style.use_style", lambda: calls.append(figure))

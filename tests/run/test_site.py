@@ -71,6 +71,7 @@ def root(tmp_path):
     for preset, folder, way in (("laptop", "figures", "../"), ("smollm2", "figures/smollm2", "../../")):
         (root / folder / "claims.md").write_text(claims_page([claim()], answers, preset, notebooks=f"{way}notebooks"))
         (root / folder / "explorer.html").write_text("<html data-ready><h1>Explorer</h1></html>")
+    (root / "figures" / "papers_figures.md").write_text("# Theirs\n\n[A1](A1.png)\n")
     (root / "figures" / "A1.png").write_bytes(base64.b64decode(png()))
     (root / "notebooks" / "PAPERS.md").write_text("# Papers\n\n[Ours](../README.md)\n")
     (root / "README.md").write_text(README)
@@ -86,7 +87,7 @@ def site(root):
 def test_the_site_is_what_the_first_page_leads_to(site, root, capsys):
     assert {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()} == {
         *("index.html", "README.html", "notebooks/PAPERS.html", "notebooks/00_first.html", "notebooks/01_next.html"),
-        *("figures/A1.png", "figures/claims.html", "figures/explorer.html"),
+        *("figures/A1.png", "figures/claims.html", "figures/papers_figures.html", "figures/explorer.html"),
         *("figures/smollm2/claims.html", "figures/smollm2/explorer.html", "figures/smollm2/00_first.html"),
     }
     (site / "old.html").touch()
@@ -110,7 +111,8 @@ def test_the_first_page_has_question_answer_picture_and_titles(site):
         *("<title>What we ask</title>", "Do they agree, as", "<strong>Paper A</strong>, Paulo"),
         "<code>laptop</code>: of 1 claims 1 hold, 0 do not, 0 are undecided; <code>smollm2</code>: of 1 claims 1 hold",
         *('src="figures/A1.png"', "<em>Figure A1. Each point\nis a latent.</em>"),
-        *('<a href="figures/claims.html">Claims: each', '<a href="figures/explorer.html">'),
+        *('<a href="figures/claims.html">Claims: each', '<a href="figures/papers_figures.html">The papers'),
+        '<a href="figures/explorer.html">',
         *('00 <a href="notebooks/00_first.html">A question of ours</a>', '01 <a href="notebooks/01_next.html">Another'),
         '00 <a href="figures/smollm2/00_first.html">A question of ours</a>',
     ]

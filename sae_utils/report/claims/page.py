@@ -54,12 +54,14 @@ def claims_page(
     models: Mapping[str, Mapping] | None = None,
     notebooks: str = "../notebooks",
     figures: Mapping[str, str] | None = None,
+    listed: str | None = None,
 ) -> str:
     """The page. ``answers``: by notebook, the verdicts of its results file (``verdicts.Verdict`` as a mapping).
 
     A claim that several notebooks answer has a row for each; one that none does is listed as not run. ``replications``
     are the records of other places by preset, ``models`` those of other models, ``notebooks`` the way to the notebooks
-    from the page, ``figures`` those to the figures of the papers' claims.
+    from the page, ``figures`` those to the figures of the papers' claims, ``listed`` that to the list of the papers'
+    figures.
 
     Raises InputError for an answer by other rules than those of the claims; a record by other rules is named, and left
     out.
@@ -110,6 +112,8 @@ def claims_page(
         *(f"{name} was judged by other rules (hash `{records[name]['rules']}`): left out." for name in stale),
         "How the paper's number is known: " + ", ".join(f"{tag} {words}" for tag, words in KNOWN.items()) + ".",
     ]
+    if listed:
+        parts.append(f"[The papers' figures, and the ones here that answer them]({listed}).")
     if figures:
         parts.append(
             "The figures have a row for each claim, on an axis of its own between the two numbers at its ends. Most "
