@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sae_utils.report.figures.parts import Intervals, draw_intervals, legend_above, log_axis
-from sae_utils.report.figures.style import BLUE, GREY, ORANGE
+from sae_utils.report.figures.style import BLACK, BLUE, GREY, ORANGE
 
 SHARED, ORPHAN = "shared", "orphans"
 COLOURS = {SHARED: BLUE, ORPHAN: ORANGE}
@@ -31,10 +31,17 @@ def one_line(name: str) -> str:
     return LABELS[name][0].replace("\n", " ").split(" (")[0]
 
 
+def in_groups(
+    arrays: Mapping[str, np.ndarray], values: Shaped[np.ndarray, "S n"]
+) -> dict[str, Shaped[np.ndarray, " m"]]:
+    """What of ``values`` is of shared latents and what of orphans, by a results file's arrays."""
+    return {SHARED: values[arrays["shared"]], ORPHAN: values[arrays["orphan"]]}
+
+
 def distributions(
     fig: Figure, values: Mapping[str, Mapping[str, Float[np.ndarray, " n"]]], alone: Mapping[str, Sequence[float]]
 ) -> None:
-    """A panel for each property with the histograms of ``SHARED`` and ``ORPHAN`` latents, each of area one.
+    """A panel for each property with the histograms of ``SHARED`` and ``ORPHAN`` latents, whose heights add up to one.
 
     ``values`` maps a name of ``LABELS`` to values by group; ``alone`` to the chance that a shared latent's value is the
     larger one, with the ends of its interval.
@@ -42,8 +49,8 @@ def distributions(
     axes = fig.subplots(-(-len(values) // COLUMNS), COLUMNS, squeeze=False).ravel()
     for ax, (name, groups) in zip(axes, values.items(), strict=False):
         _histograms(ax, name, {group: v[~np.isnan(v)] for group, v in groups.items()})
-        estimate, low, high = alone[name]
-        ax.set_title(f"shared larger: {estimate:.2f} ({low:.2f} to {high:.2f})", fontsize="small")
+        estimate, low, high = 100 * np.asarray(alone[name])
+        ax.set_title(f"shared larger in {estimate:.0f} % ({low:.0f} to {high:.0f})", fontsize="small")
         ax.set_xlabel(LABELS[name][0])
     for ax in axes[::COLUMNS]:
         ax.set_ylabel("share of latents")
@@ -63,10 +70,10 @@ def _histograms(ax: Axes, name: str, groups: Mapping[str, Float[np.ndarray, " n"
         bins = np.histogram_bin_edges(pooled, 24)
     for group, v in groups.items():
         weights = np.full(len(v), 1 / max(1, len(v)))
-        look = {"color": COLOURS[group], "weights": weights}
         v = np.clip(v, bins[0], bins[-1])
-        ax.hist(v, bins, histtype="stepfilled", alpha=0.2, **look)
-        ax.hist(v, bins, histtype="step", linewidth=1.5, label=group, **look)
+        # One group is filled, the other a line: two fills would make a third colour where they overlap.
+        look = {"histtype": "stepfilled", "alpha": 0.35} if group == SHARED else {"histtype": "step", "linewidth": 1.8}
+        ax.hist(v, bins, weights=weights, color=COLOURS[group], label=group, **look)
 
 
 def coefficients(ax: Axes, names: Sequence[str], rows: Intervals, null: Float[np.ndarray, "draws P"]) -> None:
@@ -82,22 +89,25 @@ def coefficients(ax: Axes, names: Sequence[str], rows: Intervals, null: Float[np
 
 
 def scores(
-    ax: Axes,
+    fig: Figure,
     measured: Mapping[str, Float[np.ndarray, " n"]],
     random: Mapping[str, Float[np.ndarray, " m"]],
     shuffled: Float[np.ndarray, " k"],
 ) -> None:
-    """The share of latents whose rule scores at least x: a line for each group, and the nulls.
+    """The share of latents whose rule scores at least x, in a panel for each group, beside the nulls.
 
-    ``random`` are the scores of random directions that fire as often as the latents of a group: broken lines in the
-    group's colour. ``shuffled`` are scores beside shuffled text.
+    ``random`` are the scores of random directions that fire as often as the latents of the group. ``shuffled`` are
+    scores beside shuffled text.
     """
-    lines = [(group, values, COLOURS[group], "-") for group, values in measured.items()]
-    lines += [(f"random, as often as {group}", values, COLOURS[group], "--") for group, values in random.items()]
-    for label, values, colour, style in [*lines, ("shuffled text", shuffled, GREY, ":")]:
-        x = np.sort(values[~np.isnan(values)])
-        share = 1 - np.arange(len(x)) / max(1, len(x))
-        ax.step([0, *x, 1], [1, *share, 0], where="pre", color=colour, linestyle=style, label=label)
-    ax.set(xlim=(0.45, 1), ylim=(0, 1.02), ylabel="share of latents at or above")
-    ax.set_xlabel("balanced accuracy of the best rule on held-out text")
-    legend_above(ax)
+    axes = fig.subplots(1, len(measured), sharey=True)
+    for ax, group in zip(axes, measured, strict=True):
+        lines = {group: (measured[group], COLOURS[group], "-")}
+        lines["random directions that fire as often"] = (random[group], BLACK, "--")
+        lines["shuffled text"] = (shuffled, GREY, ":")
+        for label, (values, colour, style) in lines.items():
+            x = np.sort(values[~np.isnan(values)])
+            share = 1 - np.arange(len(x)) / max(1, len(x))
+            ax.step([0, *x, 1], [1, *share, 0], where="pre", color=colour, linestyle=style, label=label)
+        ax.set(xlim=(0.45, 1), ylim=(0, 1.02), xlabel="balanced accuracy of the best rule\non held-out text")
+        legend_above(ax, 1)
+    axes[0].set_ylabel("share of latents at or above")

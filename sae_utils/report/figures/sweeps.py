@@ -1,23 +1,29 @@
-"""Figures A7 to A11: what moves overlap, one property of the dictionaries at a time. Arrays in, artists out."""
+"""Figures A7 to A11 and A18: what moves overlap, one property of the dictionaries at a time. Arrays in, artists out.
+
+Every measure has axes of its own, so that intervals do not lie on each other; what chance gives is grey.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from sae_utils.report.figures.parts import draw_intervals, key, legend_above, offset, rows_from_top
-from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK
+from sae_utils.report.figures.parts import draw_intervals, key, legend_above, rows_from_top
+from sae_utils.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, VERMILION
 
 MEASURES = {
-    "shared_strict": (BLUE, "o", "shared, strict"),
-    "shared_decoder_only": (PINK, "v", "shared, decoder only"),
-    "decoder_cosine": (GREEN, "s", "mean matched decoder cosine"),
-    "agree": (ORANGE, "^", "both matchings agree"),
+    "shared_strict": (BLUE, "shared, strict\n(share of latents)"),
+    "shared_decoder_only": (PINK, "shared, decoder only\n(share of latents)"),
+    "decoder_cosine": (GREEN, "mean matched\ndecoder cosine"),
+    "agree": (ORANGE, "both matchings agree\n(share of latents)"),
 }
-RANDOM = "same, random directions"
-LEGEND_COLUMN = 2.3  # inches; a wider legend would squeeze the axes
+ALONG = ("shared_strict", "decoder_cosine", "agree")  # of what is drawn along an axis
+QUALITY = {"explained_variance": (BLACK, "explained variance"), "dead": (VERMILION, "dead latents, share")}
+RANDOM, INTERVAL, PAIR = "random directions", "mean over pairs, 95 % interval over seeds", "a pair of dictionaries"
+EVERYTHING = (-0.03, 1.03)  # of a share, with room for a marker at either end
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -27,26 +33,26 @@ def of_sweep(arrays: Arrays, name: str) -> dict[str, np.ndarray]:
     return {key.removeprefix(f"{name}_"): value for key, value in arrays.items() if key.startswith(f"{name}_")}
 
 
-def overlap_lines(ax: Axes, a: Arrays, x: Float[np.ndarray, " points"], measures: Sequence[str]) -> None:
-    """Each measure against ``x`` with its interval, and in the same colour, dotted, what chance gives."""
-    keys = []
-    for name in measures:
-        colour, marker, label = MEASURES[name]
-        draw_intervals(ax, x, a[name], elinewidth=1.1, color=colour, marker=marker, linestyle="-")
-        ax.plot(x, a[f"null_{name}"], ":", color=colour, linewidth=1.2)
-        keys.append(key(label, colour, marker=marker))
-    ax.set(ylim=(-0.03, 1.03), ylabel="share of latents, or cosine")
-    _legend(ax, handles=[*keys, key(RANDOM, GREY, linestyle=":")])
-
-
-def quality_lines(ax: Axes, a: Arrays, x: Float[np.ndarray, " points"]) -> None:
-    """Explained variance and dead latents against ``x``, a point for each seed."""
-    lines = {"explained_variance": (BLUE, "explained variance"), "dead": (ORANGE, "dead latents, share")}
-    for name, (colour, label) in lines.items():
-        ax.plot(x, a[name].mean(1), "-", color=colour, label=label)
-        ax.plot(x, a[name], "o", color=colour, markersize=4, alpha=0.6)
-    ax.set(ylim=(-0.03, 1.03), ylabel="share of the variance, or of latents")
-    _legend(ax)
+def along(fig: Figure, a: Arrays, label: str) -> None:
+    """Measures against the points' values, each with its interval and what chance gives; last, a point for each
+    dictionary's quality.
+    """
+    x, axes = a["values"], fig.subplots(1, len(ALONG) + 1, sharey=True)
+    for ax, name in zip(axes, ALONG, strict=False):
+        colour, words = MEASURES[name]
+        draw_intervals(ax, x, a[name], elinewidth=1.1, color=colour, marker="o", linestyle="-")
+        ax.plot(x, a[f"null_{name}"], ":", color=GREY)
+        ax.set_title(words, fontsize="medium")
+    for name, (colour, _) in QUALITY.items():
+        axes[-1].plot(x, a[name].mean(1), "-", color=colour)
+        axes[-1].plot(x, a[name], "o", color=colour, markersize=4, alpha=0.6)
+    axes[-1].set_title("how good they are\n(a point for each seed)", fontsize="medium")
+    for ax in axes:
+        doublings(ax, x, label)
+    axes[0].set(ylim=EVERYTHING, ylabel="share, or cosine")
+    keys = [key(INTERVAL, BLUE, marker="o"), key(RANDOM, GREY, linestyle=":")]
+    keys += [key(words, colour, marker="o", markersize=4) for colour, words in QUALITY.values()]
+    fig.legend(handles=keys, loc="outside upper left", ncols=len(keys))
 
 
 def doublings(ax: Axes, x: Float[np.ndarray, " points"], label: str) -> None:
@@ -58,50 +64,88 @@ def doublings(ax: Axes, x: Float[np.ndarray, " points"], label: str) -> None:
     ax.set_xlabel(label)
 
 
-def overlap_bars(ax: Axes, a: Arrays, measures: Sequence[str], wrong_l0: Sequence[str] = ()) -> None:
-    """A group of bars for each value, with intervals and nulls; under each its L0 and explained variance.
-
-    Values in ``wrong_l0`` missed the L0 that all were to have; a star says so.
-    """
-    x, width = np.arange(len(a["values"])), 0.8 / len(measures)
-    for i, name in enumerate(measures):
-        colour, _, label = MEASURES[name]
-        at = x + offset(i, len(measures), width)
-        ax.bar(at, a[name][:, 0], 0.92 * width, color=colour, label=label)
-        draw_intervals(ax, at, a[name], elinewidth=1.1, color="black", linestyle="none")
-        ax.hlines(a[f"null_{name}"], at - width / 2, at + width / 2, color="black", linestyle=":", linewidth=1.4)
-    under = []
+def row_names(a: Arrays, before: str = "", wrong_l0: Sequence[str] = ()) -> list[str]:
+    """The points' values, each with its L0 and explained variance below; a star where L0 is not what it should be."""
+    names = []
     for value, l0, explained in zip(a["values"], a["l0"].mean(1), a["explained_variance"].mean(1), strict=True):
         star = "*" if str(value) in wrong_l0 else ""
-        under.append(f"{value}{star}\nL0 {l0:.1f}\nEV {explained:.2f}")
-    ax.set_xticks(x, under)
-    ax.set(ylim=(0, 1.03), ylabel="share of latents, or cosine")
-    handles, _ = ax.get_legend_handles_labels()
-    _legend(ax, handles=[*handles, key(RANDOM, "black", linestyle=":")])
+        names.append(f"{before}{value}{star}\nL0 {l0:.1f}, EV {explained:.2f}")
+    return names
 
 
-def both_ways(ax: Axes, a: Arrays, measure: str, label: str) -> None:
-    """Each pair of seeds for each value: a measure of encoders with raw rows, and in the metric of the data."""
-    x = np.arange(len(a["values"]))
-    looks = (f"raw_{measure}", "x", ORANGE, "raw"), (measure, "o", BLUE, "metric of the data")
-    for i, (name, marker, colour, words) in enumerate(looks):
-        first, *others = a[f"pairs_{name}"].T
-        look = {"linestyle": "none", "marker": marker, "color": colour, "markersize": 5, "alpha": 0.8}
-        ax.plot(x + offset(i, 2, 0.3), first, label=words, **look)
-        for pair in others:
-            ax.plot(x + offset(i, 2, 0.3), pair, **look)
-    ax.set_xticks(x, [str(value) for value in a["values"]])
-    ax.set(ylim=(-0.03, 1.03), xlim=(-0.5, len(x) - 0.5), ylabel=f"{label}\n(share of latents)")
-    legend_above(ax, 2, fontsize="small")
+def measure_rows(axes: Sequence[Axes], a: Arrays, names: Sequence[str], measures: Sequence[str]) -> None:
+    """A row for each name, the first on top, in the axes of each measure: an interval, and in grey what chance gives.
+
+    Where the arrays hold every measure's pairs, a small point for each pair lies over its row.
+    """
+    with_pairs = all(f"pairs_{name}" in a for name in measures)
+    for ax, name in zip(axes, measures, strict=True):
+        y = rows_from_top(ax, names)
+        if f"null_{name}" in a:
+            ax.plot(a[f"null_{name}"], y, "|", color=GREY, markersize=14, markeredgewidth=2)
+        if with_pairs:
+            ax.plot(a[f"pairs_{name}"], y + 0.25, "o", color=GREY, markersize=3.5, alpha=0.8)
+        draw_intervals(ax, y, a[name], across=True, color=MEASURES[name][0], marker="o", linestyle="none")
+        ax.set(xlim=EVERYTHING)
+        ax.tick_params(labelleft=ax is axes[0])
 
 
-def causes(
-    ax: Axes, rows: Float[np.ndarray, "causes 3"], pairs: Float[np.ndarray, "causes pairs"], names: Sequence[str]
-) -> None:
-    """What dictionaries share that differ in each cause: an interval, and above it a small point for each pair."""
+def title_measures(axes: Sequence[Axes], measures: Sequence[str]) -> None:
+    """Over each measure's axes what it is, and over all of them what the marks are."""
+    for ax, name in zip(axes, measures, strict=True):
+        ax.set_title(MEASURES[name][1], fontsize="medium")
+    keys = [key(INTERVAL, BLUE, marker="o"), key(RANDOM, GREY, linestyle="", marker="|", markersize=12, mew=2)]
+    axes[0].figure.legend(handles=keys, loc="outside upper left", ncols=2)
+
+
+def layers_and_sites(fig: Figure, layers: Arrays, sites: Arrays) -> None:
+    """Figure A10: every measure by layer, at one site, and below by site, in one layer."""
+    heights = [len(layers["values"]), len(sites["values"])]
+    axes = fig.subplots(2, len(MEASURES), sharex=True, height_ratios=heights)
+    measure_rows(axes[0], layers, row_names(layers, "layer "), list(MEASURES))
+    measure_rows(axes[1], sites, row_names(sites), list(MEASURES))
+    title_measures(axes[0], list(MEASURES))
+
+
+def architectures(fig: Figure, a: Arrays, wrong_l0: Sequence[str], both: Mapping[str, str]) -> None:
+    """Figure A11: every measure by architecture; below, for the measures ``both`` (name: label), ``both_ways``."""
+    names, kinds = row_names(a, wrong_l0=wrong_l0), [str(value) for value in a["values"]]
+    upper, lower = [f"{name}, all" for name in MEASURES], list(both)
+    wide = [name for name in lower for _ in range(len(upper) // len(lower))]
+    axes = fig.subplot_mosaic([upper, wide], height_ratios=[3, 2])
+    measure_rows([axes[name] for name in upper], a, names, list(MEASURES))
+    title_measures([axes[name] for name in upper], list(MEASURES))
+    for name, label in both.items():
+        both_ways(axes[name], a, name, kinds)
+        axes[name].set(xlabel=label)
+        axes[name].tick_params(labelleft=name == lower[0])
+    legend_above(axes[lower[0]], fontsize="small")
+
+
+def both_ways(ax: Axes, a: Arrays, measure: str, names: Sequence[str]) -> None:
+    """A row for each name: every pair of seeds by raw encoder rows and, over it, in the metric of the data."""
     y = rows_from_top(ax, names)
-    ax.plot(pairs, y + 0.22, "o", color=GREY, markersize=4, alpha=0.8)
-    draw_intervals(ax, y, rows, across=True, color=BLUE, marker="o", linestyle="none")
+    for name, marker, colour, words, up in (
+        (measure, "o", BLUE, "each pair, metric of the data", 0.15),
+        (f"raw_{measure}", "x", VERMILION, "each pair, raw encoder rows", -0.15),
+    ):
+        first, *others = a[f"pairs_{name}"].T
+        look = {"linestyle": "none", "marker": marker, "color": colour, "alpha": 0.8}
+        ax.plot(first, y + up, label=words, **look)
+        for pair in others:
+            ax.plot(pair, y + up, **look)
+    ax.set(xlim=EVERYTHING)
+
+
+def causes(fig: Figure, a: Arrays, names: Sequence[str]) -> None:
+    """Figure A18: what dictionaries share that differ in each of the causes ``names``, and each pair of them."""
+    axes = fig.subplots(1, len(MEASURES))
+    measure_rows(axes, a, names, list(MEASURES))
+    for ax, (_, words) in zip(axes, MEASURES.values(), strict=True):
+        ax.set_title(words, fontsize="medium")
+    keys = [key("mean over pairs, 95 % interval over units", BLUE, marker="o")]
+    keys.append(key(PAIR, GREY, linestyle="", marker="o", markersize=3.5))
+    fig.legend(handles=keys, loc="outside upper left", ncols=2)
 
 
 def _short(value: float) -> str:
@@ -109,9 +153,3 @@ def _short(value: float) -> str:
         if value >= 10 * size or value >= size and value % (size / 10) == 0:
             return f"{value / size:.3g}{letter}"
     return f"{value:g}"
-
-
-def _legend(ax: Axes, **options) -> None:
-    """A legend over the axes, of as many columns as are no wider than them."""
-    width = ax.figure.get_figwidth() / ax.get_gridspec().ncols
-    legend_above(ax, max(1, int(width // LEGEND_COLUMN)), fontsize="small", **options)

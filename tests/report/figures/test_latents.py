@@ -13,6 +13,12 @@ def test_every_property_has_a_label():
     assert set(figures.LABELS) == {*LatentProperties.__dataclass_fields__, "interpretability"}
 
 
+def test_groups_are_those_of_the_arrays():
+    arrays = {"shared": np.array([[True, False], [False, False]]), "orphan": np.array([[False, False], [True, True]])}
+    found = figures.in_groups(arrays, np.array([[1.0, 2.0], [3.0, 4.0]]))
+    assert {group: values.tolist() for group, values in found.items()} == {figures.SHARED: [1], figures.ORPHAN: [3, 4]}
+
+
 def test_distributions_hold_every_latent_once_in_either_group(style):
     rng = np.random.default_rng(0)
     values = {
@@ -26,8 +32,8 @@ def test_distributions_hold_every_latent_once_in_either_group(style):
     assert [ax.get_xlabel() for ax in axes] == [label for label, _ in figures.LABELS.values()]
     assert [ax.get_xscale() == "log" for ax in axes] == [log for _, log in figures.LABELS.values()]
     for ax in axes:
-        assert ax.get_title() == "shared larger: 0.60 (0.55 to 0.65)"
-        for patch, count in zip(ax.patches[::2], (60, 40), strict=True):
+        assert ax.get_title() == "shared larger in 60 % (55 to 65)"
+        for patch, count in zip(ax.patches, (60, 40), strict=True):
             steps = patch.get_xy()[1 : 1 + 2 * 24 : 2, 1] * count
             assert steps.sum() == pytest.approx(count) and np.allclose(steps, np.round(steps))
     low, high = axes[2].get_xlim()
@@ -47,12 +53,16 @@ def test_coefficients_are_sorted_with_intervals_and_null(ax):
     np.testing.assert_allclose([bar.get_x() for bar in ax.patches], -0.095 * np.array([2, 1, 3]), atol=1e-6)
 
 
-def test_scores_are_shares_at_or_above(ax):
+def test_scores_are_shares_at_or_above_beside_the_nulls_of_the_same_group(style):
     measured = {figures.SHARED: np.array([0.9, 0.5, np.nan, 0.7, 0.6]), figures.ORPHAN: np.array([0.8])}
     random = {figures.SHARED: np.array([0.5, np.nan, 0.6]), figures.ORPHAN: np.array([0.55])}
-    figures.scores(ax, measured, random, np.array([0.5]))
-    x, y = ax.lines[0].get_data()
+    fig = plt.figure()
+    figures.scores(fig, measured, random, np.array([0.5]))
+    shared, orphans = fig.axes
+    x, y = shared.lines[0].get_data()
     assert x.tolist() == [0, 0.5, 0.6, 0.7, 0.9, 1] and y.tolist() == [1, 1, 0.75, 0.5, 0.25, 0]
     assert all((measured[figures.SHARED] >= v).sum() / 4 == share for v, share in zip(x, y, strict=True) if v)
-    assert ax.lines[2].get_xdata().tolist() == [0, 0.5, 0.6, 1]
-    assert len(ax.lines) == 5
+    assert [line.get_xdata().tolist() for line in shared.lines[1:]] == [[0, 0.5, 0.6, 1], [0, 0.5, 1]]
+    assert [line.get_xdata().tolist() for line in orphans.lines] == [[0, 0.8, 1], [0, 0.55, 1], [0, 0.5, 1]]
+    words = [text.get_text() for text in orphans.get_legend().get_texts()]
+    assert words == ["orphans", "random directions that fire as often", "shuffled text"]

@@ -2,17 +2,21 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 from helpers.drawn import interval_ends, tick_words
 
 from sae_utils.report.figures.sweeps import (
+    ALONG,
     MEASURES,
+    QUALITY,
+    along,
+    architectures,
     both_ways,
     causes,
     doublings,
+    layers_and_sites,
     of_sweep,
-    overlap_bars,
-    overlap_lines,
-    quality_lines,
+    row_names,
 )
 
 X = np.array([64, 128, 256])
@@ -28,24 +32,46 @@ def arrays(values=X):
     return made
 
 
+@pytest.fixture
+def fig(style):
+    return plt.figure(figsize=(10, 4))
+
+
+def shown_in_rows(ax):
+    """Estimates, ends of the intervals and, where they are drawn, nulls of axes with rows."""
+    (container,) = ax.containers
+    caps = container.lines[1]
+    nulls = [line.get_xdata() for line in ax.lines if line.get_marker() == "|" and line not in caps]
+    return container.lines[0].get_xdata(), interval_ends(container, across=True), *nulls
+
+
+def expected_in_rows(a, name):
+    return a[name][:, 0], a[name][:, 1:], a[f"null_{name}"]
+
+
+def assert_all_equal(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other)
+
+
 def test_of_sweep_takes_its_arrays_alone():
     assert of_sweep({"k_values": X, "k_null_agree": X, "width_values": X}, "k").keys() == {"values", "null_agree"}
 
 
-def test_lines_pass_through_the_points_with_intervals_and_nulls(ax):
-    overlap_lines(ax, arrays(), X, ["shared_strict", "agree"])
-    nulls = [line for line in ax.lines if line.get_linestyle() == ":"]
-    for name, container, null in zip(("shared_strict", "agree"), ax.containers, nulls, strict=True):
-        np.testing.assert_allclose(container.lines[0].get_ydata(), arrays()[name][:, 0])
-        np.testing.assert_allclose(interval_ends(container), arrays()[name][:, 1:])
-        np.testing.assert_allclose(null.get_ydata(), arrays()[f"null_{name}"])
-
-
-def test_quality_has_a_point_for_each_seed(ax):
-    quality_lines(ax, arrays(), X)
-    np.testing.assert_allclose(ax.lines[0].get_ydata(), 0.8)
-    seeds = [line.get_ydata() for line in ax.lines if line.get_linestyle() == "None"]
-    np.testing.assert_array_equal(seeds, [*arrays()["explained_variance"].T, *arrays()["dead"].T])
+def test_each_measure_has_a_line_with_intervals_and_a_null_and_quality_a_point_for_each_seed(fig):
+    a = arrays()
+    along(fig, a, "latents")
+    *measured, last = fig.axes
+    for ax, name in zip(measured, ALONG, strict=True):
+        (container,) = ax.containers
+        (null,) = (line for line in ax.lines if line.get_linestyle() == ":")
+        drawn = container.lines[0].get_ydata(), interval_ends(container), null.get_ydata()
+        assert_all_equal(drawn, expected_in_rows(a, name))
+        assert (ax.get_title(), ax.get_xlabel()) == (MEASURES[name][1], "latents")
+    means = [line.get_ydata() for line in last.lines if line.get_linestyle() == "-"]
+    seeds = [line.get_ydata() for line in last.lines if line.get_linestyle() == "None"]
+    np.testing.assert_allclose(means, [a[name].mean(1) for name in QUALITY])
+    np.testing.assert_array_equal(seeds, [*a["explained_variance"].T, *a["dead"].T])
 
 
 def test_a_tick_at_each_doubling(ax):
@@ -53,36 +79,60 @@ def test_a_tick_at_each_doubling(ax):
     assert tick_words(ax.xaxis) == ["93.8k", "1.5M", "2M"]
 
 
-def test_bars_say_l0_and_explained_variance_and_mark_a_wrong_l0(ax):
-    overlap_bars(ax, arrays(["relu", "topk", "gated"]), ["shared_strict", "agree"], wrong_l0=["topk"])
-    under = "\nL0 16.0\nEV 0.80"
-    assert tick_words(ax.xaxis) == [f"relu{under}", f"topk*{under}", f"gated{under}"]
-    expected = [*arrays()["shared_strict"][:, 0], *arrays()["agree"][:, 0]]
-    np.testing.assert_allclose([patch.get_height() for patch in ax.patches], expected)
+def test_rows_say_l0_and_explained_variance_and_mark_a_wrong_l0():
+    below = "\nL0 16.0, EV 0.80"
+    assert row_names(arrays(["relu", "topk"]), wrong_l0=["topk"]) == [f"relu{below}", f"topk*{below}"]
+    assert row_names(arrays([3]), "layer ") == [f"layer 3{below}"]
+
+
+def test_layers_stand_over_sites_measure_by_measure(fig):
+    layers, sites = arrays([0, 3, 5]), arrays(["mlp_out", "resid_post"])
+    layers_and_sites(fig, layers, sites)
+    for axes, a in ((fig.axes[:4], layers), (fig.axes[4:], sites)):
+        for ax, name in zip(axes, MEASURES, strict=True):
+            assert_all_equal(shown_in_rows(ax), expected_in_rows(a, name))
+            assert ax.containers[0].lines[0].get_ydata().tolist() == list(range(len(a["values"])))[::-1]
+    assert tick_words(fig.axes[0].yaxis) == row_names(layers, "layer ")
+    assert tick_words(fig.axes[4].yaxis) == row_names(sites)
+
+
+def test_architectures_have_all_measures_and_below_every_pair_both_ways(fig):
+    a = arrays(["relu", "topk"])
+    for name in ("shared_strict", "encoder_close"):
+        a |= {f"pairs_raw_{name}": np.array([[0.0, 0.1, 0.7], [0.6, 0.5, 0.4]]), f"pairs_{name}": np.full((2, 3), 0.8)}
+    architectures(fig, a, ["topk"], {"shared_strict": "shared", "encoder_close": "close rows"})
+    *upper, left, right = fig.axes
+    for ax, name in zip(upper, MEASURES, strict=True):
+        assert_all_equal(shown_in_rows(ax), expected_in_rows(a, name))
+    assert tick_words(upper[0].yaxis) == row_names(a, wrong_l0=["topk"])
+    assert [ax.get_xlabel() for ax in (left, right)] == ["shared", "close rows"]
+    assert tick_words(left.yaxis) == ["relu", "topk"]
 
 
 def test_every_pair_of_seeds_is_drawn_raw_and_in_the_metric_of_the_data(ax):
     raw, here = np.array([[0.0, 0.1, 0.7], [0.6, 0.5, 0.4]]), np.full((2, 3), 0.8)
-    both_ways(ax, {"values": np.array(["relu", "topk"]), "pairs_raw_close": raw, "pairs_close": here}, "close", "close")
-    np.testing.assert_array_equal([line.get_ydata() for line in ax.lines], [*raw.T, *here.T])
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["raw", "metric of the data"]
-    assert tick_words(ax.xaxis) == ["relu", "topk"]
+    both_ways(ax, {"pairs_raw_close": raw, "pairs_close": here}, "close", ["relu", "topk"])
+    np.testing.assert_array_equal([line.get_xdata() for line in ax.lines], [*here.T, *raw.T])
+    np.testing.assert_allclose([line.get_ydata() for line in ax.lines], np.repeat([[1.15, 0.15], [0.85, -0.15]], 3, 0))
+    assert tick_words(ax.yaxis) == ["relu", "topk"]
 
 
-def test_causes_have_a_row_each_the_first_on_top(ax):
+def test_causes_have_a_row_each_the_first_on_top_with_a_point_for_each_pair(fig):
     rows, pairs = np.array([[0.8, 0.7, 0.9], [0.7, 0.6, 0.8]]), np.array([[0.75, 0.8, 0.85], [0.65, 0.7, 0.75]])
-    causes(ax, rows, pairs, ["order", "text"])
-    np.testing.assert_allclose([line.get_xdata() for line in ax.lines[:3]], pairs.T)
-    (container,) = ax.containers
-    np.testing.assert_allclose(container.lines[0].get_xdata(), rows[:, 0])
-    np.testing.assert_allclose(container.lines[0].get_ydata(), [1, 0])
-    assert tick_words(ax.yaxis) == ["order", "text"]
+    a = {name: rows + 0.01 * i for i, name in enumerate(MEASURES)}
+    causes(fig, a | {f"pairs_{name}": pairs + 0.01 * i for i, name in enumerate(MEASURES)}, ["order", "text"])
+    for i, ax in enumerate(fig.axes):
+        np.testing.assert_allclose([line.get_xdata() for line in ax.lines[:3]], pairs.T + 0.01 * i)
+        assert_all_equal(shown_in_rows(ax), (rows[:, 0] + 0.01 * i, rows[:, 1:] + 0.01 * i))
+    assert tick_words(fig.axes[0].yaxis) == ["order", "text"]
 
 
-def test_a_legend_is_no_wider_than_its_axes(style):
-    for n_axes, figwidth in ((2, 8.4), (1, 8)):
-        fig, axes = plt.subplots(1, n_axes, figsize=(figwidth, 3.4), squeeze=False)
-        ax = axes[0, 0]
-        overlap_bars(ax, arrays(), list(MEASURES))
-        fig.draw_without_rendering()
-        assert ax.get_legend().get_window_extent().width <= ax.get_window_extent().width
+def test_no_text_lies_on_other_text(fig):
+    a = arrays(["jump_relu", "batch_topk", "gated", "relu"])
+    for name in ("shared_strict", "encoder_close"):
+        a |= {f"pairs_{kind}{name}": np.full((4, 3), 0.5) for kind in ("raw_", "")}
+    architectures(fig, a, [], {"shared_strict": "shared, strict", "encoder_close": "close encoder rows"})
+    fig.draw_without_rendering()
+    boxes = [ax.title.get_window_extent() for ax in fig.axes if ax.get_title()]
+    assert not any(one.overlaps(other) for one, other in zip(boxes, boxes[1:], strict=False))
+    assert all(box.x1 <= fig.bbox.x1 for box in boxes)
