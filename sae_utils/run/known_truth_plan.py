@@ -1,6 +1,7 @@
 """What notebook 10 trains: dictionaries of many kinds of worlds, and paper C's ensembles on two of them."""
 
 from dataclasses import replace
+from functools import partial
 
 from sae_utils.data.activations import ActivationSource
 from sae_utils.data.synthetic import KINDS, WorldConfig
@@ -86,8 +87,10 @@ def cell_of(
 
 
 def world_source(p: KnownTruthParameters, reads: Activations) -> ActivationSource:
-    """What the dictionaries of one world are trained on."""
-    return worlds_of(p)[reads.hook_points[0]].world().source(reads.n_tokens, seed=2 * p.world_seed)
+    """What the dictionaries of one world, this notebook's or the eleventh's, are trained on."""
+    (name,) = reads.hook_points
+    worlds = worlds_of(p) if hasattr(p, "togethers") else {one.name: one for one in map(partial(world_of, p), CLOSELY)}
+    return worlds[name].world().source(reads.n_tokens, seed=2 * p.world_seed)
 
 
 def ensemble_cells(p: KnownTruthParameters, world: WorldConfig) -> list[Cell]:

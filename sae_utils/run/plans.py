@@ -13,6 +13,7 @@ from sae_utils.analysis.meta.nulls import COVARIANCE
 from sae_utils.analysis.meta.study import DECODER, Sizes, saebench, study_counts
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.data.models.names import row_context
+from sae_utils.run import reproducible_plan
 from sae_utils.run.known_truth_plan import world_cells
 from sae_utils.run.model_facts import ModelFacts
 from sae_utils.run.plan import Meta, Plan, Search, search_name
@@ -29,7 +30,7 @@ def plan_of(notebook: str, p, model: Model) -> Plan:
     """The plan of a notebook with the parameters ``p``. With ``saes`` no dictionary is trained, meta-SAEs are."""
     context = row_context(p.context, model.context)
     plan = replace(_PLANS[notebook](p, model), context=context)
-    if getattr(p, "saes", None):
+    if getattr(p, "saes", None) and not getattr(p, "methods", None):  # notebook 11 trains methods beside them
         return replace(plan, activations=(plan.held_out,), cells=(), search=None)
     return plan
 
@@ -84,6 +85,13 @@ def _known_truth(p, model: Model) -> Plan:
     """Notebook 10: dictionaries of worlds, and the seeds of notebook 01."""
     plan = _seed_divergence(p, model)
     return replace(plan, cells=(*world_cells(p), *plan.cells))
+
+
+def _most_reproducible(p, model: Model) -> Plan:
+    """Notebook 11: every method on a model's activations and on worlds."""
+    source = _source(p, model, max(p.n_source_tokens, p.n_tokens))
+    cells = *reproducible_plan.model_cells(p, source, model.d_model), *reproducible_plan.world_cells(p)
+    return Plan((source, _held_out(p, model)), cells)
 
 
 def _sweeps(p, model: Model) -> Plan:
@@ -266,4 +274,5 @@ _PLANS = {
     "08_shared_and_orphan": _seed_divergence,
     "09_explorer": _explorer,
     "10_known_truth": _known_truth,
+    "11_most_reproducible": _most_reproducible,
 }

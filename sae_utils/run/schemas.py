@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from sae_utils.run.concept_parameters import ConceptDetectionParameters, SpuriousCorrelationParameters
 from sae_utils.run.known_truth_parameters import KnownTruthParameters
+from sae_utils.run.reproducible_parameters import ReproducibleParameters
 from sae_utils.run.rules import (
     ARCHITECTURES,
     Architecture,
@@ -252,4 +253,5 @@ NOTEBOOKS: dict[str, type[Parameters]] = {
     "08_shared_and_orphan": SharedAndOrphanParameters,
     "09_explorer": ExplorerParameters,
     "10_known_truth": KnownTruthParameters,
+    "11_most_reproducible": ReproducibleParameters,
 }

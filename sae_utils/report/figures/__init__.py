@@ -5,6 +5,7 @@
 ``language_model``   L1 to L5      ``overlap``    A1 to A6      ``sweeps``      A7 to A11, A18
 ``latents``          A12 to A14    ``stitching``  B1 to B7      ``meta``        B8 to B14
 ``ensembles``        C1 to C6      ``concepts``   C8 to C12     ``known_truth``  D1 to D7
+``reproducible``     E1 to E3
 ``forest``           a paper's claims on the claims page
 """
 

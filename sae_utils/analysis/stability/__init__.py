@@ -1,0 +1,42 @@
+"""How reproducible a way of training is, compared where two ways are equally sparse or explain as much.
+
+``frontier``      what is measured of dictionaries at one sparsity, and what lies between the points of a grid
+``subspaces``     whether latents that two seeds do not share lie in a subspace that they do
+``substitution``  whether a latent's partner in another seed does its work
+``consensus``     one dictionary of the latents that several seeds find
+``cost``          how fast a method trains
+"""
+
+from sae_utils.analysis.stability.consensus import consensus, consensus_of
+from sae_utils.analysis.stability.cost import tokens_per_second
+from sae_utils.analysis.stability.frontier import (
+    EQUAL_EV,
+    EQUAL_L0,
+    Point,
+    across_methods,
+    between,
+    interval,
+    less_of_both,
+    matched,
+    measure,
+)
+from sae_utils.analysis.stability.subspaces import leading_subspace, subspace_overlap
+from sae_utils.analysis.stability.substitution import kept_work
+
+__all__ = [
+    "EQUAL_EV",
+    "EQUAL_L0",
+    "Point",
+    "across_methods",
+    "between",
+    "consensus",
+    "consensus_of",
+    "interval",
+    "kept_work",
+    "leading_subspace",
+    "less_of_both",
+    "matched",
+    "measure",
+    "subspace_overlap",
+    "tokens_per_second",
+]
