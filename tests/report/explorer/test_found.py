@@ -55,7 +55,7 @@ def test_search_finds_what_an_explanation_names(query, latent, tab, arrays):
 
 def test_a_latent_without_an_explanation_says_so(tab):
     t = tab("#/latent/4")
-    assert "fires too seldom" in t.page.locator("main > .explanation").inner_text()
+    assert "fires on too few tokens" in t.page.locator("main > .explanation").inner_text()
 
 
 def one_partner(arrays):
@@ -162,7 +162,7 @@ def test_an_empty_list_says_why_and_how_to_leave_it(tab):
     t.search("nothing like it")
     t.wait_for_count("0 of 40 latents")
     assert t.texts(".empty p") == [
-        "No latent fires mostly on, is explained by or raises a token with “nothing like it”."
+        "No latent has its activation on, is explained by or raises a token with “nothing like it”."
     ]
     t.page.locator(".empty button").click()
     t.wait_for_count("40 latents")

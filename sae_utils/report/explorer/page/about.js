@@ -28,7 +28,8 @@ function worthPanel() {
   const columnsOf = sorts.map(([title, show, keep]) => {
     const some = best.filter(keep).slice(0, PICKED);
     const more = el("a", { href: `#/about?show=${show}` }, "all");
-    return el("div", {}, el("h3", {}, title, " · ", more), some.length ? el("ul", {}, some.map(pick)) : el("p", {}, "None."));
+    const shown = some.length ? el("ul", {}, some.map(pick)) : el("p", {}, "None.");
+    return el("div", {}, el("h3", {}, title, " · ", more), shown);
   });
   return panel("Worth a look", worthMeans(), el("div", { class: "picks" }, columnsOf));
 }
@@ -49,7 +50,7 @@ function facts() {
   if (Number.isFinite(known.explained_variance_trimmed)) {
     told.push(["Without the farthest 0.1 % of tokens", fixed(known.explained_variance_trimmed, 3)]);
   }
-  if (Number.isFinite(known.l0)) told.push(["Active on a token (L0)", fixed(known.l0, 1)]);
+  if (Number.isFinite(known.l0)) told.push(["Latents that fire on a token (L0)", fixed(known.l0, 1)]);
   if (data.has("novelty")) told.push([`Novel beside ${plural(known.n_smaller, "latent")}`, whole(count(isNovel))]);
   if (data.has("composition")) told.push(["Meta-latents", whole(data.nMeta)]);
   if (Number.isFinite(known.meta_explained_variance)) {
@@ -73,8 +74,8 @@ function frequencyPanel() {
   const edge = (at) => percent(Math.pow(10, at / perDecade - 6));
   const first = Math.max(0, counts.findIndex((n) => n > 0)), last = counts.findLastIndex((n) => n > 0) + 1;
   const bounds = (at) => (100 * Math.pow(10, at / perDecade - 6)).toPrecision(3);
-  const note = "Latents by the share of tokens on which they fire, both on log scales; dead latents are left out. Click " +
-    "a column to list its latents.";
+  const note = "Latents by the share of tokens on which they fire, both on log scales; dead latents are left out. " +
+    "Click a column to list its latents.";
   return panel("How often latents fire", note, columns(counts.slice(first, last), {
     ends: [edge(first), edge(last)], what: "share of tokens", label: "Histogram of firing frequencies",
     describe: (at) => `${edge(first + at)} to ${edge(first + at + 1)}`,
@@ -94,16 +95,18 @@ function sharedPanel() {
 function howPanel() {
   const lines = [
     ["A latent fires on a token where its activation is not 0. “Fires on 2 %” is the share of the held-out tokens."],
-    ["Search for a token, such as ", el("kbd", {}, "import"), ": first come the latents whose activation is mostly on " +
-      "it, then those whose explanation names it, then those that raise it. In quotes, a whole token. A number finds " +
+    ["Search for a token, such as ", el("kbd", {}, "import"), ": first come the latents whose activation is mostly " +
+      "on it, then those whose explanation names it, then those that raise it. In quotes, a whole token. A number finds " +
       "that latent."],
-    data.has("rules") && ["An explanation is the best of three simple rules: the token, the token before, or the token's " +
-      `role in Python is one of a few. Its score is the ${SCORE}. It is no reader's words: a latent for a topic scores low.`],
+    data.has("rules") && ["An explanation is the best of three simple rules: the token, the token before, or the " +
+      `token's role in Python is one of a few. Its score is the ${SCORE}. It is no reader's words: a latent for a topic ` +
+      "scores low."],
     data.has("novelty") && [novelMeans()],
     ["A latent's page lines up the text at the token where it fires. More colour is stronger; the value shows on " +
       "hover and on focus."],
     ["␣ is a space, ↵ a line break, ⇥ a tab. Activations are in the dictionary's own, normalised units."],
     ["Press ", el("kbd", {}, "?"), " for the keys. The address of each page can be kept and shared."],
   ];
-  return panel("How to read it", null, el("ul", { class: "plain" }, lines.filter(Boolean).map((line) => el("li", {}, line))));
+  const items = lines.filter(Boolean).map((line) => el("li", {}, line));
+  return panel("How to read it", null, el("ul", { class: "plain" }, items));
 }

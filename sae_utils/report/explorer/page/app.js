@@ -13,7 +13,9 @@ function parseHash() {
   if (Object.hasOwn(source.sorts(), asked.sort)) state.sort = asked.sort;
   if (Object.hasOwn(source.filters(), asked.show)) state.show = asked.show;
   if (asked.order === "up") state.order = "up";
-  for (const name of ["least", "most"]) if (asked[name] && Number.isFinite(Number(asked[name]))) state[name] = asked[name];
+  for (const name of ["least", "most"]) {
+    if (asked[name] && Number.isFinite(Number(asked[name]))) state[name] = asked[name];
+  }
   return { view, state };
 }
 

@@ -2,6 +2,8 @@
 
 const exact = (x) => (Number.isFinite(x) ? String(Number(x.toPrecision(6))) : "");
 
+const numberOf = (i) => (i < 0 ? "" : i);
+
 // Texts as JSON, in which no spreadsheet sees a formula.
 const texts = (ids) => JSON.stringify(Array.from(ids).filter((id) => id >= 0).map((id) => data.tokens[id]));
 
@@ -22,7 +24,7 @@ const EXPORTED = {
       ["shared_with", (i) => data.value("partners_shared_with", i)],
       ["strict", (i) => data.value("partners_strict", i)],
       ...["decoder", "encoder"].flatMap((by) => [
-        [`${by}_partner`, (i) => (data.value(`partners_${by}_latent`, i) < 0 ? "" : data.value(`partners_${by}_latent`, i))],
+        [`${by}_partner`, (i) => numberOf(data.value(`partners_${by}_latent`, i))],
         [`${by}_cosine`, (i) => exact(data.value(`partners_${by}_cosine`, i))],
       ]),
     ] : []),

@@ -129,8 +129,8 @@ function togetherPanel(i) {
     name: latentLink(id), value, text: fixed(value, 3),
     tip: `#${id} fires on ${percent(share[at])} of the tokens on which #${i} fires`,
   }));
-  const note = "Latents of this dictionary by the correlation of their firing with its firing: 1 is always on the same " +
-    "tokens, 0 as chance has it. On hover: on how much of its firings they fire, too.";
+  const note = "Latents of this dictionary by the correlation of their firing with its firing: 1 is always on the " +
+    "same tokens, 0 as chance has it. On hover: on how much of its firings they fire, too.";
   return panel("Fires together with", note, rows.length ? bars(rows) : el("p", {}, "None more than by chance."));
 }
 

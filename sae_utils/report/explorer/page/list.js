@@ -107,7 +107,7 @@ function updateList(state) {
 function nothing({ kind, q, show, least, most }, source) {
   const narrowed = show !== "all" || least !== "" || most !== "";
   const where = kind === "meta" ? "raises a token with" : data.has("rules")
-    ? "fires mostly on, is explained by or raises a token with" : "fires mostly on or raises a token with";
+    ? "has its activation on, is explained by or raises a token with" : "has its activation on or raises a token with";
   const said = q.trim() ? `No ${source.noun}${narrowed ? " among these" : ""} ${where} “${visible(q.trim())}”.`
     : `No ${source.noun} is like that.`;
   const wide = { show: "all", least: "", most: "" }, search = q.trim() && narrowed;

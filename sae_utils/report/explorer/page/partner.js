@@ -15,8 +15,8 @@ function comparePanel(i) {
   if (!data.has("other") || !data.has("partners") || !isAlive(i)) return null;
   const found = partnersOf(i);
   if (!found.length) return null;
-  const note = "Windows are chosen for each by itself, so both columns may show other places of the same text. “Together” " +
-    "is the share of the tokens on which either fires on which both do.";
+  const note = "Windows are chosen for each by itself, so both columns may show other places of the same text. " +
+    "“Together” is the share of the tokens on which either fires on which both do.";
   const more = el("button", {
     type: "button", "aria-pressed": String(allWindows), onclick: () => {
       allWindows = !allWindows;

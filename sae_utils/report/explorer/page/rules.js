@@ -22,7 +22,8 @@ function ruleWords({ label, tokens, roles, size }, shown, wanted = null) {
   const order = [...tokens].sort((a, b) => Boolean(wanted?.[b]) - Boolean(wanted?.[a]));
   const values = [...order.map((id) => chip(id, { class: found(id) })), ...roles.map((name) => el("i", {}, name))];
   const left = size - Math.min(shown, values.length);
-  return [`${label} is `, values.slice(0, shown).flatMap((value) => [value, " "]), left > 0 && `or ${whole(left)} more`];
+  const named = values.slice(0, shown).flatMap((value) => [value, " "]);
+  return [`${label} is `, named, left > 0 && `or ${whole(left)} more`];
 }
 
 const ruleText = ({ label, tokens, roles, size }) => {
@@ -36,7 +37,8 @@ const ALL = 12; // values of a rule that the file holds
 function explanation(i, of = "", shown = ALL) {
   if (!data.has("rules") || !of && !isAlive(i)) return null;
   const rule = ruleOf(i, of);
-  if (!rule) return el("p", { class: "explanation quiet" }, "No explanation: it fires too seldom for a rule to be scored.");
+  const none = "No explanation: it fires on too few tokens, or on nearly all, for a rule to be scored.";
+  if (!rule) return el("p", { class: "explanation quiet" }, none);
   const random = of || shown < ALL ? NaN : data.value("rules_random", i);
   const beside = Number.isFinite(random) && ` a random direction that fires as often has ${fixed(random, 2)}`;
   return el("p", { class: "explanation" }, "Explained by: ", ruleWords(rule, shown),
@@ -44,7 +46,7 @@ function explanation(i, of = "", shown = ALL) {
     beside && el("span", { class: "beside-score" }, beside));
 }
 
-// Latents to begin with: a rule says when they fire, better than of a random direction, and they fire moderately seldom.
+// Latents to begin with: they fire moderately seldom, and a rule says when, better than it does of a random direction.
 const WORTH = { score: 0.8, least: 1e-4, most: 0.05 };
 
 function isWorth(i) {

@@ -24,12 +24,11 @@ function scatterPanel() {
   });
   scatter = { canvas, points, low };
   const named = (kind, text) => el("span", { class: `key ${kind}` }, text);
-  const note = "Only the latents that the list shows are in colour. The lines are at 0.7, which both cosines of a shared " +
-    "latent reach. Click a point to open its latent.";
-  const node = panel(`Agreement with seed ${data.facts.partner_seed}`, note,
-    el("p", { class: "keys" }, named("same", "both matchings name one partner"), named("differ", "they name two")), canvas);
+  const note = "Only the latents that the list shows are in colour. The lines are at 0.7, which both cosines of a " +
+    "shared latent reach. Click a point to open its latent.";
+  const keys = [named("same", "both matchings name one partner"), named("differ", "they name two")];
   requestAnimationFrame(drawScatter);
-  return node;
+  return panel(`Agreement with seed ${data.facts.partner_seed}`, note, el("p", { class: "keys" }, keys), canvas);
 }
 
 const place = ({ x, y }) => {
@@ -53,7 +52,7 @@ function drawScatter() {
   drawAxes(pen, low, colour);
   const group = { faint: [], same: [], differ: [] };
   for (const point of points) group[inList[point.i] ? (point.same ? "same" : "differ") : "faint"].push(point);
-  for (const [name, [shade, opacity]] of Object.entries({ faint: ["quiet", 0.25], same: ["bar", 0.8], differ: ["mark", 0.8] })) {
+  for (const [name, shade, opacity] of [["faint", "quiet", 0.25], ["same", "bar", 0.8], ["differ", "mark", 0.8]]) {
     pen.fillStyle = colour(shade);
     pen.globalAlpha = opacity;
     for (const point of group[name]) {

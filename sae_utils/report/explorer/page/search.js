@@ -74,7 +74,8 @@ function listed({ kind, q, sort, order, show, least, most }, wanted) {
     const value = sign * key(i);
     keys[i] = Number.isNaN(value) ? Infinity : value;
   }
-  return found.sort((a, b) => (rank ? rank[b] - rank[a] : 0) || (keys[a] < keys[b] ? -1 : keys[a] > keys[b] ? 1 : a - b));
+  const byKey = (a, b) => (keys[a] < keys[b] ? -1 : keys[a] > keys[b] ? 1 : a - b);
+  return found.sort((a, b) => (rank ? rank[b] - rank[a] : 0) || byKey(a, b));
 }
 
 function ranks(source, q, wanted) {
