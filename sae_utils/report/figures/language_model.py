@@ -6,25 +6,22 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from sae_utils.report.figures.parts import draw_intervals
-from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK
+from sae_utils.report.figures.parts import log_axis
+from sae_utils.report.figures.style import BLUE, GREY, ORANGE, PINK
 
 RIVALS = {"model": "language model", "trigram": "trigram", "unigram": "unigram", "xz": "xz -9e"}
 MOST_LABELS = 12  # layers: of more, only some are named
-SITE_STYLES = {
-    "mlp_out": ("MLP output", ORANGE, "o"),
-    "resid_pre": ("residual stream before", GREEN, "s"),
-    "resid_post": ("residual stream after", BLUE, "^"),
-}
 
 
 def bits_per_byte(ax: Axes, bits: Mapping[str, float]) -> None:
-    """One bar for the model and one for each of what it has to beat, the number at its end."""
-    values = [bits[name] for name in RIVALS]
-    bars = ax.barh(list(RIVALS.values()), values, color=[BLUE, GREY, GREY, GREY])
+    """One bar for the model and one for each of what it has to beat, the best on top, the number at its end."""
+    names = sorted(RIVALS, key=bits.get)
+    values = [bits[name] for name in names]
+    colours = [BLUE if name == "model" else GREY for name in names]
+    bars = ax.barh([RIVALS[name] for name in names], values, color=colours)
     ax.bar_label(bars, fmt="%.2f", padding=3)
     ax.invert_yaxis()
-    ax.set(xlabel="bits per byte of held-out text (less is better)", xlim=(0, 1.12 * max(values)))
+    ax.set(xlabel="bits per byte of the start of held-out files (less is better)", xlim=(0, 1.12 * max(values)))
 
 
 def loss_by_position(ax: Axes, loss: Float[np.ndarray, " context-1"], window: int) -> None:
@@ -41,14 +38,27 @@ def loss_by_position(ax: Axes, loss: Float[np.ndarray, " context-1"], window: in
 def activation_norms(
     ax: Axes, sites: Mapping[str, Float[np.ndarray, "n_layers 3"]], quantiles: Float[np.ndarray, " 3"]
 ) -> None:
-    """The median of each site by layer, with the two outer quantiles as bars."""
-    for i, (site, norms) in enumerate(sites.items()):
-        label, colour, marker = SITE_STYLES[site]
-        layer = np.arange(len(norms)) + 0.12 * (i - 1)
-        draw_intervals(ax, layer, norms[:, [1, 0, 2]], capsize=2, color=colour, marker=marker, label=label)
-    ax.set(xlabel="layer", ylabel="Euclidean norm of the activation", yscale="log", xticks=_named(len(norms)))
-    ax.set_title(f"median, bars from the {100 * quantiles[0]:.0f}th to the {100 * quantiles[-1]:.0f}th percentile")
-    ax.legend()
+    """The median of each site by layer, and the range between the two outer quantiles as a band.
+
+    What a layer leaves in the residual stream is what the next one finds there. So that is one curve, from what the
+    first layer finds (``resid_pre``) to what the last one leaves (``resid_post``), between the layers.
+    """
+    stream = np.concatenate([sites["resid_pre"][:1], sites["resid_post"]])
+    layers = np.arange(len(stream) - 1)
+    between = np.arange(len(stream)) - 0.5
+    curves = ("residual stream", BLUE, "^", between, stream), ("MLP output", ORANGE, "o", layers, sites["mlp_out"])
+    for label, colour, marker, x, norms in curves:
+        low, median, high = norms.T
+        ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+        ax.plot(x, median, color=colour, marker=marker, markersize=4, label=label)
+        middle = (len(x) - 1) // 2
+        at, beyond, side = (low[middle], -5, "top") if colour == ORANGE else (high[middle], 5, "bottom")
+        where = {"xytext": (0, beyond), "textcoords": "offset points", "ha": "center", "va": side}
+        ax.annotate(label, (x[middle], at), color=colour, **where)
+    ax.set(xlabel="layer (the residual stream between layers)", ylabel="Euclidean norm of the activation")
+    ax.set_xticks(_named(len(layers)))
+    log_axis(ax.yaxis)
+    ax.set_title(f"median, and from the {100 * quantiles[0]:.0f}th to the {100 * quantiles[-1]:.0f}th percentile")
 
 
 def ablation(ax: Axes, clean: float, ablated: Float[np.ndarray, " n_layers"]) -> None:

@@ -1,15 +1,15 @@
 """Notebook 00's figures show the numbers they are given."""
 
 import numpy as np
-from helpers.drawn import interval_ends, tick_words
+from helpers.drawn import band_edges, tick_words
 
 from sae_utils.report.figures import language_model as plots
 
 
 def test_bits_per_byte_has_a_bar_for_each(ax):
     plots.bits_per_byte(ax, {"xz": 1.5, "model": 0.75, "unigram": 3.0, "trigram": 2.0})
-    assert [bar.get_width() for bar in ax.patches] == [0.75, 2.0, 3.0, 1.5]
-    assert tick_words(ax.yaxis) == ["language model", "trigram", "unigram", "xz -9e"]
+    assert [bar.get_width() for bar in ax.patches] == [0.75, 1.5, 2.0, 3.0]
+    assert tick_words(ax.yaxis) == ["language model", "xz -9e", "trigram", "unigram"]
 
 
 def test_loss_by_position_and_its_running_mean(ax):
@@ -19,11 +19,14 @@ def test_loss_by_position_and_its_running_mean(ax):
     np.testing.assert_allclose(smooth[:, 1], smooth[:, 0] - 1)
 
 
-def test_norms_have_a_curve_for_each_site(ax):
+def test_norms_are_a_curve_of_the_mlp_and_one_of_the_residual_stream_between_layers(ax):
     norms = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 8.0]])
-    plots.activation_norms(ax, {"mlp_out": norms, "resid_post": 2 * norms}, np.array([0.1, 0.5, 0.9]))
-    assert [container.lines[0].get_ydata().tolist() for container in ax.containers] == [[2, 4], [4, 8]]
-    assert interval_ends(ax.containers[1]).tolist() == [[2, 6], [4, 16]]
+    sites = {"mlp_out": norms, "resid_pre": np.array([[0.1, 0.2, 0.3], [2, 4, 6]]), "resid_post": 2 * norms}
+    plots.activation_norms(ax, sites, np.array([0.1, 0.5, 0.9]))
+    stream, mlp = (line.get_xydata().tolist() for line in ax.lines)
+    assert stream == [[-0.5, 0.2], [0.5, 4], [1.5, 8]] and mlp == [[0, 2], [1, 4]]
+    assert band_edges(ax.collections[0]) == {-0.5: (0.1, 0.3), 0.5: (2, 6), 1.5: (4, 16)}
+    assert [text.get_text() for text in ax.texts] == ["residual stream", "MLP output"]
 
 
 def test_ablation_shows_the_rise(ax):

@@ -24,6 +24,9 @@ def test_scatter_shows_each_matched_latent_once_and_the_histograms_count_them(st
     tops = np.array([bar.get_y() + bar.get_height() for bar in top.patches]).reshape(2, -1).max(axis=0)
     assert tops.sum() == 199 == sum(bar.get_width() for bar in right.patches)
     assert main.get_xlim() == (-0.2, 1.02)
+    has = ~np.isnan(decoder)
+    share = {(i, j): (((decoder > 0.7) == i) & ((encoder > 0.7) == j))[has].mean() for i in (0, 1) for j in (0, 1)}
+    assert [text.get_text() for text in main.texts] == [f"{overlap.CORNERS[key]}: {share[key]:.0%}" for key in share]
 
 
 def test_threshold_curves_draw_mean_range_and_the_larger_null_of_each_source(ax):
@@ -44,18 +47,20 @@ def test_criteria_draw_each_estimate_with_its_interval_its_nulls_and_the_publish
     rows = np.array([[0.3, 0.25, 0.35], [0.6, 0.5, 0.65], [0.9, 0.8, 1.0]])
     null = {kind: np.array([0.0, 0.1 * i, np.nan]) for i, kind in enumerate(directions.KINDS)}
     overlap.criteria_side_by_side(ax, names, rows, rows - 0.1 * some_dead, np.array([0.2, 0.6, np.nan]), null)
-    assert len(ax.containers) == 3 * (1 + some_dead)
-    for i, container in enumerate(ax.containers[some_dead :: 1 + some_dead]):
+    assert len(ax.containers) == 3
+    for i, container in enumerate(ax.containers):
         np.testing.assert_allclose(container.lines[0].get_xydata(), [[rows[i, 0], 2 - i + 0.1]])
         np.testing.assert_allclose(interval_ends(container, across=True), rows[i : i + 1, 1:])
-    marks = {tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "D"}
-    assert marks == {(0.414,), (0.8,), (0.782,)}
+    marks = [[*line.get_xdata()] for line in ax.lines if line.get_marker() == "D"]
+    assert marks == [[0.414], [0.8], [0.782]]
     crosses = [line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "x"]
-    assert crosses[0] == [[0.2, 2.1]] and np.isnan(crosses[1][0][0]) and len(crosses) == 2  # none where raw is the same
-    drawn = [line for line in ax.lines if len(line.get_xdata()) == 3]
-    np.testing.assert_allclose([line.get_xdata() for line in drawn], list(null.values()))
-    assert [line.get_markerfacecolor() == "none" for line in drawn] == [kind.endswith("independent") for kind in null]
+    assert crosses[0] == [[0.2, 1.9]] and np.isnan(crosses[1][0][0]) and len(crosses) == 2  # none where raw is the same
+    bars = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "s"]
+    assert bars == [[0.0, 0.0], [0.0, 0.5]]  # none where no null has a value
+    dead = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "|" and line.get_markersize() == 11]
+    np.testing.assert_allclose(dead, [0.2, 0.5, 0.8][: 3 * some_dead])
     assert tick_words(ax.yaxis) == [overlap.CRITERIA[name].label for name in names]
+    assert [text.get_text() for text in ax.texts] == list(overlap.MEASURES.values())
 
 
 def test_every_criterion_can_be_shown_and_the_claims_have_the_numbers_that_are_published():
@@ -79,28 +84,44 @@ def test_only_in_one_draws_points_and_laws(ax):
     shares = np.array([[0.6, 0.5, 0.7], [0.5, 0.4, 0.6], [0.45, 0.4, 0.5]])
     x = np.linspace(2, 8, 7)
     laws = np.array([x, 0.3 + x**-1, x**-0.7, 0.8 * x**-0.5])
-    overlap.only_in_one(ax, shares, np.ones(3), laws, n_held_out=1)
+    overlap.only_in_one(ax, shares, np.full(3, 0.8), laws, n_held_out=1)
     lines = by_label(ax)
-    np.testing.assert_allclose(lines["power law with a floor"].get_ydata(), laws[1])
-    np.testing.assert_allclose(lines["power law without"].get_ydata(), laws[2])
-    np.testing.assert_allclose(lines["a chance for each latent, no floor"].get_ydata(), laws[3])
-    np.testing.assert_allclose(lines["random directions"].get_xydata(), [[2, 1], [3, 1], [4, 1]])
+    for name, law in zip(overlap.LAW_NAMES, laws[1:], strict=True):
+        np.testing.assert_allclose(lines[name].get_ydata(), law)
+    np.testing.assert_allclose(lines["random directions"].get_xydata(), [[2, 0.8], [3, 0.8], [4, 0.8]])
     independent = lines["if each found independently"].get_xydata()
     np.testing.assert_allclose(independent, [[2, 0.6], [3, 0.6**2], [4, 0.6**3]])
-    points = [container.lines[0].get_xydata() for container in ax.containers]
-    np.testing.assert_allclose(np.concatenate(points), np.stack([[2, 3, 4], shares[:, 0]], axis=1))
-    assert [container.lines[0].get_markerfacecolor() for container in ax.containers] == ["black", "white"]
-    np.testing.assert_allclose(np.concatenate([interval_ends(c) for c in ax.containers]), shares[:, 1:])
+    (points,) = ax.containers
+    np.testing.assert_allclose(points.lines[0].get_xydata(), np.stack([[2, 3, 4], shares[:, 0]], axis=1))
+    np.testing.assert_allclose(interval_ends(points), shares[:, 1:])
+    names = {text.get_text(): text for text in ax.texts}
+    assert [*names] == [
+        "power law without",
+        "a chance for each latent",
+        "power law with a floor",
+        "fitted to",
+        "to predict",
+    ]
+    heights = [names[name].xy[1] for name in list(names)[:3]]  # at their ends, but apart
+    assert heights[0] == laws[2, -1] and np.diff(heights).min() > 0.84 / 14 - 1e-9
+    assert names["fitted to"].get_position()[0] < 3.5 < names["to predict"].get_position()[0]
 
 
-def test_only_in_one_without_laws(ax):
+def test_only_in_one_without_laws_and_with_a_null_beyond_the_axis(ax):
     overlap.only_in_one(ax, np.array([[0.6, 0.5, 0.7]]), np.ones(1))
     assert len(ax.containers) == 1 and ax.get_xlim()[1] < 3 and ax.get_xticks().tolist() == [2]
+    assert "random directions" not in by_label(ax) and "1.00" in ax.get_title()
 
 
-def test_pairwise_writes_every_share_but_the_diagonal(ax):
-    shares = np.array([[np.nan, 0.25], [0.75, np.nan]])
-    overlap.pairwise(ax, shares, "shared")
-    shown = {tuple(text.get_position()): text.get_text() for text in ax.texts if text.get_text()}
-    assert shown == {(1.5, 0.5): "0.25", (0.5, 1.5): "0.75"}
-    np.testing.assert_array_equal(ax.collections[0].get_array().filled(np.nan), shares)
+def test_pairwise_draws_each_pair_over_the_seed_whose_latents_are_counted(ax):
+    shares = np.array([[np.nan, 0.25, 0.35], [0.75, np.nan, 0.65], [0.5, 0.5, np.nan]])
+    overlap.pairwise(ax, shares, np.array([0.5, 0.4, 0.6]), "shared")
+    points = [line.get_xydata() for line in ax.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(
+        points, [[[-0.25, 0.25], [0.25, 0.35]], [[0.75, 0.75], [1.25, 0.65]], [[1.75, 0.5], [2.25, 0.5]]]
+    )
+    means = [segment[0, 1] for segment in ax.collections[0].get_segments()]
+    np.testing.assert_allclose(means, [0.3, 0.7, 0.5])
+    band = ax.patches[0].get_bbox() if hasattr(ax.patches[0], "get_bbox") else ax.patches[0].get_extents()
+    assert (band.y0, band.y1) == (0.4, 0.6) and "0.500 (0.400 to 0.600)" in ax.patches[0].get_label()
+    assert ax.get_ylim() == (0, 1)
