@@ -42,14 +42,14 @@ class ReproducibleParameters(LayerParameters):
     )
     at_l0: Annotated[float, Field(ge=1.0)] = value(5.0, "L0 that methods are compared at, between the ends of ks")
     n_seeds: int = value(3, "dictionaries at each point, which differ only in their seed; at least 3", ge=3)
-    n_tokens: Tokens = 8000
+    n_tokens: Tokens = 6000
     n_source_tokens: SourceTokens = 0
     n_eval_tokens: EvalTokens = 3000
     batch_size: BatchSize = 128
     n_atoms: int = value(32, "atoms of a world, half as many as latents on it; a multiple of 4", ge=16)
     n_dimensions: int = value(16, "dimensions of a world", ge=8)
     atom_l0: Annotated[float, Field(ge=1.0)] = value(3.0, "features of a world that are active on a token, on average")
-    n_world_tokens: Tokens = value(4000, "tokens that each dictionary on a world is trained on")
+    n_world_tokens: Tokens = value(3000, "tokens that each dictionary on a world is trained on")
     world_seed: Natural = value(1, "of the worlds' atoms and tokens")
     data_seed: DataSeed = 0
     saes: Saes = value(

@@ -79,7 +79,7 @@ def test_with_saes_methods_may_be_none_and_without_topk_there_is_nothing_to_comp
         ({"n_atoms": 30}, "n_atoms = 30 must be a multiple of 4"),
         ({"atom_l0": 4.0}, "atom_l0 = 4.0 must be below n_atoms / 8 = 4"),
         ({"n_world_tokens": 50}, "n_world_tokens = 50 must be batch_size = 128 or more"),
-        ({"n_latents": 9000}, "n_latents = 9000 must be at most the 8000 tokens"),
+        ({"n_latents": 9000}, "n_latents = 9000 must be at most the 6000 tokens"),
         ({"n_seeds": 2}, "n_seeds = 2 must be 3 or more"),
     ],
 )

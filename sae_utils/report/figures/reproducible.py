@@ -52,8 +52,9 @@ def at_a_glance(
         equal = np.array([table[method][f"{name}, equal EV"] for method in order], dtype=float)
         alone = np.array([table[method][f"{name} alone"] for method in order], dtype=float)
         look = {"color": BLUE, "linestyle": "none"}
-        draw_intervals(ax, y, known, across=True, marker="o", markersize=5, label="at equal L0", **look)
-        ax.plot(np.where(np.isnan(known[:, 0]), alone, np.nan), y, "o", markersize=5, color=BLUE)
+        has = ~np.isnan(known[:, 0])
+        draw_intervals(ax, y[has], known[has], across=True, marker="o", markersize=5, label="at equal L0", **look)
+        ax.plot(alone[~has], y[~has], "o", markersize=5, color=BLUE)  # of two seeds, no interval
         ax.plot(equal, y, "D", mfc="white", markersize=5, label="at equal explained variance", **look)
     axes[0].set(xlabel="latents that two seeds share (strict)", xlim=(-0.03, 1.03))
     axes[0].xaxis.set_major_formatter(PercentFormatter(1))
