@@ -34,6 +34,8 @@ LARGEST = {
     "batch_size": 32,
     "architecture_width": 24,
     "architecture_k": 2,
+    "at_l0": 1.5,
+    "n_world_tokens": 1024,
     "n_members": 2,
     "n_ensembles": 3,
     "member_latents": 24,
