@@ -66,7 +66,7 @@ def test_a_tiny_copy_has_the_notebooks_cells_and_the_tiny_presets_values(path):
 
 
 def test_there_is_no_other_copy():
-    assert {path.name for path in TINY_NOTEBOOKS.iterdir()} <= {path.name for path in COPIES}
+    assert {path.name for path in TINY_NOTEBOOKS.glob("*")} <= {path.name for path in COPIES}
 
 
 @each_stored
