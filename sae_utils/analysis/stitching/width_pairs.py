@@ -113,3 +113,31 @@ def random_shares(pairs: Sequence[WidthPair]) -> dict[str, float]:
     each = [pair.random_latents(*m) for pair in pairs for m in pair.seed_pairs() or pair.seed_pairs(same_seed=True)]
     names = ("novel_share", "novel_share_cosine")
     return {name: float(np.mean([STATISTICS[name](*latents) for latents in each])) for name in names}
+
+
+def arrays_to_draw(pairs: Sequence[WidthPair], name: str) -> dict[str, np.ndarray]:
+    """What figures B1 to B3 draw of one architecture, each array with its ``name`` in its own.
+
+    Points and ROC are of the widest pair of widths and its first pair of seeds; a change is in percent of the smaller
+    SAE's MSE. Shares have a row (estimate, low, high) for each pair of widths.
+    """
+    widest = pairs[-1]
+    s, t = (widest.seed_pairs() or widest.seed_pairs(same_seed=True))[0]
+    percent = 100 / widest.insertion.mse[s]
+    (cosine, change), (random_cosine, random_change) = widest.latents(s, t), widest.random_latents(s, t)
+    roc = separation(cosine, change)
+    arrays = {
+        f"cosine_{name}": cosine,
+        f"change_{name}": percent * change,
+        f"cosine_random_{name}": random_cosine,
+        f"change_random_{name}": percent * random_change,
+        f"roc_{name}": np.array([roc.false_positive_rate, roc.true_positive_rate]),
+        f"best_{name}": np.array(roc.threshold),
+        f"null_share_{name}": np.array([list(random_shares([pair]).values()) for pair in pairs]),
+    }
+    several = len(widest.seeds[0]) > 1
+    for same_seed, suffix in ((False, ""), (True, " same seed"))[: 1 + several]:
+        for share in ("share", "share_cosine"):
+            found = [summarise([pair], same_seed, [f"novel_{share}"])[f"novel_{share}"] for pair in pairs]
+            arrays[f"{share}_{name}{suffix}"] = np.array([interval.ends for interval in found])
+    return arrays

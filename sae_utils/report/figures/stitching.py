@@ -1,22 +1,24 @@
-"""Figures B1 to B8: what larger dictionaries add to smaller ones. Arrays in, artists out."""
+"""Figures B1 to B7 and B15: what larger dictionaries add to smaller ones. Arrays in, artists out."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, SymmetricalLogLocator
 
 from sae_utils.report.figures.parts import (
     Intervals,
     draw_intervals,
+    key,
     legend_above,
     log_axis,
     mean_and_range,
     offset,
     stacked_bars,
 )
-from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK
+from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, VERMILION
 
 ARCHITECTURES = {
     "topk": (BLUE, "o", "TopK"),
@@ -26,13 +28,20 @@ ARCHITECTURES = {
     "gated": (GREY, "v", "gated"),
 }
 KINDS = {
-    "identical": (BLUE, "one for one"),
-    "split": (ORANGE, "one for several (split)"),
-    "merged": (GREEN, "several for one (merged)"),
-    "many_to_many": (PINK, "several for several"),
+    "identical": (BLUE, "o", "one for one"),
+    "split": (ORANGE, "^", "one for several (split)"),
+    "merged": (GREEN, "s", "several for one (merged)"),
+    "many_to_many": (PINK, "D", "several for several"),
 }
-PHASES = {"insert": (BLUE, "insert novel"), "swap": (ORANGE, "swap groups"), "remove": (GREEN, "remove lost")}
-DOT = {"marker": "o", "linestyle": "none", "color": "black", "markersize": 4}  # a trained SAE at the end of a walk
+PHASES = {
+    "insert": (BLUE, "insert novel"),
+    "swap": (ORANGE, "swap groups"),
+    "remove": (GREEN, "remove lost"),
+    "dead": (PINK, "add dead"),
+}
+INSERTED = {"orphans": BLUE, "shared": ORANGE, "random": GREY}  # between seeds
+DOT = {"marker": "o", "linestyle": "none", "markersize": 4}  # a trained SAE at the end of a walk
+DARK_PINK = "#A0527D"  # to be read as text
 LINEAR = 0.1  # percent of the MSE to which the scale of its change is linear; beyond it is logarithmic
 
 
@@ -46,22 +55,28 @@ def cosine_and_change(
 ) -> None:
     """Max decoder cosine against relative change in MSE, a point per latent; grey: random directions.
 
-    ``change`` is in percent of the smaller SAE's MSE. Thresholds are vertical lines.
+    ``change`` is in percent of the smaller SAE's MSE. Thresholds are vertical lines, their names above the axes.
     """
     novel = change < 0
-    ax.scatter(*random, s=5, color=GREY, alpha=0.25, linewidths=0, label="random directions")
-    for mask, colour, label in ((novel, BLUE, "novel"), (~novel, ORANGE, "reconstruction")):
-        text = f"{label} ({mask.mean():.0%})"
-        ax.scatter(cosine[mask], change[mask], s=9, color=colour, alpha=0.6, linewidths=0, label=text)
+    ax.scatter(*random, s=5, color=GREY, alpha=0.25, linewidths=0)
+    kinds = (novel, BLUE, "novel", 0.02, "bottom"), (~novel, VERMILION, "reconstruction", 0.98, "top")
+    box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
+    beside = {"transform": ax.transAxes, "fontsize": 9, "bbox": box}
+    for mask, colour, name, height, side in kinds:
+        ax.scatter(cosine[mask], change[mask], s=9, color=colour, alpha=0.6, linewidths=0)
+        ax.text(0.02, height, f"{name}: {mask.mean():.0%} of latents", color=colour, va=side, **beside)
+    ax.text(0.02, 0.9, "random directions", color="0.35", va="top", **beside)
     ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.axvline(paper, color="black", linestyle="--", linewidth=1, label=f"paper's threshold, {paper:g}")
+    over = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "bottom", "fontsize": 8}
+    ax.axvline(paper, color="black", linestyle="--", linewidth=1)
+    ax.text(paper, 1.01, f"paper's threshold, {paper:g}", **over)
     if np.isfinite(best):
-        ax.axvline(best, color=PINK, linewidth=1.4, label=f"best threshold, {best:.2f}")
+        ax.axvline(best, color=PINK, linewidth=1.4)
+        ax.text(best, 1.07, f"best threshold, {best:.2f}", color=DARK_PINK, **over)
     ax.set_yscale("symlog", linthresh=LINEAR)
     ax.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=LINEAR))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.set(xlabel="largest decoder cosine", xlim=(min(0.0, float(cosine.min())), 1.02))
-    legend_above(ax, 1, fontsize="small")
 
 
 def roc(
@@ -70,20 +85,19 @@ def roc(
     auc: Mapping[str, Sequence[float]],
     marks: Mapping[str, Mapping[str, tuple[float, float]]],
 ) -> None:
-    """ROC of the proxy by architecture; ``marks`` places thresholds on each curve, by their label."""
-    shapes = dict(zip(next(iter(marks.values()), ()), "XPD", strict=False))
-    for name, (wrong, right) in curves.items():
-        colour, _, label = ARCHITECTURES[name]
+    """ROC of the proxy by architecture; ``marks`` places thresholds on each curve, with their names beside them."""
+    sides = {"ha": "left", "va": "top", "xytext": (6, -4)}, {"ha": "right", "va": "bottom", "xytext": (-6, 4)}
+    for (name, (wrong, right)), side in zip(curves.items(), sides, strict=False):
+        colour, marker, label = ARCHITECTURES[name]
         middle, low, high = auc[name]
         ax.plot(wrong, right, color=colour, label=f"{label}: AUC {middle:.2f} ({low:.2f} to {high:.2f})")
         for threshold, point in marks[name].items():
-            ax.plot(*point, shapes[threshold], color=colour, markeredgecolor="black", markersize=7)
-    for threshold, shape in shapes.items():
-        ax.plot([], [], shape, color="white", markeredgecolor="black", label=threshold)
+            ax.plot(*point, marker, color=colour, markeredgecolor="black", markersize=7)
+            ax.annotate(threshold, point, textcoords="offset points", fontsize=8, **side)
     ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="no knowledge")
     ax.set(xlabel="reconstruction latents called novel", ylabel="novel latents called novel")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+    ax.legend(loc="lower right")
 
 
 def by_width_pair(ax: Axes, labels: Sequence[str], series: Mapping[str, Intervals]) -> None:
@@ -104,18 +118,18 @@ def by_width_pair(ax: Axes, labels: Sequence[str], series: Mapping[str, Interval
 
 def swap_kinds(ax: Axes, labels: Sequence[str], counts: Mapping[str, Float[np.ndarray, " pairs"]]) -> None:
     """Groups of each kind by pair of widths, mean over seeds, stacked."""
-    stacked_bars(ax, labels, {label: (colour, counts[kind]) for kind, (colour, label) in KINDS.items()}, width=0.7)
+    stacked_bars(ax, labels, {label: (colour, counts[kind]) for kind, (colour, _, label) in KINDS.items()}, width=0.7)
     ax.set(ylabel="swap groups", xlabel="latents: smaller → larger SAE")
-    legend_above(ax)
 
 
 def swap_effects(ax: Axes, effects: Mapping[str, Float[np.ndarray, "n 2"]]) -> None:
     """Change in L0 against change in MSE (percent) when groups of one kind are swapped alone: a point per SAE pair."""
-    for kind, (colour, label) in KINDS.items():
-        ax.scatter(*effects[kind].reshape(-1, 2).T, color=colour, s=24, label=label)
+    for kind, (colour, marker, label) in KINDS.items():
+        look = {"color": colour, "marker": marker, "edgecolors": "black", "linewidths": 0.4}
+        ax.scatter(*effects[kind].reshape(-1, 2).T, s=28, label=label, **look)
     ax.axhline(0, color=GREY, linewidth=0.8)
     ax.axvline(0, color=GREY, linewidth=0.8)
-    ax.set(xlabel="change in L0", ylabel="change in MSE (%)")
+    ax.set(xlabel="change in L0 for a group", ylabel="change in MSE for a group (%)")
 
 
 def walks(
@@ -126,7 +140,7 @@ def walks(
     """FVU, L0 and, at some steps, cross-entropy recovered along walks, against the number of latents.
 
     Each path has ``n_latents``, ``fvu``, ``l0`` by step and the ``phase`` of each step but the first. Black dots are
-    the trained SAEs.
+    the trained SAEs, with which ``walk_legend`` says what the colours are.
     """
     for path in paths:
         for ax, name in zip(axes, ("fvu", "l0"), strict=False):
@@ -135,20 +149,21 @@ def walks(
         n, share = points["n_latents"], points["recovered"]
         axes[2].plot(n, share, color=GREY, linewidth=1, zorder=1)
         axes[2].plot(n, share, "o", color=GREY, markersize=3, zorder=2)
-        axes[2].plot(n[[0, -1]], share[[0, -1]], zorder=3, **DOT)
-    for colour, label in PHASES.values():
-        axes[0].plot([], [], color=colour, label=label)
-    axes[0].plot([], [], label="trained SAE", **DOT)
-    legend_above(axes[0])
+        axes[2].plot(n[[0, -1]], share[[0, -1]], zorder=3, color="black", **DOT)
     for ax, label in zip(axes, ("FVU", "L0", "cross-entropy\nrecovered"), strict=True):
         ax.set_ylabel(label)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())
-    axes[0].set_yscale("log")
-    axes[0].yaxis.set_major_formatter("{x:g}")
-    axes[0].yaxis.set_minor_formatter("{x:.2g}")
+    log_axis(axes[0].yaxis)
     axes[-1].set_xlabel("latents in the dictionary")
+
+
+def walk_legend(figure: Figure) -> None:
+    """The phases of a walk and its ends, over all panels."""
+    keys = [key(label, colour) for colour, label in PHASES.values()]
+    keys += [key("trained SAE", "black", **DOT), key("on the way", GREY, marker="o", markersize=3, linewidth=1)]
+    figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
 
 
 def _walk(
@@ -159,46 +174,48 @@ def _walk(
         after = np.flatnonzero(np.asarray(phase) == kind) + 1  # phase[i] leads from point i to point i + 1
         steps = np.append(after[:1] - 1, after)
         ax.plot(n_latents[steps], values[steps], color=colour, linewidth=1.6)
-    ax.plot(n_latents[[0, -1]], values[[0, -1]], zorder=3, **DOT)
+    ax.plot(n_latents[[0, -1]], values[[0, -1]], zorder=3, color="black", **DOT)
 
 
-def plane(
-    ax: Axes,
+def frankenstein(
+    axes: Sequence[Axes],
     trained: Float[np.ndarray, "n 3"],
-    stages: Mapping[str, Sequence[Float[np.ndarray, "n 3"]]],
-    controls: Mapping[str, Float[np.ndarray, "n 3"]],
+    stages: Float[np.ndarray, "chains n 3"],
+    controls: Float[np.ndarray, "c 3"],
 ) -> None:
-    """L0 against FVU. Rows are (latents, L0, FVU): trained family, Frankenstein stages by chain, controls.
+    """FVU against the number of latents, and against L0: trained SAEs, Frankenstein's stages, a line for each chain.
 
-    Stages and controls by architecture; controls were trained with the latents and near the L0 of a stage, if any were.
+    Rows are (latents, L0, FVU). Controls, if there are any, were trained with the latents and near the L0 of a stage.
     """
-    ax.plot(trained[:, 1], trained[:, 2], "o", color=BLUE, label="trained, widths of the family")
-    _label_points(ax, trained, (-6, 0), "right")
-    for (name, chains), colour in zip(stages.items(), (ORANGE, PINK), strict=False):
-        for i, stage in enumerate(chains):
-            look = {"alpha": 0.4} if i else {"alpha": 0.9, "label": f"Frankenstein, {name}"}
-            ax.plot(stage[:, 1], stage[:, 2], "-^", color=colour, markersize=5, linewidth=1, **look)
-        _label_points(ax, chains[0][1:], (5, 4), "left")
-        if len(controls[name]):
-            ax.plot(*controls[name][:, 1:].T, "s", color=colour, label="trained at its latents, near its L0")
-    log_axis(ax.yaxis)
-    ax.set(xlabel="L0", ylabel="FVU")
-    ax.margins(x=0.1)
-    legend_above(ax, 1)
-
-
-def _label_points(ax: Axes, rows: Float[np.ndarray, "n 3"], shift: tuple[float, float], side: str) -> None:
-    """The number of latents beside each point of the plane."""
-    look = {"xytext": shift, "textcoords": "offset points", "fontsize": 7, "ha": side, "va": "center"}
-    for n, l0, fvu in rows:
-        ax.annotate(f"{int(n)}", (l0, fvu), **look)
+    for ax, column in zip(axes, (0, 1), strict=True):
+        line = "-" if column == 0 else "none"
+        for i, stage in enumerate(stages):
+            look = {"color": VERMILION, "markersize": 5, "linewidth": 1, "alpha": 0.7}
+            ax.plot(stage[:, column], stage[:, 2], "-^", label="" if i else "Frankenstein SAEs", **look)
+        ax.plot(trained[:, column], trained[:, 2], "o", linestyle=line, color=BLUE, label="trained family")
+        if len(controls):
+            look = {"color": "black", "markersize": 5, "markerfacecolor": GREEN}
+            ax.plot(controls[:, column], controls[:, 2], "s", label="trained at a stage's latents and L0", **look)
+        log_axis(ax.yaxis)
+    axes[0].set_xscale("log", base=2)
+    axes[0].set_xticks(trained[:, 0], [f"{int(n):,}" for n in trained[:, 0]])
+    axes[0].xaxis.set_minor_formatter(NullFormatter())
+    axes[0].set(xlabel="latents in the dictionary", ylabel="FVU")
+    for n, l0, fvu in stages[0][1:]:
+        look = {"xytext": (6, -6), "textcoords": "offset points", "fontsize": 8, "va": "top", "color": VERMILION}
+        axes[1].annotate(f"{int(n):,} latents", (l0, fvu), **look)
+    axes[1].set(xlabel="L0: active latents per token")
+    axes[1].margins(x=0.2, y=0.1)
 
 
 def lowering_shares(ax: Axes, shares: Mapping[str, tuple[float, float, float]]) -> None:
-    """Share of the inserted latents that lower MSE, with intervals, by what is inserted; grey: random directions."""
+    """Share of the inserted latents that lower MSE, with intervals, by what is inserted, in ``INSERTED``'s colours."""
     for i, (name, ends) in enumerate(shares.items()):
-        draw_intervals(ax, [i], [ends], fmt="o", color=GREY if "random" in name else BLUE)
+        colour = next(colour for word, colour in INSERTED.items() if word in name)
+        draw_intervals(ax, [i], [ends], fmt="o", color=colour)
+        ax.annotate(f"{ends[0]:.1%}", (i, ends[2]), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=8)
     ax.axhline(0.5, color=GREY, linestyle=":", linewidth=1)
+    ax.annotate("half", (len(shares) - 0.5, 0.5), xytext=(-2, 3), textcoords="offset points", ha="right", fontsize=8)
     ax.set(ylim=(-0.03, 1.03), xlim=(-0.5, len(shares) - 0.5), ylabel="share whose insertion lowers MSE")
     ax.set_xticks(range(len(shares)), list(shares))
 
@@ -212,11 +229,11 @@ def insertion_curves(
 
     ``curves`` are greedy insertions by what is inserted; ``own`` is the base with more of its own latents active.
     """
-    for (name, (l0, change)), colour in zip(curves.items(), (BLUE, ORANGE, PINK), strict=False):
-        mean_and_range(ax, l0, change, colour, label=name)
-    mean_and_range(ax, *own, GREY, label="base with a larger k")
-    ax.axhline(0, color="black", linewidth=0.8)
+    for name, (l0, change) in curves.items():
+        mean_and_range(ax, l0, change, next(c for word, c in INSERTED.items() if word in name), label=name)
+    mean_and_range(ax, *own, "black", label="base with a larger k", linestyle="--")
+    ax.axhline(0, color=GREY, linewidth=0.8)
     ax.set_yscale("symlog", linthresh=1)  # the best set of orphans changes less than 1 %, all shared latents over 100
     ax.yaxis.set_major_formatter("{x:g}")
     ax.set(xlabel="added L0", ylabel="change in MSE (%)")
-    legend_above(ax, 1)
+    legend_above(ax, 3)

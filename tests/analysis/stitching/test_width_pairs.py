@@ -10,7 +10,13 @@ from torch.nn.functional import cosine_similarity
 
 from sae_utils.analysis.statistics import BOOTSTRAP, JACKKNIFE, STUDENT
 from sae_utils.analysis.stitching.insertion import insert
-from sae_utils.analysis.stitching.width_pairs import STATISTICS, compare_widths, random_shares, summarise
+from sae_utils.analysis.stitching.width_pairs import (
+    STATISTICS,
+    arrays_to_draw,
+    compare_widths,
+    random_shares,
+    summarise,
+)
 
 
 def compared(seeds=((0, 1, 2), (0, 1, 2))):
@@ -76,3 +82,17 @@ def test_summary_over_seeds_and_over_latents():
     alone = summarise([defined(seeds=((0,), (1,)))])
     assert alone["novel_share"].method == BOOTSTRAP
     assert alone["novel_share"].low < alone["novel_share"].estimate < alone["novel_share"].high
+
+
+def test_arrays_to_draw_are_of_the_widest_pair_and_its_first_seeds():
+    narrow, widest = defined(), defined()
+    arrays = arrays_to_draw([narrow, replace(widest, cosine=widest.cosine / 2)], "topk")
+    s, t = widest.seed_pairs()[0]
+    cosine, change = widest.latents(s, t)
+    np.testing.assert_allclose(arrays["cosine_topk"], cosine / 2)
+    np.testing.assert_allclose(arrays["change_topk"], 100 * change / widest.insertion.mse[s])
+    assert arrays["share_topk"].shape == arrays["share_cosine_topk same seed"].shape == (2, 3)
+    assert arrays["share_topk"][0].tolist() == list(summarise([narrow], False, ["novel_share"])["novel_share"].ends)
+    assert arrays["null_share_topk"][1].tolist() == list(random_shares([widest]).values())
+    alone = arrays_to_draw([defined(seeds=((0,), (1,)))], "topk")
+    assert not [name for name in alone if "same seed" in name]

@@ -18,6 +18,9 @@ def test_scatter_parts_the_latents_by_what_they_do_to_the_error(ax):
     np.testing.assert_array_equal(novel, np.stack([cosine, change], 1)[change < 0])
     assert len(known) == (change >= 0).sum()
     assert [line.get_xdata()[0] for line in ax.lines[1:]] == [0.7, 0.4]
+    words = [text.get_text() for text in ax.texts]
+    assert words[0] == f"novel: {(change < 0).mean():.0%} of latents"
+    assert words[3:] == ["paper's threshold, 0.7", "best threshold, 0.40"]
     without = plt.figure().add_subplot()
     stitching.cosine_and_change(without, cosine, change, random, float("nan"), 0.7)
     assert len(without.lines) == 2
@@ -25,10 +28,11 @@ def test_scatter_parts_the_latents_by_what_they_do_to_the_error(ax):
 
 def test_roc_has_a_curve_and_the_thresholds_of_each_architecture(ax):
     curves = {"topk": np.array([[0, 0.2, 1], [0, 0.9, 1]]), "relu": np.array([[0, 0.5, 1], [0, 0.6, 1]])}
-    marks = {name: {"threshold 0.7": (0.1, 0.4 + i)} for i, name in enumerate(curves)}
+    marks = {name: {"0.7": (0.1, 0.4 + i)} for i, name in enumerate(curves)}
     stitching.roc(ax, curves, {"topk": (0.85, 0.8, 0.9), "relu": (0.55, 0.5, 0.6)}, marks)
     np.testing.assert_array_equal(by_label(ax)["TopK: AUC 0.85 (0.80 to 0.90)"].get_xydata(), curves["topk"].T)
     assert ax.lines[1].get_xydata().tolist() == [[0.1, 0.4]] and ax.lines[3].get_xydata().tolist() == [[0.1, 1.4]]
+    assert [(text.get_text(), text.xy) for text in ax.texts] == [("0.7", (0.1, 0.4)), ("0.7", (0.1, 1.4))]
 
 
 def test_roc_without_an_architecture_that_has_one_is_empty(ax):
@@ -71,22 +75,28 @@ def test_a_walk_is_one_line_in_the_colours_of_its_phases(style):
     assert drawn == [[[4, 0.9], [5, 0.8], [6, 0.7]], [[6, 0.7], [6, 0.6]], [[6, 0.6], [5, 0.5]]]
     assert axes[1].lines[0].get_xydata().tolist() == [[4, 2], [5, 3], [6, 4]]
     assert axes[2].lines[0].get_xydata().tolist() == [[4, 0.5], [5, 0.7]]
+    stitching.walk_legend(axes[0].figure)
+    (legend,) = axes[0].figure.legends
+    assert [text.get_text() for text in legend.get_texts()][-2:] == ["trained SAE", "on the way"]
 
 
-def test_the_plane_holds_every_dictionary(ax):
+def test_frankenstein_s_panels_hold_every_dictionary(style):
     trained = np.array([[4, 2, 0.9], [8, 2, 0.8]])
-    stages = {"t = 0.7": [np.array([[4, 2, 0.9], [6, 3, 0.7]]), np.array([[4, 2, 0.95], [7, 3.5, 0.6]])]}
-    stitching.plane(ax, trained, stages, {"t = 0.7": np.array([[6, 3, 0.65]])})
-    np.testing.assert_array_equal(ax.lines[0].get_xydata(), trained[:, 1:])
-    np.testing.assert_array_equal(ax.lines[2].get_xydata(), stages["t = 0.7"][1][:, 1:])
-    assert ax.lines[3].get_xydata().tolist() == [[3, 0.65]]
-    assert [text.get_text() for text in ax.texts] == ["4", "8", "6"]
+    stages = np.array([[[4, 2, 0.9], [6, 3, 0.7]], [[4, 2, 0.95], [7, 3.5, 0.6]]])
+    controls = np.array([[6, 3, 0.65]])
+    axes = plt.figure().subplots(1, 2)
+    stitching.frankenstein(axes, trained, stages, controls)
+    for ax, column in zip(axes, (0, 1), strict=True):
+        rows = [*stages, trained, controls]
+        assert [line.get_xydata().tolist() for line in ax.lines] == [row[:, [column, 2]].tolist() for row in rows]
+    assert [text.get_text() for text in axes[1].texts] == ["6 latents"] and tick_words(axes[0].xaxis) == ["4", "8"]
 
 
-def test_the_plane_without_controls(ax):
+def test_frankenstein_without_controls(style):
     trained = np.array([[4, 2, 0.9], [8, 2, 0.8]])
-    stitching.plane(ax, trained, {"t = 0.7": [trained]}, {"t = 0.7": np.zeros((0, 3))})
-    assert "trained at its latents, near its L0" not in by_label(ax)
+    axes = plt.figure().subplots(1, 2)
+    stitching.frankenstein(axes, trained, trained[None], np.zeros((0, 3)))
+    assert [len(ax.lines) for ax in axes] == [2, 2]
 
 
 def test_insertion_between_seeds(style):
@@ -95,6 +105,7 @@ def test_insertion_between_seeds(style):
     stitching.lowering_shares(left, shares)
     assert tick_words(left.xaxis) == list(shares)
     np.testing.assert_allclose(interval_ends(left.containers[0]), [[0.1, 0.4]])
+    assert [text.get_text() for text in left.texts] == ["20.0%", "0.0%", "half"]
     grid, bases = np.linspace(0, 1, 3), np.array([[0.0, -1, -2], [0.0, -3, -4]])
     stitching.insertion_curves(right, {"orphans": (grid, bases)}, (grid, -bases))
     np.testing.assert_array_equal(right.lines[0].get_ydata(), bases.mean(0))
