@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from sae_utils.report.figures.parts import draw_intervals, offset, rows_of
-from sae_utils.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
+from sae_utils.report.figures.parts import draw_intervals, offset, rows_from_top, rows_of
+from sae_utils.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, VERMILION
 
 Ends = Mapping[str, float]  # estimate, low, high
 KINDS = {
@@ -18,12 +18,19 @@ KINDS = {
     "planted": (GREEN, "D", "sums of known parts"),
 }
 PAPER, REPLICATION = 0.5547, (0.11, 0.21)  # explained variance: Leask et al.; a replication on GPT-2 and Gemma [R2]
-PANELS = {  # of the edits: label and colour
-    "kl": ("divergence from the\nunedited prediction (nats)", GREEN),
-    "own": ("change of tokens that the family\nof m promotes (nats)", BLUE),
-    "other": ("change of tokens that the family\nof o promotes (nats)", ORANGE),
+PANELS = {  # of the edits: title, label, colour
+    "kl": ("the whole prediction", "divergence from the\nunedited one (nats)", BLACK),
+    "own": ("tokens of m's family", "change of their log\nprobability (nats)", BLUE),
+    "other": ("tokens of o's family", "change of their log\nprobability (nats)", VERMILION),
 }
+EDITS = (  # groups of edits, what is looked at first; d is the latent's row, m its meta-latent, o another
+    {"remove": "take m out", "remove other": "take o out", "remove alike": "take out what is as close as m"},
+    {"add other": "put o in", "add again": "put m in again"},
+    {"exchange": "m out, o in", "swap": "all of another latent that has o", "swap, same size": "a step to it as long"},
+    {"random direction": "a random direction in"},
+)
 CONTROLS = ("remove other", "remove alike", "add again", "swap, same size", "random direction")  # of the edits
+WHOLE_SCALE = 0.9  # an interval of a share that is wider says nothing, and is not drawn
 
 
 def dots(ax: Axes, rows: Sequence[tuple[str, Ends, str]], xlabel: str) -> None:
@@ -31,6 +38,7 @@ def dots(ax: Axes, rows: Sequence[tuple[str, Ends, str]], xlabel: str) -> None:
     for i, (_, ends, colour) in enumerate(rows):
         draw_intervals(ax, [i], rows_of([ends]), across=True, fmt="o", color=colour)
     _table(ax, [label for label, _, _ in rows])
+    ax.locator_params(axis="x", nbins=5)
     ax.set_xlabel(xlabel)
 
 
@@ -47,57 +55,78 @@ def explained_by(ax: Axes, records: Sequence[Mapping], by: str, xlabel: str) -> 
 
     The dotted line and the band are what others found for real language models, at sizes of their own.
     """
-    ax.axhline(PAPER, color=ORANGE, linestyle=":", label="Leask et al. [R2]")
-    ax.axhspan(*REPLICATION, color=ORANGE, alpha=0.15, linewidth=0, label="replication [R2]")
+    ax.axhline(PAPER, color=ORANGE, linestyle=":")
+    ax.axhspan(*REPLICATION, color=ORANGE, alpha=0.15, linewidth=0)
+    left = {"transform": ax.get_yaxis_transform(), "fontsize": 8}
+    ax.text(0.02, PAPER + 0.01, "Leask et al. [R2]", va="bottom", **left)
+    ax.text(0.02, REPLICATION[0] + 0.01, "replication [R2]", va="bottom", **left)
     values = sorted({record[by] for record in records})
     for i, (kind, (colour, marker, label)) in enumerate(KINDS.items()):
         mine = sorted((r for r in records if r["kind"] == kind), key=lambda r: r[by])
         if not mine:
             continue
-        x = np.array([values.index(r[by]) for r in mine]) + 0.04 * (i - 2)
+        x = np.array([values.index(r[by]) for r in mine]) + 0.06 * (i - 2)
         rows = rows_of(r["explained_variance"] for r in mine)
         style = "-" if kind in ("decoder", "planted") else "--"
         draw_intervals(ax, x, rows, color=colour, marker=marker, linestyle=style, label=label)
     ax.set_xticks(range(len(values)), [f"{v:,}" for v in values])
-    ax.set(xlabel=xlabel, ylabel="explained variance of the rows", ylim=(0, 1.04))
+    ax.set(xlabel=xlabel, ylabel="explained variance of the rows", ylim=(0, 1.04), xlim=(-0.5, len(values) - 0.5))
 
 
-def closeness(ax: Axes, curves: Mapping[str, Float[np.ndarray, " m"]], nulls: Sequence[str], threshold: float) -> None:
-    """Share of the meta-latents whose largest cosine to a dictionary is above each value; ``nulls`` broken."""
-    colours = iter([BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, BLACK])
-    styles = iter(["--", ":", "-."])
-    for name, cosines in curves.items():
-        x = np.sort(cosines)
-        share = 1 - np.arange(len(x)) / len(x)
-        look = {"color": GREY, "linestyle": next(styles)} if name in nulls else {"color": next(colours)}
-        ax.step([*x, 1], [*share, 0], where="pre", label=name, **look)
-    ax.axvline(threshold, color=GREY, linewidth=1)
-    ax.set(xlabel="largest cosine to a latent of", ylabel="share of meta-latents above it", xlim=(0, 1), ylim=(0, 1.02))
-    ax.legend(loc="upper right")
+def regression(ax: Axes, found: Mapping[str, Ends], nulls: Sequence[str]) -> None:
+    """Explained variance of rows by what they are written with; blue: meta-latents, green: latents, grey: ``nulls``."""
+    rows = []
+    for name, ends in found.items():
+        colour = GREY if name in nulls else BLUE if "meta-" in name else GREEN
+        rows.append((name.replace("OMP:", "best sum,"), ends, colour))
+    dots(ax, rows, "explained variance of decoder rows")
+    ax.axvline(PAPER, color=ORANGE, linestyle=":")
+    ax.text(PAPER, -0.52, "Leask et al. [R2]", ha="center", va="bottom", fontsize=8)
+    ax.set_xlim(0, max(PAPER + 0.1, ax.get_xlim()[1]))
 
 
-def by_width(
-    ax: Axes, widths: Sequence[int], series: Mapping[str, tuple[Sequence[Ends], str, str]], ylabel: str
-) -> None:
-    """Lines over the widths of dictionaries; ``series`` maps a label to its intervals, colour and line style.
+def closeness(ax: Axes, found: Mapping[str, Float[np.ndarray, " m"]], nulls: Sequence[str], threshold: float) -> None:
+    """Each meta-latent's largest cosine to a dictionary, a row of points for each; ``nulls`` grey; upright: the median.
+
+    At the right stands the share above ``threshold``.
+    """
+    rng = np.random.default_rng(0)
+    for y, (name, cosines) in zip(rows_from_top(ax, list(found)), found.items(), strict=True):
+        colour = GREY if name in nulls else BLUE
+        ax.plot(cosines, y + rng.uniform(-0.25, 0.25, len(cosines)), ".", color=colour, alpha=0.4, markersize=4)
+        ax.plot(2 * [np.median(cosines)], [y - 0.32, y + 0.32], color=BLACK, linewidth=2)
+        ax.text(1.0, y, f"{np.mean(cosines > threshold):.1%}", ha="right", va="center", fontsize=9)
+    ax.axvline(threshold, color=BLACK, linestyle="--", linewidth=1)
+    above = {"transform": ax.get_xaxis_transform(), "fontsize": 9, "va": "bottom"}
+    ax.text(1.0, 1.01, f"above {threshold:g}", ha="right", **above)
+    ax.text(threshold, 1.01, f"paper's {threshold:g}", ha="center", **above)
+    ax.set(xlabel="largest cosine of each meta-latent", xlim=(0, 1.02))
+
+
+def by_width(ax: Axes, widths: Sequence[int], series: Mapping[str, tuple[Sequence[Ends], str]], ylabel: str) -> None:
+    """Numbers by the width of dictionaries, side by side; ``series`` maps a label to its intervals and colour.
 
     A point whose estimate is None (nothing to measure) is left out.
     """
-    for label, (ends, colour, style) in series.items():
-        there = [i for i, e in enumerate(ends) if e["estimate"] is not None]
-        rows = rows_of(ends[i] for i in there)
-        draw_intervals(ax, there, rows, color=colour, linestyle=style, marker="o", label=label)
+    for i, (label, (ends, colour)) in enumerate(series.items()):
+        there = np.array([at for at, e in enumerate(ends) if e["estimate"] is not None], dtype=int)
+        rows, shape = rows_of(ends[at] for at in there), "s" if colour == GREY else "o"
+        draw_intervals(ax, there + offset(i, len(series), 0.15), rows, color=colour, fmt=shape, label=label)
     ax.set_xticks(range(len(widths)), [f"{w:,}" for w in widths])
-    ax.set(xlabel="latents of the SAE", ylabel=ylabel)
+    ax.set(xlabel="latents of the SAE", ylabel=ylabel, xlim=(-0.5, len(widths) - 0.5))
     ax.set_ylim(bottom=0)
 
 
-def edits(axes: Sequence[Axes], edited: Mapping[str, Ends], names: Mapping[str, str]) -> None:
-    """Three panels, a line for each edit: divergence, and the changes of the two families' tokens."""
-    for ax, (what, (label, colour)) in zip(axes, PANELS.items(), strict=True):
-        rows = [(name, edited[f"{what} {edit}"], GREY if edit in CONTROLS else colour) for edit, name in names.items()]
-        dots(ax, rows, label)
+def edits(axes: Sequence[Axes], edited: Mapping[str, Ends]) -> None:
+    """Three panels, a row for each edit: divergence, and the changes of the two families' tokens; grey: controls."""
+    names = {edit: words for group in EDITS for edit, words in group.items()}
+    ends = np.cumsum([len(group) for group in EDITS])[:-1]
+    for ax, (what, (title, label, colour)) in zip(axes, PANELS.items(), strict=True):
+        colours = [GREY if edit in CONTROLS else colour for edit in names]
+        dots(ax, [(names[e], edited[f"{what} {e}"], c) for e, c in zip(names, colours, strict=True)], label)
         ax.axvline(0, color="black", linewidth=0.8)
+        ax.hlines(ends - 0.5, 0, 1, color="0.6", linewidth=0.6, transform=ax.get_yaxis_transform())
+        ax.set_title(title)
     for ax in axes[1:]:
         ax.set_yticklabels([])
 
@@ -105,12 +134,16 @@ def edits(axes: Sequence[Axes], edited: Mapping[str, Ends], names: Mapping[str, 
 def groups(ax: Axes, values: Mapping[str, Sequence[Ends]], labels: Sequence[str], xlabel: str) -> None:
     """Several measures (``labels``, top to bottom) with a dot for each group; the last group is a null, in grey.
 
-    A group may have no more than the first few measures.
+    A group may have no more than the first few measures. An interval of ``WHOLE_SCALE`` or more is words, not a bar.
     """
     colours = [BLUE, ORANGE, GREEN, PINK][: len(values) - 1] + [GREY]
     for g, ((name, ends), colour) in enumerate(zip(values.items(), colours, strict=True)):
-        y = np.arange(len(ends)) + offset(g, len(values), 0.14)
-        shape = "s" if colour == GREY else "o"
-        draw_intervals(ax, y, rows_of(ends), across=True, capsize=2, fmt=shape, color=colour, label=name)
+        y, rows = np.arange(len(ends)) + offset(g, len(values), 0.14), rows_of(ends)
+        shape, wide = "s" if colour == GREY else "o", rows[:, 2] - rows[:, 1] >= WHOLE_SCALE
+        ax.plot(rows[wide, 0], y[wide], shape, color=colour)
+        for at, (middle, low, high) in zip(y[wide], rows[wide], strict=True):
+            ax.text(middle + 0.015, at, f"interval {low:.1f} to {high:.1f}", va="center", fontsize=7)
+        look = {"capsize": 2, "fmt": shape, "color": colour, "label": name}
+        draw_intervals(ax, y[~wide], rows[~wide], across=True, **look)
     _table(ax, labels)
-    ax.set(xlabel=xlabel, xlim=(0, 1.02))
+    ax.set(xlabel=xlabel, xlim=(-0.02, 1.02))

@@ -2,10 +2,11 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from helpers.drawn import by_label, interval_ends, tick_words
+import pytest
+from helpers.drawn import interval_ends, tick_words
 
 from sae_utils.report.figures import meta
-from sae_utils.report.figures.style import GREY
+from sae_utils.report.figures.style import BLUE, GREEN, GREY
 
 
 def ends(estimate, half=0.1):
@@ -33,25 +34,35 @@ def test_explained_variance_by_size(ax):
     assert tick_words(ax.xaxis) == ["32", "64"]
 
 
-def test_closeness_is_the_share_above(ax):
+def test_regression_tells_meta_latents_from_latents_and_nulls(ax):
+    found = {"meta-SAE (BatchTopK)": ends(0.5), "OMP: SAE of 128": ends(0.4), "OMP: random directions": ends(0.1)}
+    meta.regression(ax, found, ["OMP: random directions"])
+    assert [container[0].get_color() for container in ax.containers] == [BLUE, GREEN, GREY]
+    assert tick_words(ax.yaxis)[1] == "best sum, SAE of 128" and points(ax)[2] == (0.1, 2)
+
+
+def test_closeness_has_each_cosine_its_median_and_the_share_above(ax):
     meta.closeness(ax, {"small": np.array([0.9, 0.5, 0.8, 0.6]), "random": np.full(4, 0.2)}, ["random"], 0.7)
-    x, y = by_label(ax)["small"].get_data()
-    above = y[np.searchsorted(x, 0.7)]  # drawn with steps before each point
-    assert above == 0.5 and y[0] == 1 and y[-1] == 0
+    small, median, random = ax.lines[:3]
+    assert small.get_xdata().tolist() == [0.9, 0.5, 0.8, 0.6] and random.get_color() == GREY
+    assert median.get_xdata() == pytest.approx([0.7, 0.7])
+    assert [text.get_text() for text in ax.texts] == ["50.0%", "0.0%", "above 0.7", "paper's 0.7"]
 
 
 def test_by_width_leaves_out_what_could_not_be_measured(ax):
-    series = {"siblings": ([ends(0.3), {"estimate": None, "low": None, "high": None}, ends(0.6)], GREY, "-")}
+    series = {"siblings": ([ends(0.3), {"estimate": None, "low": None, "high": None}, ends(0.6)], GREY)}
     meta.by_width(ax, [64, 128, 1024], series, "label")
     assert points(ax) == [(0, 0.3), (2, 0.6)] and tick_words(ax.xaxis) == ["64", "128", "1,024"]
 
 
 def test_edits_show_each_in_its_panel(style):
     _, axes = plt.subplots(1, 3)
-    names = {"remove": "d - w m", "remove other": "d - w o"}
+    names = [edit for group in meta.EDITS for edit in group]
     values = {f"{what} {edit}": ends(i + j) for i, what in enumerate(meta.PANELS) for j, edit in enumerate(names)}
-    meta.edits(axes, values, names)
-    assert [[x for x, _ in points(ax)] for ax in axes] == [[0, 1], [1, 2], [2, 3]]
+    meta.edits(axes, values)
+    assert [[x for x, _ in points(ax)] for ax in axes] == [[i + j for j in range(9)] for i in range(3)]
+    grey = [container[0].get_color() == GREY for container in axes[1].containers]
+    assert [name for name, control in zip(names, grey, strict=True) if control] == list(meta.CONTROLS)
 
 
 def test_groups_end_with_a_null(ax):
@@ -59,3 +70,10 @@ def test_groups_end_with_a_null(ax):
     meta.groups(ax, values, ["strict", "mean cosine"], "share")
     assert [x for x, _ in points(ax)] == [0.2, 0.3, 0.4, 0.5, 0.1]
     assert ax.containers[-1][0].get_color() == GREY and tick_words(ax.yaxis) == ["strict", "mean cosine"]
+
+
+def test_an_interval_of_the_whole_scale_is_words(ax):
+    meta.groups(ax, {"meta": [ends(0.2), ends(0.5, 0.5)], "null": [ends(0.1)]}, ["strict", "agree"], "share")
+    assert ax.lines[0].get_xdata().tolist() == [0.5]
+    assert [text.get_text() for text in ax.texts] == ["interval 0.0 to 1.0"]
+    np.testing.assert_allclose(interval_ends(ax.containers[0], across=True), [[0.1, 0.3]])
