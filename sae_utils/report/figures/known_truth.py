@@ -18,14 +18,29 @@ COLOURS = {
     "hierarchy": VERMILION,
     "circles": PINK,
 }
+NULL = "null"
 PARTS = {"atom": BLUE, "composite": VERMILION, "tile": PINK, "other": "#CCCCCC"}
-APART = 0.06  # of the y axis: least distance between two labels
+APART = 0.08  # of the y axis: least distance between two labels
+
+
+def footer(p: object, *more: str) -> str:
+    """What figures of made worlds are of, in place of the language model, which has no part in them.
+
+    ``p``: the parameters of notebook 10; ``more``: what else one figure is to say.
+    """
+    parts = [
+        f"made worlds: {p.n_atoms} atoms in {p.n_dimensions} dimensions",
+        f"L0 {p.atom_l0:g}",
+        f"{p.n_world_tokens:,} tokens",
+        f"{p.n_world_seeds} seeds",
+    ]
+    return " · ".join([*parts, *more])
 
 
 def calibration(ax: Axes, curves: Mapping[str, Float[np.ndarray, " S"]], null: Float[np.ndarray, " S"]) -> None:
     """Share of latents that are atoms against the number of dictionaries that they are found in, by kind of world."""
     counts = np.arange(1, len(null) + 1)
-    ax.plot(counts, null, ":", color=GREY, label="null: atoms dealt out anew\n(independent)")
+    ax.plot(counts, null, ":", color=GREY)
     for kind, shares in curves.items():
         ax.plot(counts, shares, "o-", color=COLOURS[kind], markersize=4, clip_on=False)
     ax.set(xticks=counts, ylim=(0, 1))
@@ -33,12 +48,13 @@ def calibration(ax: Axes, curves: Mapping[str, Float[np.ndarray, " S"]], null: F
 
 
 def label_ends(ax: Axes, curves: Mapping[str, Float[np.ndarray, " S"]]) -> None:
-    """Each curve's kind beside its end, no two closer than APART."""
-    ends = sorted((float(shares[~np.isnan(shares)][-1]), kind) for kind, shares in curves.items())
-    at = -1.0
+    """Each curve's kind beside its end, no two closer than APART; a curve without a value has no label."""
+    there = {kind: shares[~np.isnan(shares)] for kind, shares in curves.items()}
+    ends = sorted(((float(shares[-1]), kind) for kind, shares in there.items() if len(shares)), reverse=True)
+    at = 2.0
     for end, kind in ends:
-        at = max(end, at + APART)
-        ax.annotate(kind, (1.03, at), xycoords="axes fraction", color=COLOURS[kind], va="center")
+        at = min(end, at - APART)
+        ax.annotate(kind, (1.03, at), xycoords="axes fraction", color=COLOURS.get(kind, GREY), va="center")
 
 
 def what_latents_are(
@@ -61,7 +77,7 @@ def what_latents_are(
         np.concatenate([of_kind["recall"] for of_kind in shares.values()]),
         "kD",
         markersize=4,
-        label="recall: features that are found",
+        label="recall: share of the features that are found",
     )
     ax.set_xticks(x, ticks)
     for i, kind in enumerate(shares):
@@ -119,8 +135,8 @@ def _in_rows(ax: Axes, missing: Intervals, named: Intervals, labels: Sequence[st
 
 def recall_and_precision(ax: Axes, points: Mapping[str, tuple[str, Float[np.ndarray, "r 2"]]], title: str) -> None:
     """Each ensemble's recall of atoms and precision, by method; ``points`` maps a label to its colour and points."""
-    for label, (colour, at) in points.items():
-        ax.plot(*at.T, "o", color=colour, markersize=5, label=label, clip_on=False)
+    for marker, (label, (colour, at)) in zip("osD^", points.items(), strict=False):
+        ax.plot(*at.T, marker, color=colour, markersize=5, label=label, clip_on=False)
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall: atoms that are found", ylabel="precision: latents that are atoms")
     ax.set_title(title)
     for axis in (ax.xaxis, ax.yaxis):
@@ -132,16 +148,18 @@ def against_observable(
     points: Mapping[str, Float[np.ndarray, "n 2"]],
     real: tuple[float, float, float] | None,
     xlabel: str,
+    name: str = "notebook 01",
 ) -> None:
     """P(atom | found in all) against something seen without the truth, a point for each stack, by kind of world.
 
-    ``real``: estimate, low and high of the same for the dictionaries of a language model, as a line and a band.
+    ``real``: estimate, low and high of the same for the dictionaries of a language model, as a line and a band
+    with their ``name`` over it.
     """
     for kind, at in points.items():
-        ax.plot(*at.T, "o", color=COLOURS[kind], markersize=5, label=kind)
+        ax.plot(*at.T, "o", color=COLOURS[kind], markersize=5, label=kind, clip_on=False, zorder=3)
     if real is not None:
         ax.axvline(real[0], color=GREY, linewidth=1)
         ax.axvspan(real[1], real[2], color=GREY, alpha=0.2, linewidth=0)
-        ax.annotate("notebook 01", (real[0], 1.02), xycoords=("data", "axes fraction"), ha="center", color=GREY)
-    ax.set(xlabel=xlabel, ylabel="atoms among latents\nthat every seed finds", ylim=(-0.02, 1.02))
+        ax.annotate(name, (real[0], 1.02), xycoords=("data", "axes fraction"), ha="center", color=GREY)
+    ax.set(xlabel=xlabel, ylim=(-0.02, 1.02))
     ax.yaxis.set_major_formatter(PercentFormatter(1))

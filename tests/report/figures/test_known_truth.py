@@ -4,6 +4,7 @@ import numpy as np
 from helpers.drawn import interval_ends
 
 from sae_utils.report.figures import known_truth as plots
+from sae_utils.run.known_truth_parameters import KnownTruthParameters
 
 
 def test_calibration_has_a_line_for_each_kind_and_the_null(ax):
@@ -16,10 +17,24 @@ def test_calibration_has_a_line_for_each_kind_and_the_null(ax):
 
 
 def test_labels_of_curves_that_end_together_stand_apart(ax):
-    plots.label_ends(ax, {"independent": np.array([0.5, 1.0]), "zipf": np.array([0.5, 0.99]), "pairs": np.zeros(2)})
+    plots.label_ends(
+        ax,
+        {
+            "independent": np.array([0.5, 1.0]),
+            "null": np.array([0.99, np.nan]),
+            "pairs": np.zeros(2),
+            "zipf": np.full(2, np.nan),
+        },
+    )
     heights = sorted(text.xy[1] for text in ax.texts)
-    assert len(heights) == 3
+    assert len(heights) == 3 and heights[-1] == 1
     assert np.diff(heights).min() >= plots.APART - 1e-9
+
+
+def test_the_footer_is_of_the_worlds_and_not_of_the_language_model():
+    p = KnownTruthParameters(n_atoms=192, n_dimensions=64, atom_l0=4.0, n_world_tokens=100_000, n_world_seeds=4)
+    said = "made worlds: 192 atoms in 64 dimensions · L0 4 · 100,000 tokens · 4 seeds · k 4"
+    assert plots.footer(p, "k 4") == said
 
 
 def test_bars_are_the_shares_one_on_the_other(ax):
