@@ -1,6 +1,6 @@
 """The metrics of paper C for several ensembles of one kind, each against the number of members, with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,9 +9,9 @@ from torch import Tensor
 
 from sae_utils.analysis.directions import DECODERS, UNIFORM, second_moment
 from sae_utils.analysis.ensembles import diversity
-from sae_utils.analysis.ensembles.profile import Profile, profile
+from sae_utils.analysis.ensembles.profile import Profile, profile, training_flops
 from sae_utils.analysis.statistics import Interval, over_seeds
-from sae_utils.saes import SAE
+from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.ensembles import Ensemble
 from sae_utils.saes.ensembles.paper_c import Rivals
 
@@ -133,6 +133,24 @@ def interval_rows(values: Float[np.ndarray, "R J"]) -> Float[np.ndarray, "J 3"]:
 def run_rows(values: Runs) -> Float[np.ndarray, "J 3"]:
     """``interval_rows`` for what ``stabilities`` gives, with the jackknife over ensembles."""
     return np.array([interval.ends for interval in diversity.over_runs(values)])
+
+
+def intervals_of(
+    found: Mapping[str, Metrics], rows: Callable[[np.ndarray], Float[np.ndarray, "J 3"]] = interval_rows
+) -> dict[str, dict[str, Float[np.ndarray, "J 3"]]]:
+    """The intervals of every metric of every method, by method and name; ``run_rows`` for what is over runs."""
+    return {method: {name: rows(values) for name, values in metrics.items()} for method, metrics in found.items()}
+
+
+def costs(
+    metrics: Metrics, config: SAEConfig, n_tokens: int, sequential: bool = False
+) -> list[tuple[float, float, float]]:
+    """Total L0, operations of training and MSE of the first 1, 2, .. J members, means over the ensembles.
+
+    ``config`` is that of a member, and ``n_tokens`` what each is trained on.
+    """
+    l0, mse = metrics["l0"].mean(0), metrics["mse"].mean(0)
+    return [(float(l0[j]), training_flops(config, n_tokens, j + 1, sequential), float(mse[j])) for j in range(len(mse))]
 
 
 def last(metrics: Metrics, name: str) -> Float[np.ndarray, " R"]:

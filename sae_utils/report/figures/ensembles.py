@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from sae_utils.report.figures.parts import Intervals, draw_intervals, log_axis, stacked_bars
+from sae_utils.report.figures.parts import Intervals, draw_intervals, legend_above, log_axis, offset, rows_from_top
 from sae_utils.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, YELLOW
 
 METHODS = {  # colour, marker, label
@@ -16,29 +16,32 @@ METHODS = {  # colour, marker, label
     "expanded": (GREEN, "^", "expanded"),
     "single": (PINK, "D", "single"),
 }
+NAMES = {"relu": "ReLU", "jump_relu": "JumpReLU"}
 KIND_COLOURS = ("#DDDDDD", GREY, YELLOW, GREEN, BLUE)  # dead, noise, repeated, found again, orphan
-MANY = 1e6  # from here on a cost is written as a power of ten
-# Of the planes of error and cost: colour, marker, line; open markers for weights that are fitted.
+ON_DARK = ("noise", "found again", "orphan")
+LEAST_NAMED = 0.06  # a part of a bar that is narrower has no room for its number
+TERA = 1e12
+SIDE = 0.08  # members between two methods that are drawn side by side
+# Of the planes of error and cost: colour, marker, line, and where the name stands: at which point, how far from it in
+# points of type, and on which side.
 PLANE_STYLES = {
-    "bagging": (BLUE, "o", "-"),
-    "bagging, learned weights": (BLUE, "o", ":"),
-    "boosting": (ORANGE, "s", "-"),
-    "boosting, learned weights": (ORANGE, "s", ":"),
-    "expanded": (GREEN, "^", "none"),
-    "expanded, total L0": (GREEN, "v", "none"),
-    "single, total L0": (PINK, "D", "-"),
+    "bagging": (BLUE, "o", "-", (-1, (7, -3), "left")),
+    "boosting": (ORANGE, "s", "-", (1, (-8, -12), "right")),
+    "expanded": (GREEN, "^", "none", (-1, (0, -14), "center")),
+    "single, total L0": (PINK, "D", "-", (-1, (7, 7), "left")),
+    "expanded, total L0": (GREEN, "v", "none", (-1, (0, -14), "center")),
 }
 
 
 def by_members(ax: Axes, curves: Mapping[str, Intervals], ylabel: str, n_members: int) -> None:
-    """A metric against the number of members, by method.
+    """A metric against the number of members, by method, side by side: points of two methods may be the same.
 
     A method with one row has no members; it is drawn where it has as many latents: expanded at ``n_members``, single
     at 1.
     """
-    for name, rows in curves.items():
+    for i, (name, rows) in enumerate(curves.items()):
         x = np.arange(1, len(rows) + 1) if len(rows) > 1 else np.array([n_members if name == "expanded" else 1])
-        _curve(ax, x, name, rows)
+        _curve(ax, x + offset(i, len(curves), SIDE), name, rows)
     ax.set(xlabel="members J", ylabel=ylabel, xticks=range(1, n_members + 1))
 
 
@@ -83,52 +86,87 @@ def plane(
 ) -> None:
     """MSE against a cost, both logarithmic: a line or a point for each of ``PLANE_STYLES``, the frontier behind them.
 
-    ``reference`` is the curve of the principal components.
+    Methods are named beside their line, and what else there is in the legend. "method, learned weights" is a dotted
+    line in the method's colour. ``reference`` is the curve of the principal components; ``frontier``, sorted by cost,
+    has steps, for nothing lies between its points.
     """
-    ax.plot(*frontier.T, color=YELLOW, linewidth=7, alpha=0.7, zorder=0, label="frontier")
+    look = {"color": YELLOW, "linewidth": 7, "alpha": 0.7, "zorder": 0, "marker": "o", "markersize": 12, "mew": 0}
+    ax.plot(*np.asarray(frontier).T, drawstyle="steps-post", label="frontier: no other is better in both", **look)
     if reference is not None:
         ax.plot(*reference.T, "--", color=GREY, linewidth=1, label="principal components")
     for name, rows in points.items():
-        colour, marker, line = PLANE_STYLES[name]
-        face = "white" if line == ":" else colour
-        ax.plot(*rows.T, marker=marker, linestyle=line, color=colour, mfc=face, markersize=5, label=name)
+        kind = name.removesuffix(", learned weights")
+        colour, marker, line, (which, away, side) = PLANE_STYLES[kind]
+        if name != kind:
+            ax.plot(*rows.T, ":", color=colour, linewidth=1.6, label=name)
+            continue
+        ax.plot(*rows.T, marker=marker, linestyle=line, color=colour, markersize=5, label=f"_{name}")
+        at = rows[which if len(rows) > 1 else -1]
+        ax.annotate(kind, at, away, textcoords="offset points", ha=side, color=colour, fontsize=9)
     ax.set(xscale="log", xlabel=xlabel, ylabel="MSE per token (held-out)")
-    # What is drawn of the reference and of the frontier is where the methods are.
+    # What is drawn of the reference and of the frontier is where the methods are; on the right is room for names.
     every = np.concatenate(list(points.values()))
     low, high = every.min(axis=0), every.max(axis=0)
-    ax.set_xlim(0.7 * low[0], 1.4 * high[0])
-    ax.set_ylim(0.8 * low[1], 1.2 * high[1])
+    ax.set_xlim(0.6 * low[0], 2.4 * high[0])
+    ax.set_ylim(0.7 * low[1], 1.3 * high[1])
     log_axis(ax.yaxis, np.log10(high[1] / low[1]))
-    if high[0] < MANY:
-        log_axis(ax.xaxis, np.log10(high[0] / low[0]))
+    log_axis(ax.xaxis, np.log10(high[0] / low[0]))
 
 
 def ambiguity(ax: Axes, members: Intervals, bag: Intervals) -> None:
     """Mean MSE of the members, MSE of the bag, and the disagreement as the band between them, against J."""
     x = np.arange(1, len(members) + 1)
-    ax.fill_between(x, bag[:, 0], members[:, 0], color=BLUE, alpha=0.2, linewidth=0, label="disagreement")
-    ax.plot(x, members[:, 0], "--", color=GREY, label="mean of the members")
-    draw_intervals(ax, x, bag, capsize=2, color=BLUE, marker="o", label="bag")
-    ax.set(xlabel="members J", ylabel="MSE per token (held-out)", ylim=(0, None), xticks=x)
+    ax.fill_between(x, bag[:, 0], members[:, 0], color=BLUE, alpha=0.2, linewidth=0)
+    ax.plot(x, members[:, 0], "--", color=GREY)
+    draw_intervals(ax, x, bag, capsize=2, color=BLUE, marker="o")
+    ends, room = {"ha": "right", "fontsize": 9}, 0.03 * members[:, 0].max()
+    ax.text(x[-1], members[-1, 0] + room, "mean of the members", color=GREY, va="bottom", **ends)
+    ax.text(x[-1], (members[-1, 0] + bag[-1, 0]) / 2, "their disagreement", color=BLUE, va="center", **ends)
+    ax.text(x[-1], bag[-1, 1] - room, "bag", color=BLUE, va="top", **ends)
+    ax.set(xlabel="members J", ylabel="MSE per token (held-out)", xticks=x)
+    ax.set_ylim(0, 1.15 * members[:, 0].max())
 
 
 def gain_against_overlap(
-    ax: Axes, overlap: Mapping[str, np.ndarray], gain: Mapping[str, np.ndarray], line: tuple[float, float]
+    ax: Axes, overlap: Mapping[str, np.ndarray], gain: Mapping[str, np.ndarray], slope: Mapping[str, float]
 ) -> None:
-    """Relative gain of bagging two dictionaries against the share of their latents that are shared, by kind."""
+    """Relative gain of bagging two dictionaries against the share of their latents that are shared, by kind.
+
+    ``slope`` is that over the kinds' means, with its interval: written, not drawn, for it rests on a few kinds.
+    """
     colours = (BLUE, ORANGE, GREEN, PINK, GREY, BLACK)
     for colour, (name, x), marker in zip(colours, overlap.items(), "os^Dvx", strict=False):
         ax.plot(x, gain[name], marker, color=colour, markersize=4, alpha=0.7, label=name)
-    everywhere = np.concatenate(list(overlap.values()))
-    ends = np.array([everywhere.min(), everywhere.max()])
-    ax.plot(ends, line[0] * ends + line[1], "--", color=GREY, linewidth=1, label="line through the kinds' means")
-    ax.set(xlabel="share of latents shared (strict)", ylabel="MSE taken away by bagging two")
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
+        label = NAMES.get(name, name.replace("topk", "TopK, k"))
+        place = np.mean(x), np.max(gain[name])
+        ax.annotate(label, place, (0, 6), textcoords="offset points", ha="center", color=colour, fontsize=9)
+    words = "slope over kinds {estimate:.2f} ({low:.2f} to {high:.2f})".format(**slope)
+    ax.set_title(words, fontsize=9, color=GREY, loc="left")
+    top = max(values.max() for values in gain.values())
+    ax.set(xlabel="latents shared (strict)", ylabel="MSE taken away by bagging two", xlim=(0, 1))
+    ax.set_ylim(min(0, *(values.min() for values in gain.values())), 1.15 * top)
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
-def kinds_by_stage(ax: Axes, shares: Float[np.ndarray, "J kinds"], names: Sequence[str]) -> None:
-    """What the latents of each boosted member are, as stacked shares."""
-    x = np.arange(1, len(shares) + 1)
-    parts = {name: (KIND_COLOURS[kind], shares[:, kind]) for kind, name in enumerate(names)}
-    stacked_bars(ax, x, parts, width=0.8)
-    ax.set(xlabel="boosted member", ylabel="share of its latents", ylim=(0, 1), xticks=x)
+def kinds_by_stage(
+    ax: Axes, shares: Float[np.ndarray, "J kinds"], names: Sequence[str], chance: Float[np.ndarray, " J"]
+) -> None:
+    """What the latents of each boosted member are, as stacked shares, one bar a member, the first on top.
+
+    On the right is the share of them that would be novel by ``chance``. Kinds that no member has are not named.
+    """
+    y = rows_from_top(ax, [f"member {j}" for j in range(1, len(shares) + 1)])
+    left = np.zeros(len(shares))
+    for kind, name in enumerate(names):
+        colour, label = KIND_COLOURS[kind], name if shares[:, kind].any() else None
+        bars = ax.barh(y, shares[:, kind], 0.75, left, color=colour, label=label)
+        words = [f"{100 * share:.0f} %" if share > LEAST_NAMED else "" for share in shares[:, kind]]
+        ax.bar_label(bars, words, label_type="center", fontsize=9, color="white" if name in ON_DARK else "black")
+        left = left + shares[:, kind]
+    for place, share in zip(y, chance, strict=True):
+        ax.text(1.02, place, f"{100 * share:.1f} %", va="center", fontsize=9, color=GREY)
+    ax.text(1.02, len(shares) - 0.45, "novel by\nchance", va="bottom", fontsize=8, color=GREY)
+    ax.set(xlabel="share of the member's latents", xlim=(0, 1))
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    legend_above(ax, 4)

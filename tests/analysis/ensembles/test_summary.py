@@ -30,6 +30,19 @@ def bags():
     return [Ensemble.bag(stack(n_seeds=9), [3 * r, 3 * r + 1, 3 * r + 2]) for r in range(3)]
 
 
+def test_costs_and_intervals_are_those_of_the_ensembles():
+    metrics = {"l0": np.array([[4.0, 8.0], [6.0, 10.0]]), "mse": np.array([[3.0, 1.0], [5.0, 2.0]])}
+    config = SAEConfig(d_in=3, n_latents=5, k=2)
+    weights = 2 * 3 * 5  # of encoder and decoder: six operations each to train, two to pass through
+    assert ensemble_summary.costs(metrics, config, 10) == [(5, 60 * weights, 4), (9, 120 * weights, 1.5)]
+    assert ensemble_summary.costs(metrics, config, 10, sequential=True)[1] == (9, 140 * weights, 1.5)
+    found = ensemble_summary.intervals_of({"bagging": metrics})["bagging"]
+    np.testing.assert_array_equal(found["mse"], [over_seeds([3.0, 5.0]).ends, over_seeds([1.0, 2.0]).ends])
+    runs = {"boosting": {"stability": np.array([[0.5], [0.4], [0.5], [0.6]])}}
+    found = ensemble_summary.intervals_of(runs, ensemble_summary.run_rows)["boosting"]["stability"]
+    np.testing.assert_array_equal(found, ensemble_summary.run_rows(runs["boosting"]["stability"]))
+
+
 def test_reconstruction_is_that_of_the_first_members(bags):
     found = ensemble_summary.reconstruction(ensemble_summary.profiles(bags, X))
     for r, whole in enumerate(bags):
