@@ -135,7 +135,7 @@ LINE = '{"text": "one"}\n'
             ", line 2: its column 'text' holds a lone surrogate, .*",
         ),
         (LINE + '{"text": "\udc00"}', r", line 2 cannot be read as JSON lines: UnicodeDecodeError: .*"),
-        (gzip.compress(LINE.encode()), r", line 1 cannot be read as JSON lines: UnicodeDecodeError: .*"),
+        (gzip.compress(LINE.encode(), mtime=0), r", line 1 cannot be read as JSON lines: UnicodeDecodeError: .*"),
         (LINE.encode("utf-16"), r", line 1 cannot be read as JSON lines: UnicodeDecodeError: .*"),
         ("\n \n", " has no documents"),
     ],
