@@ -24,7 +24,8 @@ from sae_utils.run.rules import (
 ALL = "all"
 METHODS = (
     *("topk", "batch_topk", "relu", "jump_relu", "gated"),
-    *("matryoshka", "ortsae", "aligned", "weight_decay", "ordered", "archetypal", "archetypal_own", "consensus"),
+    *("matryoshka", "matryoshka_topk", "ortsae", "aligned", "weight_decay", "free_norms", "ordered"),
+    *("archetypal", "archetypal_own", "topk_longer", "consensus"),
 )
 Positive = Annotated[float, Field(ge=1e-3, le=1e3)]
 
@@ -65,7 +66,8 @@ class ReproducibleParameters(LayerParameters):
     def _can_be_compared(self) -> Self:
         least = "a list with 'topk' or 'all' in it: what others are compared with, and are made of"
         self._require(not self.chosen and bool(self.saes) or "topk" in self.chosen, "methods", least)
-        inside = self.ks[0] <= self.at_l0 <= self.ks[-1]
+        # At its k a method may have a little more active latents than k, or less: then nothing is known there.
+        inside = self.ks[0] < self.at_l0 < self.ks[-1]
         self._require(inside, "at_l0", f"between the ends of ks = {self.ks}")
         self._require(self.n_atoms % 4 == 0, "n_atoms", "a multiple of 4")
         self._require(self.atom_l0 < self.n_atoms / 8, "atom_l0", f"below n_atoms / 8 = {self.n_atoms / 8:g}")

@@ -18,13 +18,15 @@ from sae_utils.run.known_truth_plan import CLOSELY, LONGER, world_of
 from sae_utils.run.reproducible_parameters import chosen_methods
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.methods import Aligned, Archetypal, Matryoshka, Ordered, OrtSAE, WeightDecay
-from sae_utils.saes.methods.archetypal import begin
+from sae_utils.saes.methods.archetypal import begin, rescale
 from sae_utils.saes.training import FIRST_GUESSES, TrainingConfig
 from sae_utils.saes.training.grid import Activations, Cell, train_cells
 
 PENALTY = {"relu": 3.0, "jump_relu": 1.6, "gated": 4.0}  # coefficients that ``penalties`` multiply
 WORLD_PENALTY = {"relu": 2.0, "jump_relu": 1.0, "gated": 2.4}  # on worlds; the first two are notebook 10's
-BASELINE = {"matryoshka": "batch_topk", "ortsae": "batch_topk"}  # what a method is a change of; else TopK
+LONG = "topk_longer"  # TopK that goes on from its own weights: as long as a consensus
+# What a method is a change of; else TopK.
+BASELINE = {"matryoshka": "batch_topk", "ortsae": "batch_topk", "consensus": LONG}
 WIDTHS = (1, 3, 7, 15, 32)  # of Matryoshka's nested dictionaries, in 32nds of the latents: its paper's
 DECAY = 1e-4  # weight decay's, times d_in: its paper's, in our units
 POINTS = 8  # activations that k-means sees for each of its centroids
@@ -49,8 +51,12 @@ def config_of(method: str, d_in: int, n_latents: int, sparsity: float) -> SAECon
             return WeightDecay(**size, decay=DECAY * d_in, unit_norm_decoder=False)
         case "ordered":
             return Ordered(**size)
+        case "matryoshka_topk":
+            return replace(config_of("matryoshka", d_in, n_latents, sparsity), architecture="topk")
+        case "free_norms":
+            return SAEConfig(**size, architecture="topk", unit_norm_decoder=False)
         case "archetypal" | "archetypal_own":
-            return Archetypal(**size, n_points=n_latents, unit_norm_decoder=False)
+            return Archetypal(**size, n_points=n_latents, unit_norm_decoder=False, mixture_rate=1 / n_latents)
     return SAEConfig(**size, architecture="batch_topk" if method == "batch_topk" else "topk")
 
 
@@ -102,7 +108,7 @@ def _cells(
     p, method: str, name: Callable[[str], str], config: SAEConfig, training: TrainingConfig, reads: Activations
 ) -> list[Cell]:
     """The cell of a method; before consensuses the rest of their members, of later seeds."""
-    given = method == CONSENSUS or method.startswith("archetypal")
+    given = method in (CONSENSUS, LONG) or method.startswith("archetypal")
     cell = Cell(name(method), config, reads.hook_points[0], tuple(range(p.n_seeds)), training, reads, given=given)
     if method != CONSENSUS:
         return [cell]
@@ -111,24 +117,32 @@ def _cells(
 
 def train_methods(
     cells: Sequence[Cell], sources: Mapping[Activations, ActivationSource], cache: Path, p
-) -> tuple[dict[str, SAE], dict[str, SAE]]:
-    """The trained stacks by name, and the first weights of those that do not begin at their seeds' random ones.
+) -> tuple[dict[str, SAE], dict[str, SAE], dict[str, list[int]]]:
+    """The trained stacks by name; the first weights of those that do not begin at their seeds' random ones; and how
+    many latents of each consensus two members or more have.
 
     Archetypal dictionaries begin at centroids of activations, shared or of each seed's own k-means; a consensus at what
-    its members have in common, so that it is trained after them.
+    its members have in common, and TopK that is trained longer at its own weights, so that both are trained last.
     """
+    agreed: dict[str, list[int]] = {}
     begun, train = {}, partial(train_cells, sources=sources, folder=cache, device=p.device, progress=False)
     for cell in cells:
         if isinstance(cell.config, Archetypal):
             sae = SAE.create(cell.config, cell.seeds, cell.hook_point, _units(cell, sources))
             begin(sae, first_activations(cell, sources, p), shared="_own" not in cell.name)
+            rescale(sae)
             begun[cell.name] = sae
     later = [cell for cell in cells if cell.given and cell.name not in begun]
     trained = train([cell for cell in cells if cell not in later], begun=begun)
     for cell in later:
+        if LONG in cell.name:
+            begun[cell.name] = trained[cell.name.replace(LONG, "topk")].copy().cpu()
+            continue
         own, more = (trained[cell.name.replace(CONSENSUS, name)] for name in ("topk", MEMBERS))
-        begun[cell.name] = consensus_of(own, more, first_activations(cell, sources, p).to(p.device)).cpu()
-    return train(later, trained=trained, begun=begun), begun
+        x = first_activations(cell, sources, p).to(p.device)
+        found, agreed[cell.name] = consensus_of(own, more, x)
+        begun[cell.name] = found.cpu()
+    return train(later, trained=trained, begun=begun), begun, agreed
 
 
 def first_activations(cell: Cell, sources: Mapping[Activations, ActivationSource], p) -> Float[Tensor, "n d_in"]:

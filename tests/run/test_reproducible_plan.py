@@ -57,8 +57,11 @@ def test_settings_are_those_of_the_papers():
     assert configs["matryoshka"].widths == (2, 6, 14, 30, 64) and configs["matryoshka"].architecture == "batch_topk"
     assert configs["ortsae"].gamma == 0.25 and configs["ortsae"].architecture == "batch_topk"
     assert configs["weight_decay"].decay == pytest.approx(0.0128) and not configs["weight_decay"].unit_norm_decoder
+    assert configs["matryoshka_topk"] == replace(configs["matryoshka"], architecture="topk")
     assert configs["archetypal"] == configs["archetypal_own"] and configs["archetypal"].n_points == 64
-    assert configs["consensus"] == configs["topk"] == SAEConfig(128, 64, "topk", 4)
+    assert configs["archetypal"].mixture_rate == 1 / 64
+    assert configs["consensus"] == configs["topk_longer"] == configs["topk"] == SAEConfig(128, 64, "topk", 4)
+    assert configs["free_norms"] == replace(configs["topk"], unit_norm_decoder=False)
     assert planned.config_of("relu", 128, 64, 2.4).sparsity == 2.4
 
 
@@ -74,7 +77,7 @@ def test_with_saes_methods_may_be_none_and_without_topk_there_is_nothing_to_comp
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"at_l0": 9.0}, "at_l0 = 9.0 must be between the ends of ks"),
+        ({"at_l0": 8.0}, "at_l0 = 8.0 must be between the ends of ks"),
         ({"methods": ["all", "best"]}, "methods[1] = 'best' must be 'all', 'topk', "),
         ({"n_atoms": 30}, "n_atoms = 30 must be a multiple of 4"),
         ({"atom_l0": 4.0}, "atom_l0 = 4.0 must be below n_atoms / 8 = 4"),
@@ -90,18 +93,22 @@ def test_what_cannot_be_compared_is_refused_in_one_line(changes, said):
 
 
 def test_what_begins_elsewhere_begins_there(tmp_path):
-    p = SimpleNamespace(**ReproducibleParameters(methods=["topk", "archetypal", "archetypal_own", "consensus"])
-                        .model_dump() | {"n_latents": 12, "ks": [2, 3], "n_tokens": 1024, "n_seeds": 3})  # fmt: skip
+    methods = ["topk", "archetypal", "archetypal_own", "topk_longer", "consensus"]
+    small = {"n_latents": 12, "ks": [2, 3], "n_tokens": 1024, "n_seeds": 3}
+    p = SimpleNamespace(**ReproducibleParameters(methods=methods).model_dump() | small)
     x = torch.randn(1024, 6, generator=torch.Generator().manual_seed(0))
     reads = Activations(("here",), 1024)
     cells = planned.model_cells(p, reads, 6)
     cells = [replace(cell, training=replace(cell.training, n_tokens=256)) for cell in cells]
-    trained, begun = planned.train_methods(cells, {reads: TensorSource({"here": x})}, tmp_path, p)
+    trained, begun, agreed = planned.train_methods(cells, {reads: TensorSource({"here": x})}, tmp_path, p)
     assert set(trained) == {cell.name for cell in cells}
     shared, own = begun["archetypal 2"].points, begun["archetypal_own 2"].points
     assert torch.equal(shared[0], shared[1]) and not torch.equal(own[0], own[1])
     assert begun["consensus 3"].seeds == trained["topk 3"].seeds == (0, 1, 2)
     assert not torch.equal(begun["consensus 3"].W_dec, trained["consensus 3"].W_dec)
+    assert set(agreed) == {"consensus 2", "consensus 3"} and all(0 <= n <= 12 for of in agreed.values() for n in of)
+    assert torch.equal(begun["topk_longer 3"].W_dec, trained["topk 3"].W_dec)
+    assert not torch.equal(begun["topk_longer 3"].W_dec, trained["topk_longer 3"].W_dec)
 
 
 def test_shards_find_the_worlds_of_either_notebook():

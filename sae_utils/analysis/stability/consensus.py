@@ -1,4 +1,4 @@
-"""A consensus dictionary: the latents that most of several seeds find, each the mean of its versions.
+"""A consensus dictionary: the latents that several seeds find, each the mean of its versions, and frequent others.
 
 2606.12138 pools the unique features of several seeds, too; how could not be read. What comes together here was not
 trained together: it explains little until it is trained on.
@@ -25,19 +25,22 @@ Group = Sequence[tuple[int, int]]  # versions of one latent: (position in the st
 
 def consensus(
     stack: SAE, members: Sequence[Sequence[int]], evaluation: Evaluation, spread: Float[Tensor, "d d"]
-) -> SAE:
-    """A stack with a consensus of each of ``members``, positions in ``stack``; seeds are those of the first members.
+) -> tuple[SAE, list[int]]:
+    """A stack with a consensus of each of ``members``, positions in ``stack``; and how many latents of each have two
+    versions or more. Seeds are those of the first members.
 
     It is as wide as its members. Latents that more of them share (strictly, encoders in the metric of ``spread``)
-    go first, among equals those that fire more often.
+    go first, among equals those that fire more often: where the shared ones are too few, the rest are of one member.
     """
-    merged = [_merge(stack, _groups(stack, list(some), evaluation, spread)) for some in members]
+    groups = [_groups(stack, list(some), evaluation, spread) for some in members]
+    merged = [_merge(stack, some) for some in groups]
     tensors = {name: torch.cat([one[name] for one in merged]) for name in merged[0]}
-    return stack.copy(seeds=[stack.seeds[some[0]] for some in members], **tensors)
+    found = [sum(len(group) > 1 for group in some) for some in groups]
+    return stack.copy(seeds=[stack.seeds[some[0]] for some in members], **tensors), found
 
 
-def consensus_of(own: SAE, more: SAE, x: Float[Tensor, "tokens d_in"]) -> SAE:
-    """A consensus of each of ``own`` dictionaries with its share of ``more``, on raw activations."""
+def consensus_of(own: SAE, more: SAE, x: Float[Tensor, "tokens d_in"]) -> tuple[SAE, list[int]]:
+    """A consensus of each of ``own`` dictionaries with its share of ``more``, on raw activations, as ``consensus``."""
     stack, n = stack_saes([own, more]), own.n_dictionaries
     share = more.n_dictionaries // n
     members = [[s, *range(n + s * share, n + (s + 1) * share)] for s in range(n)]

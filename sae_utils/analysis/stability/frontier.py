@@ -19,14 +19,25 @@ from sae_utils.analysis import directions
 from sae_utils.analysis.matching.criteria import cycles, of_pairs
 from sae_utils.analysis.matching.metric import in_metric
 from sae_utils.analysis.matching.overlap import Pairs, from_both_sides, latent_values, overlap_of_pairs
-from sae_utils.analysis.stability.subspaces import subspace_overlap
+from sae_utils.analysis.stability.subspaces import leading_subspace, subspace_overlap
 from sae_utils.analysis.stability.substitution import kept_work
-from sae_utils.analysis.statistics import JACKKNIFE, UNBOUNDED, Bounds, Interval, jackknife, mean_defined
+from sae_utils.analysis.statistics import (
+    JACKKNIFE,
+    RESAMPLES,
+    UNBOUNDED,
+    Bounds,
+    Interval,
+    jackknife,
+    mean_defined,
+    percentiles,
+)
 from sae_utils.saes import SAE, evaluate
 
 EQUAL_L0, EQUAL_EV = "at equal L0", "at equal explained variance"
 WORK_TOKENS = 2048  # that substitution is measured on
+DRAWS = 8  # of random latents, for each pair
 BATCH = 1024  # activations that are encoded at once
+WIDER = "the wider of the jackknife over seeds and a bootstrap over methods"
 
 Values = Mapping[tuple[int, ...], float]  # by the seeds that a value is of
 
@@ -35,9 +46,10 @@ Values = Mapping[tuple[int, ...], float]  # by the seeds that a value is of
 class Point:
     """What dictionaries of one way of training, that differ in their seed, are and share, by name; and what chance has.
 
-    ``l0``, ``explained_variance`` and ``dead`` are of each. ``strict`` and ``cosine`` (PW-MCC less its null) are of
-    pairs, ``cycle`` of triples; so are ``subspace``, the overlap of what pairs do not share, less its null, and
-    ``work``, what partners keep of it.
+    ``l0``, ``explained_variance`` and ``dead`` are of each; shares are of the latents that fire on what is measured.
+    ``strict`` and ``cosine`` (PW-MCC less its null) are of pairs, ``cycle`` of triples. Of pairs are ``subspace``, too,
+    the overlap of what they do not share less that of as many random latents of the same two, ``rank``, how many
+    dimensions that has, and ``work``, what partners keep less what partners dealt out anew do.
     """
 
     values: Mapping[str, Values]
@@ -55,7 +67,7 @@ class Point:
 
 @torch.no_grad()
 def measure(stack: SAE, x: Float[Tensor, "tokens d_in"], seed: int = 0) -> Point:
-    """Everything about a stack on raw activations; ``seed`` draws the nulls. A null has the spread of its own rows.
+    """Everything about a stack on raw activations; ``seed`` draws the nulls.
 
     Raises InputError where a dictionary has no latent that fires.
     """
@@ -65,7 +77,7 @@ def measure(stack: SAE, x: Float[Tensor, "tokens d_in"], seed: int = 0) -> Point
     seeds = range(len(rows))
     random = _random_rows(int(alive.sum(1).max()), rows[alive], seed)
     chance = float(latent_values(overlap_of_pairs(random, random)[0, 1], "decoder_cosine").mean())
-    subspaces, by_chance = _subspaces(pairs, rows, random)
+    subspaces, ranks, by_chance = _subspaces(pairs, rows, seed)
     work, dealt_anew = _work(stack, pairs, x[:WORK_TOKENS], seed)
     values = {
         **{name: {(s,): float(one) for s, one in enumerate(of_each)} for name, of_each in (
@@ -75,10 +87,11 @@ def measure(stack: SAE, x: Float[Tensor, "tokens d_in"], seed: int = 0) -> Point
         "cosine": {pair: value - chance for pair, value in of_pairs("decoder_cosine", pairs, seeds).items()},
         "cycle": cycles("decoder", pairs, seeds),
         "subspace": {pair: value - by_chance[pair] for pair, value in subspaces.items()},
-        "work": work,
+        "rank": ranks,
+        "work": {pair: value - dealt_anew[pair] for pair, value in work.items()},
     }  # fmt: skip
-    nulls = {"cosine": chance, "subspace": mean_defined(by_chance.values()), "work": dealt_anew}
-    return Point(values, nulls)
+    nulls = {"subspace": mean_defined(by_chance.values()), "work": mean_defined(dealt_anew.values())}
+    return Point(values, {"cosine": chance} | nulls)
 
 
 def _random_rows(n: int, rows: Float[Tensor, "m d"], seed: int) -> Float[Tensor, "2 n d"]:
@@ -87,24 +100,36 @@ def _random_rows(n: int, rows: Float[Tensor, "m d"], seed: int) -> Float[Tensor,
     return directions.directions(2 * n, directions.second_moment(rows), generator).view(2, n, -1)
 
 
-def _subspaces(pairs: Pairs, rows: Float[Tensor, "S n d"], random: Float[Tensor, "2 m d"]) -> tuple[Values, Values]:
-    """For each pair the overlap of the subspaces of what it does not share, and that of as many random rows."""
-    found, null = {}, {}
+def _subspaces(pairs: Pairs, rows: Float[Tensor, "S n d"], seed: int) -> tuple[Values, Values, Values]:
+    """For each pair the overlap of the subspaces of what it does not share, their mean rank, and the null's overlap.
+
+    The null is of as many latents of either, shared or not, drawn DRAWS times.
+    """
+    found, ranks, null, rng = {}, {}, {}, np.random.default_rng(seed)
     for i, j in combinations(range(len(rows)), 2):
-        unshared = [torch.from_numpy(o.counted & ~o.shared("strict")) for o in (pairs[i, j], pairs[j, i])]
-        found[i, j] = subspace_overlap(rows[i][unshared[0]], rows[j][unshared[1]])
-        null[i, j] = subspace_overlap(*(part[: int(some.sum())] for part, some in zip(random, unshared, strict=True)))
-    return found, null
+        both = [(rows[i], pairs[i, j]), (rows[j], pairs[j, i])]
+        unshared = [of[o.counted & ~o.shared("strict")] for of, o in both]
+        found[i, j] = subspace_overlap(*unshared)
+        ranks[i, j] = mean_defined(leading_subspace(some).shape[1] for some in unshared if len(some))
+        null[i, j] = mean_defined(
+            subspace_overlap(*(
+                of[rng.choice(o.counted.nonzero()[0], len(some), replace=False)]
+                for (of, o), some in zip(both, unshared, strict=True)
+            ))
+            for _ in range(DRAWS)
+        )  # fmt: skip
+    return found, ranks, null
 
 
-def _work(stack: SAE, pairs: Pairs, x, seed: int) -> tuple[Values, float]:
-    """What partners keep for each pair, seen from the first; and for one pair with the partners dealt out anew."""
+def _work(stack: SAE, pairs: Pairs, x, seed: int) -> tuple[Values, Values]:
+    """What partners keep for each pair, seen from the first; and what they do dealt out anew, none to whose it was."""
+    rng = np.random.default_rng(seed)
     partners = {pair: torch.from_numpy(o.decoder.partner) for pair, o in pairs.items() if pair[0] < pair[1]}
-    pair, partner = next(iter(partners.items()))
-    has = (partner >= 0).nonzero()[:, 0]
-    dealt = partner.clone()
-    dealt[has] = partner[has[torch.randperm(len(has), generator=torch.Generator().manual_seed(seed))]]
-    return kept_work(stack, partners, x), kept_work(stack, {pair: dealt}, x)[pair]
+    dealt = {pair: partner.clone() for pair, partner in partners.items()}
+    for pair, partner in partners.items():
+        circle = torch.from_numpy(rng.permutation((partner >= 0).numpy().nonzero()[0]))
+        dealt[pair][circle] = partner[circle.roll(1)]
+    return kept_work(stack, partners, x), kept_work(stack, dealt, x)
 
 
 def between(points: Sequence[Point], name: str, axis: str, where: float, without: int | None = None) -> float:
@@ -144,10 +169,24 @@ def interval(statistic: Callable[[int | None], float], n_seeds: int, bounds: Bou
 def across_methods(
     one: Mapping[str, Callable[[int | None], float]], other: Mapping[str, Callable[[int | None], float]], n_seeds: int
 ) -> Interval:
-    """Spearman's correlation of two numbers over methods, by name; NaN where either is the same for all."""
+    """Spearman's correlation of two numbers over methods, by name; NaN where either is the same for all.
 
-    def correlation(without: int | None) -> float:
-        x, y = ([of[name](without) for name in one] for of in (one, other))
-        return float(spearmanr(x, y).statistic) if len(set(x)) > 1 and len(set(y)) > 1 else float("nan")
+    Its ends are the outer ones of two intervals: the jackknife's over seeds, and the percentile bootstrap's over
+    methods, since other methods of training would give another correlation.
+    """
 
-    return interval(correlation, n_seeds, (-1.0, 1.0))
+    def both(without: int | None) -> Float[np.ndarray, "2 methods"]:
+        return np.array([[of[name](without) for name in one] for of in (one, other)])
+
+    of_seeds = interval(lambda without: _spearman(*both(without)), n_seeds, (-1.0, 1.0))
+    if np.isnan(of_seeds.estimate):
+        return of_seeds
+    rng, values = np.random.default_rng(0), both(None)
+    draws = [_spearman(*values[:, rng.integers(len(one), size=len(one))]) for _ in range(RESAMPLES)]
+    of_methods = percentiles(of_seeds.estimate, draws)
+    ends = min(of_seeds.low, of_methods.low), max(of_seeds.high, of_methods.high)
+    return Interval(of_seeds.estimate, *ends, WIDER)
+
+
+def _spearman(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
+    return float(spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else float("nan")

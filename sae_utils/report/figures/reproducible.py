@@ -1,6 +1,6 @@
 """Figures E1 to E3: which method of training is the most reproducible, and whether that makes it true."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,12 +16,15 @@ LOOKS = {  # colour, marker, name
     "jump_relu": (GREY, "s", "JumpReLU"),
     "gated": (GREY, "^", "Gated"),
     "matryoshka": (ORANGE, "o", "Matryoshka"),
+    "matryoshka_topk": (ORANGE, "^", "Matryoshka on TopK"),
     "ordered": (ORANGE, "s", "Ordered"),
     "ortsae": (GREEN, "o", "OrtSAE"),
     "aligned": (BLUE, "o", "Aligned"),
     "weight_decay": (SKY, "o", "Weight decay"),
+    "free_norms": (SKY, "s", "TopK, free norms"),
     "archetypal": (VERMILION, "o", "Archetypal, shared start"),
     "archetypal_own": (VERMILION, "s", "Archetypal, own start"),
+    "topk_longer": (BLACK, "^", "TopK, trained on"),
     "consensus": (PINK, "D", "Consensus of three"),
     "given": (YELLOW, "*", "Given SAEs, at their own L0"),
 }
@@ -31,9 +34,18 @@ Row = Mapping[str, float | Mapping[str, float]]  # what a method has, by name; i
 
 
 def from_most_to_least(table: Mapping[str, Row]) -> list[str]:
-    """The methods by their strict share at equal L0; last those that have none there."""
-    share = {name: rows_of([row["strict"]])[0, 0] for name, row in table.items()}
-    return sorted(table, key=lambda name: (np.isnan(share[name]), -np.nan_to_num(share[name])))
+    """The methods by the smaller of their strict shares, at equal L0 and at equal explained variance.
+
+    Those whose grid has no such explained variance come after the others, by their share at equal L0; last those without.
+    """
+
+    def rank(name: str) -> tuple[bool, bool, float]:
+        row = table[name]
+        alone, equal = (np.nan if row[key] is None else row[key] for key in ("strict alone", "strict, equal EV"))
+        smaller = np.fmin(alone, equal)
+        return bool(np.isnan(smaller)), bool(np.isnan(equal)), -float(np.nan_to_num(smaller))
+
+    return sorted(table, key=rank)
 
 
 def at_a_glance(
@@ -79,11 +91,17 @@ def frontier(ax: Axes, curves: Mapping[str, Sequence[Row]], x: str, y: str) -> N
         ax.plot(*at.T, f"{marker}-", color=colour, markersize=4, linewidth=1, label=label)
 
 
-def stability_and_truth(ax: Axes, of_world: Mapping[str, Row], what: str) -> None:
-    """A true number of each method's dictionaries against the share of latents that two seeds share, on one world."""
+def stability_and_truth(ax: Axes, of_world: Mapping[str, Row], what: str, own_l0: Collection[str] = ()) -> None:
+    """A true number of each method's dictionaries against the share of latents that two seeds share, on one world.
+
+    The L0 is written beside the methods of ``own_l0``, whose is another than that of the rest.
+    """
     for method, row in of_world.items():
         colour, marker, label = LOOKS[method]
         ax.plot(row["strict"], row[what], marker, color=colour, markersize=6, label=label, clip_on=False)
+        if method in own_l0:
+            spot = {"xytext": (5, -3), "textcoords": "offset points", "fontsize": "x-small", "color": GREY}
+            ax.annotate(f"L0 {row['L0']:.0f}", (row["strict"], row[what]), **spot)
     ax.set(xlabel="latents that two seeds share")
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)

@@ -26,7 +26,9 @@ class Archetypal(Method):
     C [n_points, d_in] are centroids of activations and stay. A begins as the identity, R and m at 0; all three learn.
     As in figure 5 each step ends with negative entries of A at 0, its rows divided by their sums, and rows of R
     that are too long shortened; the text bounds |R|^2. A row of A without an entry above 0 has none to divide: it is 0
-    until a step gives it one. The scalar m is the library's (``multiplier=False``: m = 0).
+    until a step gives it one. The scalar m is the library's (``multiplier=False``: m = 0). A learns at ``mixture_rate``
+    times the learning rate: Adam's steps are as large whatever the gradient, and as many entries as there are points,
+    each of the size of one step, outweigh the 1 that a row begins with.
     The encoder begins as that of any dictionary of the seed; how theirs does in relation to C was not found, and their
     inputs are standardised by dimension, ours as always. The stack must be begun with ``begin`` or ``start``.
     """
@@ -35,12 +37,14 @@ class Archetypal(Method):
     n_points: int | None = None
     delta: float = 1.0
     multiplier: bool = True
+    mixture_rate: float = 1.0
 
     def __post_init__(self):
         super().__post_init__()
         self.check_architecture("topk", "batch_topk")
         check_whole("n_points", self.n_points, self.n_latents)  # each latent begins at a point of its own
         check_number("delta", self.delta, 0, MOST)
+        check_number("mixture_rate", self.mixture_rate, 1 / MOST, 1)
         if not isinstance(self.multiplier, bool):
             raise InputError(f"multiplier={self.multiplier!r} must be True or False")
         if self.unit_norm_decoder:
@@ -73,24 +77,44 @@ class Archetypal(Method):
 
     def project(self, sae: SAE) -> None:
         """Make A a mixture and R short enough again, and the decoder, though it is frozen, what they make."""
-        mixture = sae.mixture.relu()
-        sae.mixture.copy_(mixture / (mixture.sum(-1, keepdim=True) + 1e-8))
+        mixture = weights(sae).relu()
+        sae.mixture.copy_(mixture / (mixture.sum(-1, keepdim=True) + 1e-8) / self.mixture_rate)
         length = sae.relaxation.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(mixture.dtype).tiny)
         sae.relaxation.mul_((self.delta / length).clamp_max(1))
         sae.W_dec.copy_(decoder(sae))
 
 
+def weights(sae: SAE) -> Float[Tensor, "S n_latents n_points"]:
+    """A of each dictionary; the parameter is A over its rate, so that a step of the optimiser moves A by less."""
+    return sae.mixture * sae.config.mixture_rate
+
+
+def own_share(sae: SAE) -> Float[Tensor, "S n_latents"]:
+    """How much of each decoder row's mixture is the point that it began at; 1 before training."""
+    return weights(sae).detach().diagonal(dim1=1, dim2=2)
+
+
 def decoder(sae: SAE) -> Float[Tensor, "S n_latents d_in"]:
     """(A C + R) exp(m) of each dictionary."""
     with torch.autocast(sae.mixture.device.type, enabled=False):  # bfloat16 is for the encoder's product alone
-        return (torch.bmm(sae.mixture, sae.points) + sae.relaxation) * sae.log_multiplier.exp()[..., None]
+        return (torch.bmm(weights(sae), sae.points) + sae.relaxation) * sae.log_multiplier.exp()[..., None]
 
 
 @torch.no_grad()
 def start(sae: SAE, points: Float[Tensor, "S n_points d_in"]) -> None:
     """Begin a new stack at ``points``, in normalised units: latent i of each dictionary at its point i."""
     sae.points.copy_(points)
-    sae.mixture.copy_(torch.eye(*sae.mixture.shape[1:]))
+    sae.mixture.copy_(torch.eye(*sae.mixture.shape[1:]) / sae.config.mixture_rate)
+    sae.config.project(sae)
+
+
+@torch.no_grad()
+def rescale(sae: SAE) -> None:
+    """Set m so that a begun stack's decoder rows are one long on average, as those of other dictionaries begin.
+
+    Centroids may be far longer, and then what the encoder first asks of them overshoots, and many latents die of it.
+    """
+    sae.log_multiplier.sub_(sae.W_dec.norm(dim=-1).mean(-1, keepdim=True).log())
     sae.config.project(sae)
 
 

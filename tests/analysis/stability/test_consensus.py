@@ -20,7 +20,8 @@ def test_a_consensus_has_what_its_members_share_and_each_version_once():
     held[:, :8], held[:2, 8:12] = True, True  # all share eight latents, the first two four more
     rows = planted(held.numpy(), 16, 64).float()
     stack, x = stack_of(rows), torch.randn(2000, 64, generator=torch.Generator().manual_seed(0))
-    found = consensus(stack, [[0, 1, 2], [3, 4, 5]], evaluate(stack, [x]), torch.eye(64))
+    found, shared = consensus(stack, [[0, 1, 2], [3, 4, 5]], evaluate(stack, [x]), torch.eye(64))
+    assert shared == [12, 8]  # the rest are latents of one member
     assert found.seeds == (0, 3) and found.W_dec.shape == (2, 16, 64)
     atoms = normalize(planted(torch.ones(1, 12, dtype=torch.bool).numpy(), 12, 64, 0), dim=-1)
     cosines = found.W_dec.detach() @ found.W_dec[0].detach().T
@@ -35,7 +36,8 @@ def test_a_latent_is_the_mean_of_its_versions():
     rows[1, :, 4] = 0.5  # the same four latents, a little turned
     rows[1] = rows[1].flip(0)
     stack, x = stack_of(rows, k=2), torch.randn(500, 8, generator=torch.Generator().manual_seed(0)).abs()
-    found = consensus(stack, [[0, 1]], evaluate(stack, [x]), torch.eye(8))
+    found, shared = consensus(stack, [[0, 1]], evaluate(stack, [x]), torch.eye(8))
+    assert shared == [4]
     versions = torch.eye(8)[:4], normalize(rows[1].flip(0), dim=-1)
     expected = normalize(versions[0] + versions[1], dim=-1)
     order = found.W_dec[0, :, :4].detach().argmax(1)

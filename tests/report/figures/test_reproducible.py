@@ -24,7 +24,9 @@ def test_every_method_has_a_look_of_its_own():
 
 
 def test_the_most_reproducible_is_on_top_and_what_is_not_known_last():
-    assert plots.from_most_to_least(TABLE) == ["ortsae", "topk", "ordered"]
+    assert plots.from_most_to_least(TABLE) == ["topk", "ortsae", "ordered"]  # OrtSAE's never explain as much
+    ahead = {"ortsae": row(0.5, 0.4, 0.6, 0.1), "aligned": row(0.3, 0.2, 0.4, 0.3)}
+    assert plots.from_most_to_least(TABLE | ahead) == ["aligned", "topk", "ortsae", "ordered"]
 
 
 def test_a_row_has_intervals_hollow_points_price_and_truth(style):
@@ -46,9 +48,9 @@ def test_a_frontier_goes_from_sparse_to_dense(ax):
 
 
 def test_a_scatter_has_a_point_for_each_method(ax):
-    plots.stability_and_truth(
-        ax, {"topk": {"strict": 0.4, "recall": 0.9}, "relu": {"strict": 0.1, "recall": 0}}, "recall"
-    )
+    of_world = {"topk": {"strict": 0.4, "recall": 0.9}, "relu": {"strict": 0.1, "recall": 0, "L0": 12.4}}
+    plots.stability_and_truth(ax, of_world, "recall", ["relu"])
+    assert [text.get_text() for text in ax.texts] == ["L0 12"]
     assert {name: tuple(line.get_xydata()[0]) for name, line in by_label(ax).items()} == {
         "TopK": (0.4, 0.9), "ReLU": (0.1, 0)
     }  # fmt: skip

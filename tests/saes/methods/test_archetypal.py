@@ -8,7 +8,7 @@ from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE
 from sae_utils.saes.methods import Archetypal, archetypal
-from sae_utils.saes.methods.archetypal import begin, decoder, start
+from sae_utils.saes.methods.archetypal import begin, decoder, own_share, rescale, start, weights
 from sae_utils.saes.training import TrainingConfig, train
 
 D_IN, N, K, POINTS = 5, 12, 3, 15
@@ -73,6 +73,29 @@ def test_the_projection_row_by_row():
     assert not sae.mixture[0, 0].any()  # no entry above 0: nothing to divide
 
 
+def test_a_rate_of_its_own_keeps_where_rows_begin_and_changes_no_dictionary():
+    x, found = planted(1024, D_IN, 16)[0], {}
+    for rate in (1.0, 1 / POINTS):
+        source = TensorSource({"h": x})
+        sae = SAE.create(config(mixture_rate=rate), [0, 1], "h", source.normalisation["h"])
+        begin(sae, x[:100])
+        assert torch.equal(sae.W_dec, sae.points[:, :N]) and (own_share(sae) == 1).all()
+        train([sae], source, TrainingConfig(20 * 64, 64, lr=1e-2), progress=False)
+        torch.testing.assert_close(weights(sae).sum(-1), torch.ones(2, N))
+        torch.testing.assert_close(decoder(sae), sae.W_dec)
+        found[rate] = own_share(sae)
+    assert found[1 / POINTS].min() > 0.9 and found[1.0].mean() < 0.7
+
+
+def test_rescaled_rows_are_one_long_on_average_and_point_where_they_did():
+    sae = make()
+    before = sae.W_dec.clone()
+    rescale(sae)
+    torch.testing.assert_close(sae.W_dec.norm(dim=-1).mean(-1), torch.ones(2, dtype=torch.float64))
+    longer = before.norm(dim=-1).mean(-1)[:, None, None]
+    torch.testing.assert_close(sae.W_dec * longer, before)
+
+
 def test_the_decoder_is_float32_under_autocast():
     sae = make().float()
     with torch.autocast("cpu", torch.bfloat16):
@@ -115,6 +138,7 @@ def test_a_shared_beginning_is_of_the_decoder_alone_and_an_own_one_is_the_seeds(
         ({"n_points": None}, "n_points=None must be a whole number of at least 12"),
         ({"n_points": 11}, "n_points=11 must be a whole number of at least 12"),
         ({"delta": -1}, "delta=-1 must be a number from 0"),
+        ({"mixture_rate": 0}, "mixture_rate=0 must be a number from"),
         ({"multiplier": 1}, "multiplier=1 must be True or False"),
         ({"unit_norm_decoder": True}, "unit_norm_decoder=True has no archetypal"),
         ({"architecture": "relu", "k": None, "sparsity": 0.1}, "architecture='relu' has no archetypal; allowed: topk"),
