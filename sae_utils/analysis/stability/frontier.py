@@ -35,7 +35,7 @@ from sae_utils.saes import SAE, evaluate
 
 EQUAL_L0, EQUAL_EV = "at equal L0", "at equal explained variance"
 WORK_TOKENS = 2048  # that substitution is measured on
-DRAWS = 8  # of random latents, for each pair
+DRAWS = 4  # of random latents, for each pair
 BATCH = 1024  # activations that are encoded at once
 WIDER = "the wider of the jackknife over seeds and a bootstrap over methods"
 

@@ -36,7 +36,7 @@ Row = Mapping[str, float | Mapping[str, float]]  # what a method has, by name; i
 def from_most_to_least(table: Mapping[str, Row]) -> list[str]:
     """The methods by the smaller of their strict shares, at equal L0 and at equal explained variance.
 
-    Those whose grid has no such explained variance come after the others, by their share at equal L0; last those without.
+    Those whose grid has no such explained variance come after the others, by that at equal L0; last those without.
     """
 
     def rank(name: str) -> tuple[bool, bool, float]:
