@@ -1,20 +1,22 @@
-"""Pages: README's Python runs as written, links and files exist, the table of dependencies is pyproject's."""
+"""Pages: their Python runs as written, links and files exist, the table of dependencies is pyproject's."""
 
 import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter, defaultdict
 
 import pytest
 
 from sae_utils.paths import NOTEBOOKS, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+RUNNING = (ROOT / "RUNNING.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def test_the_python_block_runs_as_written(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", RUNNING, re.DOTALL)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     values = re.findall(r"\d\.\d+", done.stdout)
@@ -33,7 +35,10 @@ def test_dependencies_are_those_of_pyproject():
             assert re.search(rf"\b{re.split(r'[=<>]', dependency)[0]}\b", table)
 
 
-PAGES = ["README.md", "CONTRIBUTING.md", "notebooks/PAPERS.md", "notebooks/presets/README.md", "benchmarks/README.md"]
+PAGES = [
+    *("README.md", "RUNNING.md", "CONTRIBUTING.md"),
+    *("notebooks/PAPERS.md", "notebooks/presets/README.md", "benchmarks/README.md"),
+]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -47,6 +52,28 @@ def test_links_point_to_files(page):
 def test_every_notebook_is_in_the_table():
     for notebook in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"):
         assert f"| [{notebook.stem}](notebooks/{notebook.name}) |" in README
+
+
+def test_the_verdicts_counted_in_the_readme_are_those_of_the_page():
+    page = (ROOT / "figures" / "claims.md").read_text(encoding="utf-8")
+    found = defaultdict(Counter)
+    head = []
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if cells[0].strip() == "claim":
+            head = [cell.strip() for cell in cells]
+        elif head and re.match(r"\| [A-E]-\d+ \|", line):
+            row = dict(zip(head, cells, strict=True))
+            for model in ("verdict", "smollm2-135m"):
+                word = row[model].rpartition(": ")[2].removesuffix(" at this scale")
+                found[row["notebook"].partition("]")[0].strip("[ ")][model, word] += 1
+    for notebook, counts in found.items():
+        if notebook:
+            (line,) = [line for line in README.splitlines() if line.startswith(f"| [{notebook}]")]
+            shown = [cell.strip() for cell in line.split("|")[-3:-1]]
+            for model, cell in zip(("verdict", "smollm2-135m"), shown, strict=True):
+                expected = [counts[model, word] for word in ("holds", "does not hold", "undecided")]
+                assert cell == (" / ".join(map(str, expected)) if any(expected) else ""), f"{notebook}, {model}"
 
 
 def test_every_benchmark_is_in_the_table():
