@@ -10,7 +10,7 @@ from sae_utils.report.claims import load_claims, rules_of
 from sae_utils.report.claims.family import by_rules
 from sae_utils.run import made_by
 
-BY_HAND = {"explorer.png", "before_verdicts.json"}  # a screenshot of explorer.html for the README; an old page
+BY_HAND = {"before_verdicts.json"}  # an old page
 SHOWN_BESIDE = {"laptop": "laptop"} | REPLICATIONS | OTHER_MODELS
 OF_OTHER_RUNS = {made_by.RECORD, *(f"{name}.json" for name in SHOWN_BESIDE)}
 
