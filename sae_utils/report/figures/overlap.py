@@ -213,7 +213,7 @@ def only_in_one(
     the end, they were not fitted to. ``null``, of random dictionaries, is drawn where the points are, and else said.
     """
     n = np.arange(2, 2 + len(shares))
-    top, end = 1.2 * shares[:, 2].max(), n[-1] + 0.4
+    top, end = 1.2 * shares[:, 2].max() or 1.0, n[-1] + 0.4  # 1 where no latent is alone
     draw_intervals(ax, n, shares, fmt="o", color="black", markersize=4, label="measured")
     ax.plot(n, shares[0, 0] ** (n - 1), ":", color="black", label="if each found independently")
     if curve is not None:
