@@ -12,7 +12,7 @@ from sae_utils.files import sha256_of, write_json, write_text
 from sae_utils.paths import OTHER_MODELS, PUBLISHED, REPLICATIONS
 from sae_utils.report.claims import Claim, changed_page, claims_page, load_claims, rules_of
 from sae_utils.report.claims.entries import PAPERS, heading, in_order
-from sae_utils.report.claims.family import by_rules
+from sae_utils.report.claims.family import by_rules, read_records
 from sae_utils.report.paper_figures import LISTED, PAGE, load_paper_figures, paper_figures_page
 from sae_utils.results import figures_folder, is_own, pages_folder, plain, read_results
 from sae_utils.run.jobs import Job
@@ -101,10 +101,9 @@ def _keep_executed(jobs: Sequence[Job], preset: str, folder: Path) -> None:
 
 def _records(folder: Path, preset: str, others: Mapping[str, str]) -> dict[str, dict]:
     """Those that are there of the presets which the page of this one shows."""
-    files = {name: folder / f"{name}.json" for name, shown_on in others.items() if shown_on == preset}
     if folder not in PUBLISHED.values():
         return {}
-    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
+    return read_records(folder, [name for name, shown_on in others.items() if shown_on == preset])
 
 
 def _forests(

@@ -75,8 +75,8 @@ class ReproducibleParameters(LayerParameters):
         self._require(self.n_world_tokens >= least, "n_world_tokens", f"batch_size = {least} or more")
         enough = max(self.n_tokens, self.n_source_tokens)
         self._require(self.n_latents <= enough, "n_latents", f"at most the {enough} tokens that its centroids are of")
-        most = min(2 * self.n_atoms, self.n_world_tokens)
-        self._require(2 * self.n_atoms <= most, "n_atoms", f"at most n_world_tokens / 2 = {self.n_world_tokens / 2:g}")
+        most = self.n_world_tokens / 2
+        self._require(self.n_atoms <= most, "n_atoms", f"at most n_world_tokens / 2 = {most:g}")
         return self
 
 

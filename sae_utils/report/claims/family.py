@@ -1,6 +1,8 @@
 """What is left of a paper's verdicts after Holm's correction, and after the same claims were judged at other places."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from sae_utils.report.claims.entries import FAILS, HOLDS, UNDECIDED
 
@@ -23,6 +25,12 @@ def after_holm(verdicts: Sequence[Mapping]) -> list[str]:
         if not survives:
             left[i] = UNDECIDED
     return left
+
+
+def read_records(folder: Path, presets: Iterable[str]) -> dict[str, Mapping]:
+    """The committed records of runs that are there of these presets, by preset (``run.pages`` writes them)."""
+    files = {name: folder / f"{name}.json" for name in presets}
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
 
 
 def by_rules(records: Mapping[str, Mapping], rules: Mapping[str, str]) -> dict[str, Mapping]:

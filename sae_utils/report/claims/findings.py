@@ -4,14 +4,13 @@ Both functions give what Jupyter shows as HTML. As plain text, which the tests o
 run's numbers alone: those of published runs change when these do.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 
 from sae_utils.paths import FIGURES, PUBLISHED
 from sae_utils.report.claims.entries import FAILS, HOLDS, Claim, load_claims, number_here
-from sae_utils.report.claims.family import short
+from sae_utils.report.claims.family import read_records, short
 from sae_utils.results import Results
 
 # Okabe and Ito's green and vermilion, darkened to be read as text; the word says the same as the colour.
@@ -34,7 +33,7 @@ class Shown:
 
 def published_verdicts(*ids: str) -> Shown:
     """A table of claims: what the paper says, its number, and what each published run found."""
-    claims, records = load_claims(), published_records()
+    claims, records = load_claims(), read_records(FIGURES, PUBLISHED)
     head = ["claim", "the paper", *(record["model"] for record in records.values())]
     rows = []
     for name in ids:
@@ -47,7 +46,9 @@ def published_verdicts(*ids: str) -> Shown:
 def findings(r: Results, *ids: str) -> Shown:
     """Claim by claim: what this run found, what the published runs of other models and places did, and the paper."""
     claims, here = load_claims(), {verdict["id"]: verdict for verdict in r.verdicts if "id" in verdict}
-    beside = {name: record for name, record in published_records().items() if name != r.parameters["preset"]}
+    beside = {
+        name: record for name, record in read_records(FIGURES, PUBLISHED).items() if name != r.parameters["preset"]
+    }
     lines, texts = [], []
     for name in ids:
         found = here.get(name)
@@ -56,12 +57,6 @@ def findings(r: Results, *ids: str) -> Shown:
         lines.append(f"<li><b>{name}</b> {escape(claims[name].text)}.<br>{'; '.join(parts)}</li>")
         texts.append(f"{name}: {number_here(found)} {short(found['verdict'])}" if found else f"{name}: not run")
     return Shown(f"<ul>{''.join(lines)}</ul>", "\n".join(texts))
-
-
-def published_records() -> dict[str, Mapping]:
-    """The committed records of the published presets that are there, by preset (``run.pages`` writes them)."""
-    files = {name: FIGURES / f"{name}.json" for name in PUBLISHED}
-    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
 
 
 def papers(claim: Claim) -> str:
