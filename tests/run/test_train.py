@@ -1,6 +1,7 @@
 """Shards of a preset: together they train what the notebooks train, to the last digit, each stack once."""
 
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -24,6 +25,12 @@ from sae_utils.saes.training import store
 from sae_utils.saes.training.grid import train_cells
 
 NAMES = ("01_seed_divergence", "02_what_moves_overlap", "05_bagging_and_boosting")
+
+
+@pytest.fixture(autouse=True)
+def level_put_back(caplog):
+    """The command line lowers the level of the whole process's log; caplog puts it back after a test."""
+    caplog.set_level(logging.INFO, logger="sae_utils")
 
 
 @pytest.fixture(scope="module")
