@@ -42,6 +42,7 @@ def describe(jobs: Sequence[Job], fresh: bool, throughput: str = "") -> list[str
         lines += [f"    {line}" for line in cell_lines(plan)] if plan else []
     if run:
         lines += totals(together(costs[name] for name in run), at)
+        lines += before([job for job in jobs if job.name in run])
         lines += notes({p.device for p, _ in planned.values()}, measured=not throughput)
     return [part for line in lines for part in WRAP.wrap(line)]
 
@@ -121,6 +122,15 @@ def totals(cost: Cost, at: Throughput) -> list[str]:
         f"memory  {cost.memory}{fits}",
         f"speed   {at}",
     ]
+
+
+def before(jobs: Sequence[Job]) -> list[str]:
+    """The time of whole notebooks, as they ran before, where that is known of one."""
+    known = [job.expected for job in jobs if job.expected]
+    whole = (
+        f"whole   {hours(sum(known))}: {len(known)} of {len(jobs)} notebooks as they ran before, evaluation included"
+    )
+    return [whole] if known else []
 
 
 def notes(devices: set[str], measured: bool) -> list[str]:

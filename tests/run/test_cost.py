@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 
 from sae_utils.errors import InputError
 from sae_utils.memory import dictionary_bytes
 from sae_utils.run.cost import Costs, Throughput, together, training_operations
-from sae_utils.run.dry_run import hours, totals
+from sae_utils.run.dry_run import before, hours, totals
 from sae_utils.run.model_facts import KNOWN, ModelFacts, model_facts
 from sae_utils.run.plan import Plan
 from sae_utils.run.throughput import measure
@@ -154,6 +155,14 @@ def test_totals_say_what_does_not_fit():
     huge = replace(CELL, config=SAEConfig(100, 10**7, "topk", 10))
     assert "; more than a machine has, 8.00 GB" in totals(together(costs(huge)), SPEED)[5]
     assert "more than" not in totals(together(costs(CELL)), SPEED)[5]
+
+
+def test_the_time_of_whole_notebooks_is_that_of_those_that_ran_before():
+    never, hour, two_hours = (SimpleNamespace(expected=seconds) for seconds in (None, 3600, 7200))
+    assert before([never]) == []
+    assert before([hour, never, two_hours]) == [
+        "whole   3.0 h: 2 of 3 notebooks as they ran before, evaluation included"
+    ]
 
 
 def test_checkpoints_of_several_notebooks_come_one_after_the_other():
