@@ -59,10 +59,10 @@ WORDS = {
     "shared_decoder_only": "matched decoder close (A, bars)",
     "shared_encoder_only": "matched encoder close",
     "shared_max_decoder": "nearest decoder close (B)",
-    "decoder_cosine": "mean matched decoder (PW-MCC)",
-    "encoder_cosine": "mean matched encoder",
-    "unshared_cosine": "mean decoder, if not strict",
-    "stability": "mean nearest decoder (C)",
+    "decoder_cosine": "matched decoder, mean (PW-MCC)",
+    "encoder_cosine": "matched encoder, mean",
+    "unshared_cosine": "matched decoder, not strict, mean",
+    "stability": "nearest decoder, mean (C)",
     "agree": "both matchings name one partner",
     "cycle_decoder": "i to j to k leads back, decoders",
     "cycle_encoder": "i to j to k leads back, encoders",
@@ -107,19 +107,20 @@ def report(names: Sequence[str], activations: str = "") -> Iterator[str]:
     yield from [*lines, ""]
     encoders, decoders = ([getattr(sae, name)[0].detach() for sae in saes] for name in ("encoder", "W_dec"))
     if x is None:
-        covariance, dead = None, "rows of zeros (which latents never fire takes --activations)"
+        covariance, dead = None, "rows of zeros"
+        unknown = " (those that never fire are not known without --activations FILE)"
         alive = [encoder.any(-1) & decoder.any(-1) for encoder, decoder in zip(encoders, decoders, strict=True)]
-        yield "encoders are compared raw, as published numbers; the metric of the data takes --activations FILE"
+        yield "encoder rows are compared raw, as in published numbers; by what they compute: --activations FILE"
     else:
-        covariance, dead = nulls.covariance(x.split(BATCH)), "latents that fire on none of the activations"
+        covariance, dead, unknown = nulls.covariance(x.split(BATCH)), "latents that fire on none of them", ""
         as_trained = [Published(centred=one).activations for one in centred]
         quality = [evaluate(sae, map(own, x.split(BATCH))) for sae, own in zip(saes, as_trained, strict=True)]
         alive = [one.alive[0] for one in quality]
-        yield f"encoders are compared in the metric of {len(x):,} activations; raw is without it, as published"
+        yield f"encoder rows are compared by what they compute on {len(x):,} activations; raw: as published"
         yield "explained variance: " + ", ".join(f"{float(one.explained_variance):.3f}" for one in quality)
         yield "active latents (L0): " + ", ".join(f"{float(one.l0):.1f}" for one in quality)
     counts = [int(some.sum()) for some in alive]
-    yield f"left out, {dead}: {', '.join(str(len(a) - n) for a, n in zip(alive, counts, strict=True))}"
+    yield f"left out, {dead}: {', '.join(str(len(a) - n) for a, n in zip(alive, counts, strict=True))}{unknown}"
     if len(set(counts)) > 1 and all(counts):
         most = np.mean([min(i, j) / i for i, j in permutations(counts, 2)])
         yield f"of {', '.join(map(str, counts))} latents, no share can exceed {most:.3f} one to one"
@@ -144,9 +145,10 @@ def table(
     beside = {} if covariance is None else {"raw": means(from_both_sides(encoders, decoders, alive), defined)}
     for encoder, stack in random(decoders, alive, covariance).items():
         beside[encoder] = means(compared(*stack), defined)
-    yield f"pairs of {len(numbers)} dictionaries, seen from both sides: {len(pairs)}; {found['agree'].method}"
-    yield "tied, indep.: random directions, spread as the decoder rows are; encoders are equal to these or not"
-    yield "close: cosine above 0.7; A, B, C: the papers"
+    yield f"{len(pairs)} ordered pairs of {len(numbers)} dictionaries; 95 % intervals: {found['agree'].method}"
+    yield "tied, indep.: random dictionaries, spread as the decoder rows; encoder equal to decoder, or its own"
+    yield "shares of latents, but mean cosines in lines that say mean; A, B, C: the papers in README.md"
+    yield "matched: one to one; nearest: many to one; one partner: by both rows; close: a cosine above 0.7"
     yield ""
     yield f"{'':20}{'here, 95 %':24}{''.join(f'{name:>7}' for name in beside)}"
     for name in WORDS:
@@ -174,9 +176,12 @@ def random(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; gives the exit code: 0 done, 2 bad input."""
-    parser = argparse.ArgumentParser(prog="python -m sae_utils.run.compare", description=__doc__.partition(":")[0])
+    about = "What two or more dictionaries share, by every criterion of notebooks/01_seed_divergence.ipynb."
+    parser = argparse.ArgumentParser(prog="python -m sae_utils.run.compare", description=about)
     parser.add_argument("dictionaries", nargs="+", help="folders, files, or owner/repository/folder on the hub")
-    parser.add_argument("--activations", default="", help="a safetensors file of one tensor [tokens, d_in]")
+    given = "a safetensors file of one tensor [tokens, d_in], activations of the place that the dictionaries read: "
+    given += "encoders are then compared by what they compute on these, and latents that never fire are left out"
+    parser.add_argument("--activations", default="", metavar="FILE", help=given)
     options = parser.parse_args(arguments)
     try:
         for line in report(options.dictionaries, options.activations):

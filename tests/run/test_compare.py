@@ -14,6 +14,7 @@ from sae_utils.analysis import directions as nulls
 from sae_utils.analysis.matching import criteria, from_both_sides
 from sae_utils.analysis.matching.metric import in_metric
 from sae_utils.analysis.statistics import BOOTSTRAP, JACKKNIFE
+from sae_utils.paths import ROOT
 from sae_utils.run.compare import ALL, WORDS, main
 from sae_utils.saes import SAE, SAEConfig, evaluate
 from sae_utils.saes.formats import write_saelens, write_sparsify
@@ -130,13 +131,14 @@ def test_latents_that_never_fire_or_are_zeros_are_left_out(tmp_path, printed):
     decoders[0, 3] = 0
     sae = dictionaries(encoders, decoders)
     names = in_folders(tmp_path, sae)
-    assert "rows of zeros (which latents never fire takes --activations): 1, 0\n" in printed(*names)[0]
+    said = "rows of zeros: 1, 0 (those that never fire are not known without --activations FILE)\n"
+    assert said in printed(*names)[0]
     with torch.no_grad():
         sae.b_enc[1, :5] = -1e6
     names = in_folders(tmp_path, sae)
     save_file({"x": drawn(2000, 10)}, tmp_path / "x.safetensors")
     text, _ = printed(*names, "--activations", tmp_path / "x.safetensors")
-    assert "latents that fire on none of the activations: 0, 5\n" in text
+    assert "latents that fire on none of them: 0, 5\n" in text
 
 
 def test_what_cannot_be_compared_is_one_line(tmp_path, refusal):
@@ -162,3 +164,11 @@ def test_what_cannot_be_compared_is_one_line(tmp_path, refusal):
         assert said in refusal(one, two, "--activations", tmp_path / "x.safetensors")
     assert "there is no such file" in refusal(one, two, "--activations", tmp_path / "y.safetensors")
     assert "the second dictionary has no alive latent" in refusal(one, dead)
+
+
+def test_what_the_readme_prints_of_two_seeds_is_what_is_printed(tmp_path, printed):
+    decoders = planted(np.tile(np.arange(40) < 20, (2, 1)), 40, 30).float()
+    text, _ = printed(*in_folders(tmp_path, dictionaries(decoders, decoders)))
+    recipe = (ROOT / "README.md").read_text(encoding="utf-8").partition("| grep")[2].partition("```")[0]
+    shown = [re.sub(r"[\d.]+", "0", line) for line in recipe.splitlines()[1:]]
+    assert shown and all(line in {re.sub(r"[\d.]+", "0", one) for one in text.splitlines()} for line in shown)

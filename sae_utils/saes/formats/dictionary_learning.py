@@ -48,7 +48,7 @@ def read_dictionary_learning(path: Path) -> SAE:
     if kind is None:
         raise InputError(
             f"{path} holds tensors of no known class of dictionary_learning: {', '.join(sorted(shapes))}; "
-            "a mapping.yaml beside it can say what they are (saes.formats.mapping)"
+            "a mapping.yaml beside it can say what they are (sae_utils/saes/formats/mapping.py)"
         )
     sizes = check_shapes(shapes, CLASSES[kind], str(path))
     settings = next((c for c in (path.parent / "config.json", path.parent.parent / "config.json") if c.is_file()), None)

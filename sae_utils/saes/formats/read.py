@@ -28,7 +28,8 @@ SUFFIXES = {".npz": "gemma_scope", ".pt": "dictionary_learning", ".safetensors":
 KNOWN = (
     "saelens (cfg.json, sae_weights.safetensors), sparsify (cfg.json, sae.safetensors, or seed{N}/ with both), "
     "dictionary_learning (ae.pt), gemma_scope (params.npz), gemma_scope_2 (config.json, params.safetensors), "
-    "sae_utils (a file .safetensors), any other with a mapping.yaml that names its tensors (saes.formats.mapping)"
+    "sae_utils (a file .safetensors), any other with a mapping.yaml that names its tensors "
+    "(sae_utils/saes/formats/mapping.py)"
 )
 WANTED = ("cfg.json", "config.json", "activation_scaler.json", "*.safetensors", "ae*.pt", "params.npz")
 SHOWN = 6  # folders that are named where the one asked for has no SAE
