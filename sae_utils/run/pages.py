@@ -5,6 +5,8 @@ Each leaves its verdicts, too, as a committed record: pages of other presets and
 
 import json
 import os
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,9 +19,12 @@ from sae_utils.report.paper_figures import LISTED, PAGE, load_paper_figures, pap
 from sae_utils.results import figures_folder, is_own, pages_folder, plain, read_results
 from sae_utils.run.jobs import Job
 from sae_utils.run.made_by import code_of_notebook, code_that_draws
+from sae_utils.run.notebooks import read_cells, source
 from sae_utils.run.presets import OF_CELLS
 
-BEFORE = "before_verdicts.json"
+BEFORE, CHANGED = "before_verdicts.json", "changed_verdicts.md"
+FOUND = re.compile(r"^([A-Z]-\d+): ", re.MULTILINE)  # as ``findings`` prints it
+SAVED = re.compile(r'"([A-Z]\d+_\w+)", p\b')  # as ``save_figure`` is called
 KEPT = ("estimate", "low", "high", "verdict", "p")
 
 
@@ -39,14 +44,18 @@ def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
     forests = _forests(claims, answers, preset, *records)
     figures = figures_folder(preset, results)
     ways = {paper: os.path.relpath(figures / f"claims_{paper}.png", folder) for paper in forests}
-    listed = _write_paper_figures(path.with_name(LISTED.name), jobs, folder)
-    page = claims_page(claims, answers, preset, *records, os.path.relpath(path.parent, folder), ways, listed)
+    others = _write_paper_figures(path.with_name(LISTED.name), jobs, folder)
+    if (folder / BEFORE).is_file():
+        others |= {"claims whose verdict changed": CHANGED}
+    of_claims = figures_of_claims(jobs, os.path.relpath(figures, folder))
+    notebooks = os.path.relpath(path.parent, folder)
+    page = claims_page(claims, answers, preset, *records, notebooks, ways, others, of_claims)
     for paper, drawn in forests.items():
         _draw(f"claims_{paper}", drawn, preset, results)
     if (folder / BEFORE).is_file():
         before = json.loads((folder / BEFORE).read_text(encoding="utf-8"))
         verdicts = [verdict for found in answers.values() for verdict in found]
-        write_text(folder / "changed_verdicts.md", changed_page(before, claims, verdicts))
+        write_text(folder / CHANGED, changed_page(before, claims, verdicts))
     # A run at one place counts as a whole; of another model, what has not been run is shown as not run.
     shown_on = (REPLICATIONS | OTHER_MODELS).get(preset, preset if preset in PUBLISHED else None)
     done = [job for job in jobs if job.name in answers]
@@ -56,15 +65,26 @@ def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
     return write_text(folder / "claims.md", page)
 
 
-def _write_paper_figures(path: Path, jobs: Sequence[Job], folder: Path) -> str | None:
-    """Writes the page of the papers' figures for a published preset that has a page of its own; gives its name."""
+def figures_of_claims(jobs: Sequence[Job], figures: str) -> dict[str, list[str]]:
+    """By claim, the ways to the figures in whose cells the executed notebooks say what was found on it."""
+    found = defaultdict(list)
+    for job in (job for job in jobs if job.file(".ipynb").is_file()):
+        for cell in read_cells(job.file(".ipynb")):
+            texts = ["".join(out.get("data", {}).get("text/plain", "")) for out in cell.get("outputs", ())]
+            for claim in FOUND.findall("\n".join(texts)):
+                found[claim] += [f"{figures}/{name}.png" for name in SAVED.findall(source(cell))]
+    return {claim: [os.path.normpath(way) for way in ways] for claim, ways in found.items()}
+
+
+def _write_paper_figures(path: Path, jobs: Sequence[Job], folder: Path) -> dict[str, str]:
+    """Writes the page of the papers' figures for a published preset that has a page of its own; gives its link."""
     preset = jobs[0].folder.name
     if not path.is_file() or preset in OTHER_MODELS or folder not in PUBLISHED.values():
-        return None
+        return {}
     others = [name for name, shown_on in OTHER_MODELS.items() if shown_on == preset and name in PUBLISHED]
     folders = {jobs[0].parameters["model"]: folder} | {name: PUBLISHED[name] for name in others}
     write_text(folder / PAGE, paper_figures_page(load_paper_figures(path), folders, folder))
-    return PAGE
+    return {"The papers' figures, and the ones here that answer them": PAGE}
 
 
 def record_of(jobs: Sequence[Job], rules: Mapping[str, str]) -> dict:

@@ -116,6 +116,21 @@ def test_a_figure_is_drawn_anew_only_where_what_it_shows_has_changed(place, monk
     assert drawn == {"nothing": 0, "a replication": 1, "no figure": 1, "the code": 1}
 
 
+def test_a_claim_leads_to_the_figure_in_whose_cell_it_is_found(place):
+    job, _ = run(place, "quick", 0.2, 0.3)
+    cells = [
+        ('save_figure(draw("x"), "A1_cosines", p, "said")\nfindings(r, *ids)', "A-9: 0.250 (0.200 to 0.300) holds"),
+        ('save_figure(fig, "A2_other", p)', "A-9 is not at the start of a line: A-9: of"),
+    ]
+    nodes = []
+    for text, shown in cells:
+        output = nbformat.v4.new_output("execute_result", {"text/plain": shown}, execution_count=1)
+        nodes.append(nbformat.v4.new_code_cell(text, outputs=[output]))
+    nbformat.write(nbformat.v4.new_notebook(cells=nodes), job.file(".ipynb"))
+    page = pages.write_claims_page(place / "claims.yaml", [job]).read_text()
+    assert f"{job.name}.ipynb), [A1](A1_cosines.png) |" in page and "A2" not in page
+
+
 def test_a_paper_without_a_number_here_has_no_figure(place):
     _, page = run(place, "quick", float("nan"), float("nan"))
     assert "![" not in page.read_text() and not (place / "figures" / "claims_A.png").exists()

@@ -29,7 +29,7 @@ PAPERS = {
 }
 TOGETHER = ("ABCD", "E")  # papers whose rules were written together, and have one hash
 KNOWN = {
-    "R": "read in the paper's own text, code or figures",
+    "R": "read in something of the authors' own (code, figures, posts, abstract)",
     "R2": "read in someone else's text",
     "C": "computed from the authors' files",
     "I": "inferred",

@@ -54,7 +54,7 @@ def findings(r: Results, *ids: str) -> Shown:
         found = here.get(name)
         others = [f"{record['model']} {in_colour(record['verdicts'].get(name))}" for record in beside.values()]
         parts = [f"here {in_colour(found)}", *others, f"paper: {papers(claims[name])}"]
-        lines.append(f"<li><b>{name}</b> {escape(claims[name].text)}.<br>{'; '.join(parts)}</li>")
+        lines.append(f"<li><b>{name}</b> {escape(claims[name].text)}<br>{claims[name].unit}: {'; '.join(parts)}</li>")
         texts.append(f"{name}: {number_here(found)} {short(found['verdict'])}" if found else f"{name}: not run")
     return Shown(f"<ul>{''.join(lines)}</ul>", "\n".join(texts))
 

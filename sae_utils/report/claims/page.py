@@ -5,6 +5,7 @@ The batch writes it at its end; so that a batch loads nothing heavy, this module
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 
 from sae_utils.errors import InputError
 from sae_utils.report.claims.entries import (
@@ -54,14 +55,15 @@ def claims_page(
     models: Mapping[str, Mapping] | None = None,
     notebooks: str = "../notebooks",
     figures: Mapping[str, str] | None = None,
-    listed: str | None = None,
+    others: Mapping[str, str] | None = None,
+    drawn: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """The page. ``answers``: by notebook, the verdicts of its results file (``verdicts.Verdict`` as a mapping).
 
     A claim that several notebooks answer has a row for each; one that none does is listed as not run. ``replications``
     are the records of other places by preset, ``models`` those of other models, ``notebooks`` the way to the notebooks
-    from the page, ``figures`` those to the figures of the papers' claims, ``listed`` that to the list of the papers'
-    figures.
+    from the page, ``figures`` those to the figures of the papers' claims, ``others`` those to other pages by what they
+    are, ``drawn`` those to the notebooks' figures by claim.
 
     Raises InputError for an answer by other rules than those of the claims; a record by other rules is named, and left
     out.
@@ -88,22 +90,24 @@ def claims_page(
             (claim, *answer) for claim in claims if claim.paper == paper for answer in found[claim.id] or [("", None)]
         ]
         if answered:
-            rows = _rows(answered, places, beside, notebooks)
+            rows = _rows(answered, places, beside, notebooks, drawn or {})
             counts.append(_counts(paper, rows))
             tables += [f"## {heading(paper)}: {title}", table(head, rows)]
     parts = [
         "# What the papers claim, and what was found here",
         f"Made by `./run_all.sh` with the preset `{preset}`; the verdicts are computed by the rules in "
-        f"`notebooks/claims.yaml` (hash {hashes}), whose notes say what changed and why.",
+        f"[claims.yaml]({notebooks}/claims.yaml) (hash {hashes}), whose notes say how each number is computed, what "
+        f"changed and why. What the papers did, and how it is known: [PAPERS.md]({notebooks}/PAPERS.md).",
         table(COUNTS_HEAD, counts),
         "*Here* is the estimate with its 95 % interval. A claim *holds* if the whole interval is within its rule, "
         "*does not hold at this scale* if the whole interval is outside, and is *undecided* if the interval straddles "
         "a bound. *Null* is what random directions, latents or dictionaries reached; no rule depends on it. *After "
         "Holm*: what Holm's correction over all judged claims of the paper leaves, at 2.5 % on a side. *Elsewhere*: "
         "the same notebooks and rules at other places of the model, in another order of the same text; a claim is "
-        f"*{REPLICATED}* where each of them gives the same verdict. *Not run*: no notebook of this preset had a number "
-        "for it, and the notebook says why. Numbers of claims have gaps: each notebook's begin anew, and a claim that "
-        "was dropped leaves its number.",
+        f"*{REPLICATED}* where it was decided and each of them gives the same verdict{_their_numbers(replications)}. "
+        "*Not judged here*: the number does not answer the claim, for the reason beside it. *Not run*: no notebook of "
+        "this preset had a number for it, and the notebook says why. Numbers of claims have gaps: each notebook's "
+        "begin anew, and a claim that was dropped leaves its number.",
         *(
             f"*{record['model']}*: the same notebooks and rules on that model ([page]({name}/claims.md)). The worlds "
             "of D are of no model; there they are trained on in that preset's batches."
@@ -112,8 +116,8 @@ def claims_page(
         *(f"{name} was judged by other rules (hash `{records[name]['rules']}`): left out." for name in stale),
         "How the paper's number is known: " + ", ".join(f"{tag} {words}" for tag, words in KNOWN.items()) + ".",
     ]
-    if listed:
-        parts.append(f"[The papers' figures, and the ones here that answer them]({listed}).")
+    if others:
+        parts.append("; ".join(f"[{words}]({way})" for words, way in others.items()) + ".")
     if figures:
         parts.append(
             "The figures have a row for each claim, on an axis of its own between the two numbers at its ends. Most "
@@ -128,12 +132,15 @@ def _rows(
     places: Sequence[Mapping],
     beside: Mapping[str, Mapping],
     notebooks: str,
+    drawn: Mapping[str, Sequence[str]],
 ) -> list[list[str]]:
     """The lines of one paper's table: a claim, who answers it, and the answer."""
     judged = [verdict for _, _, verdict in answered if verdict]
     corrected = iter(after_holm(judged))
     rows = []
     for claim, notebook, verdict in answered:
+        links = [f"[{notebook}]({notebooks}/{notebook}.ipynb)"] if notebook else []
+        links += [f"[{PurePath(way).stem.partition('_')[0]}]({way})" for way in drawn.get(claim.id, ()) if notebook]
         others = [place[claim.id] for place in places if claim.id in place]
         here = verdict or {"estimate": None, "verdict": NOT_RUN}
         rows.append(
@@ -149,10 +156,15 @@ def _rows(
                 short(next(corrected)) if verdict else "",
                 elsewhere(here["verdict"], others),
                 *(on_a_model(verdicts.get(claim.id)) for verdicts in beside.values()),
-                f"[{notebook}]({notebooks}/{notebook}.ipynb)" if notebook else "",
+                ", ".join(links),
             ]
         )
     return rows
+
+
+def _their_numbers(replications: Mapping[str, Mapping] | None) -> str:
+    """Links to the records of the other places, which lie beside the page."""
+    return f" (their numbers: {', '.join(f'[{name}]({name}.json)' for name in replications)})" if replications else ""
 
 
 def on_a_model(verdict: Mapping | None) -> str:

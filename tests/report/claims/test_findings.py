@@ -34,6 +34,7 @@ def test_findings_of_this_run_come_first_and_alone_in_the_text():
     shown = found.findings(results("mine"), "A-1", "A-2")
     assert repr(shown) == "A-1: 0.450 (0.400 to 0.600) does not hold\nA-2: not run"
     assert shown.html.index("here 0.450") < shown.html.index("a-model 0.500") < shown.html.index("paper: ")
+    assert "..<br>" not in shown.html and "of their latents.<br>difference of shares: here 0.450" in shown.html
 
 
 def test_a_published_run_is_not_shown_beside_itself():

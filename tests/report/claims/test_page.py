@@ -57,6 +57,21 @@ def test_other_rules_are_not_mixed_in():
     assert "\nreplication-1 was judged by other rules (hash `old`): left out.\n" in page
 
 
+def test_a_claim_leads_to_its_figure_its_rule_and_the_numbers_of_other_places():
+    records = {"replication-1": {"rules": RULES, "verdicts": {"A-1": {"place": "layer 4", "verdict": HOLDS}}}}
+    ways = {
+        "figures": {"A": "claims_A.png"},
+        "others": {"what changed": "changed.md"},
+        "drawn": {"A-1": ["A1_cos.png"]},
+    }
+    page = claims_page(CLAIMS, {"01_seeds": [answer(0.2, 0.3)]}, "laptop", records, **ways)
+    rows = {row[0]: row[-1] for row in cells(page)}
+    assert rows["A-1"] == "[01_seeds](../notebooks/01_seeds.ipynb), [A1](A1_cos.png)" and rows["A-2"] == ""
+    for link in ("[claims.yaml](../notebooks/claims.yaml)", "[PAPERS.md](../notebooks/PAPERS.md)"):
+        assert link in page
+    assert "(their numbers: [replication-1](replication-1.json))" in page and "\n[what changed](changed.md).\n" in page
+
+
 def test_own_questions_have_a_hash_of_their_own_and_records_of_either_are_shown():
     asked = claim(id="E-1", paper="E")
     own, verdicts = hash_of_rules([asked]), {"A-1": {"place": "layer 4", "verdict": HOLDS}}
