@@ -35,6 +35,7 @@ from sae_utils.run.store import clean
 PRESET = "laptop"
 FOLDERS = {PRESET: "figures"} | {name: f"figures/{name}" for name in OTHER_MODELS}
 INDEX = "index.md"
+FROM_ROOT = "site/index.html"  # the first page, as notebooks name it
 LINK = re.compile(r'(<(?:a|img)\b[^>]*) (href|src)="([^":#]*)(#[^"]*)?"')
 FONT = FontProperties(size=13, math_fontfamily="stix")  # as high as the text of 16 pixels beside it
 TEMPLATE = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
@@ -157,6 +158,7 @@ def with_links(text: str, page: str, home: str, there: Callable[[str], bool]) ->
     def turned(found: re.Match) -> str:
         tag, attribute, link, anchor = found.groups()
         target = posixpath.normpath(posixpath.join(home, link))
+        target = INDEX if target == FROM_ROOT else target
         if not link or not there(target):
             return tag if link else found.group()
         met.append(target)

@@ -192,6 +192,14 @@ def test_figure_cells_begin_with_their_figure(path):
             assert re.match(r"# Figure [A-Z]?\d+[a-z]?: \S", source(cell)), source(cell)
 
 
+@each_notebook
+def test_links_lead_to_files_and_the_last_cell_to_the_claims_and_the_site(path):
+    prose = [source(cell) for cell in read_cells(path) if cell["cell_type"] == "markdown"]
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", "\n".join(prose))
+    assert [link for link in links if not (path.parent / link).is_file()] in ([], ["../site/index.html"])  # if made
+    assert "](../figures/claims.md)" in prose[-1] and "](../site/index.html)" in prose[-1]
+
+
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_name_only_what_there_is(path):
     preset = load_preset(path.stem)

@@ -32,6 +32,7 @@ More.
 FIRST = r"""# 00 A question of ours
 
 [the next](01_next.ipynb), [claims](../figures/claims.md#paper), [a folder](../figures), [gone](../gone.md),
+[all pages](../site/index.html),
 [away](../../away.md), [paper](https://arxiv.org/abs/2501.16615), where $\hat x_0 = \Big(\sum_i z_i\Big)$ &c.
 """
 
@@ -127,6 +128,7 @@ def test_a_notebook_has_its_outputs_and_links_from_where_its_page_is(page, way, 
     beside = "" if page == "notebooks" else f"{way}notebooks/"
     for link in (f'<a href="{beside}01_next.html">the next', f'<a href="{way}figures/claims.html#paper">claims'):
         assert link.replace("../../figures", "..") in text
+    assert f'<a href="{way}index.html">all pages</a>' in text
     assert "<a>gone</a>" in text and "<a>a folder</a>" in text and "<a>away</a>" in text
     assert "preset" in text and 'src="data:image/png;base64,' in text and "progress bar" not in text
     assert '<a href="https://arxiv.org/abs/2501.16615">' in text
