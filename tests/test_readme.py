@@ -37,7 +37,7 @@ def test_dependencies_are_those_of_pyproject():
 
 PAGES = [
     *("README.md", "RUNNING.md", "CONTRIBUTING.md", "FINDINGS.md"),
-    *("notebooks/PAPERS.md", "notebooks/presets/README.md", "benchmarks/README.md"),
+    *("notebooks/PAPERS.md", "notebooks/presets/README.md", "benchmarks/README.md", "benchmarks/SCALE.md"),
 ]
 
 
