@@ -48,10 +48,11 @@ def accuracy_by_k(
             draw_intervals(ax, [place], values[i : i + 1], across=True, capsize=2.5, fmt=marker, color=colour)
         ax.plot([values[i] for values in floors.values()], y[len(intervals) :], "|", color=GREY, markersize=11, mew=2)
         ax.axvline(next(iter(intervals.values()))[i, 0], color=GREY, linestyle=":", linewidth=1, zorder=0)
-        for place, words in ((ceiling, "all activations"), (majority, "majority")):
+        for place, words, side in ((ceiling, "all activations", "right"), (majority, "majority", "left")):
             ax.axvline(place, color=GREY, linewidth=1, zorder=0)
-            ax.annotate(words, (place, 0), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
-                        rotation=90, ha="right", va="bottom", fontsize=8, color=GREY)  # fmt: skip
+            ax.annotate(words, (place, 0), (1 if side == "left" else -1, 3), xycoords=("data", "axes fraction"),
+                        textcoords="offset points", rotation=90, ha=side, va="bottom", fontsize=8,
+                        color=GREY)  # fmt: skip
         ax.set(xlabel="test accuracy", title=_latents(k))
 
 
@@ -74,7 +75,7 @@ def by_row(
     first = first[:, 0] if first.ndim == 2 else first
     for ax, (name, values) in zip(axes, methods.items(), strict=True):
         colour, marker, label = METHODS[name]
-        y = rows_from_top(ax, rows)
+        y = rows_from_top(ax, [str(row).replace("_", " ") for row in rows])
         ax.barh(y, end - start, 0.8, start, color=BAR)
         if ax is not axes[0]:
             ax.plot(first, y, "|", color=METHODS[next(iter(methods))][0], markersize=8, mew=1.2)

@@ -7,7 +7,16 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from sae_utils.report.figures.parts import Intervals, draw_intervals, legend_above, log_axis, offset, rows_from_top
+from sae_utils.report.figures.names import name_points
+from sae_utils.report.figures.parts import (
+    Intervals,
+    draw_intervals,
+    in_names,
+    legend_above,
+    log_axis,
+    offset,
+    rows_from_top,
+)
 from sae_utils.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, YELLOW
 
 METHODS = {  # colour, marker, label
@@ -16,20 +25,17 @@ METHODS = {  # colour, marker, label
     "expanded": (GREEN, "^", "expanded"),
     "single": (PINK, "D", "single"),
 }
-NAMES = {"relu": "ReLU", "jump_relu": "JumpReLU"}
-KIND_COLOURS = ("#DDDDDD", GREY, YELLOW, GREEN, BLUE)  # dead, noise, repeated, found again, orphan
-ON_DARK = ("noise", "found again", "orphan")
+KIND_COLOURS = ("#DDDDDD", GREY, PINK, BLUE, ORANGE)  # dead, noise, repeated, found again, orphan
+ON_DARK = ("noise", "found again")
 LEAST_NAMED = 0.06  # a part of a bar that is narrower has no room for its number
 TERA = 1e12
 SIDE = 0.08  # members between two methods that are drawn side by side
-# Of the planes of error and cost: colour, marker, line, and where the name stands: at which point, how far from it in
-# points of type, and on which side.
-PLANE_STYLES = {
-    "bagging": (BLUE, "o", "-", (-1, (7, -3), "left")),
-    "boosting": (ORANGE, "s", "-", (1, (-8, -12), "right")),
-    "expanded": (GREEN, "^", "none", (-1, (0, -14), "center")),
-    "single, total L0": (PINK, "D", "-", (-1, (7, 7), "left")),
-    "expanded, total L0": (GREEN, "v", "none", (-1, (0, -14), "center")),
+PLANE_STYLES = {  # of the planes of error and cost: colour, marker, line, and at which point the name stands
+    "bagging": (BLUE, "o", "-", -1),
+    "boosting": (ORANGE, "s", "-", 1),
+    "expanded": (GREEN, "^", "none", -1),
+    "single, total L0": (PINK, "D", "-", -1),
+    "expanded, total L0": (GREEN, "v", "none", -1),
 }
 
 
@@ -94,15 +100,16 @@ def plane(
     ax.plot(*np.asarray(frontier).T, drawstyle="steps-post", label="frontier: no other is better in both", **look)
     if reference is not None:
         ax.plot(*reference.T, "--", color=GREY, linewidth=1, label="principal components")
+    steps = np.repeat(frontier, 2, axis=0)
+    names, lines = {}, [*points.values(), np.stack([steps[1:, 0], steps[:-1, 1]], axis=1)]
     for name, rows in points.items():
         kind = name.removesuffix(", learned weights")
-        colour, marker, line, (which, away, side) = PLANE_STYLES[kind]
+        colour, marker, line, which = PLANE_STYLES[kind]
         if name != kind:
             ax.plot(*rows.T, ":", color=colour, linewidth=1.6, label=name)
             continue
         ax.plot(*rows.T, marker=marker, linestyle=line, color=colour, markersize=5, label=f"_{name}")
-        at = rows[which if len(rows) > 1 else -1]
-        ax.annotate(kind, at, away, textcoords="offset points", ha=side, color=colour, fontsize=9)
+        names[kind] = (*rows[which if len(rows) > 1 else -1], colour)
     ax.set(xscale="log", xlabel=xlabel, ylabel="MSE per token (held-out)")
     # What is drawn of the reference and of the frontier is where the methods are; on the right is room for names.
     every = np.concatenate(list(points.values()))
@@ -111,6 +118,7 @@ def plane(
     ax.set_ylim(0.7 * low[1], 1.3 * high[1])
     log_axis(ax.yaxis, np.log10(high[1] / low[1]))
     log_axis(ax.xaxis, np.log10(high[0] / low[0]))
+    name_points(ax, names, lines, size=9)
 
 
 def ambiguity(ax: Axes, members: Intervals, bag: Intervals) -> None:
@@ -135,11 +143,11 @@ def gain_against_overlap(
     ``slope`` is that over the kinds' means, with its interval: written, not drawn, for it rests on a few kinds.
     """
     colours = (BLUE, ORANGE, GREEN, PINK, GREY, BLACK)
+    names, points = {}, []
     for colour, (name, x), marker in zip(colours, overlap.items(), "os^Dvx", strict=False):
         ax.plot(x, gain[name], marker, color=colour, markersize=4, alpha=0.7, label=name)
-        label = NAMES.get(name, name.replace("topk", "TopK, k"))
-        place = np.mean(x), np.max(gain[name])
-        ax.annotate(label, place, (0, 6), textcoords="offset points", ha="center", color=colour, fontsize=9)
+        points += [np.repeat([[at, of]], 2, axis=0) for at, of in zip(x, gain[name], strict=True)]
+        names[in_names(name.replace("topk", "topk, k"))] = (*points[-1][0], colour)
     words = "slope over kinds {estimate:.2f} ({low:.2f} to {high:.2f})".format(**slope)
     ax.set_title(words, fontsize=9, color=GREY, loc="left")
     top = max(values.max() for values in gain.values())
@@ -147,6 +155,7 @@ def gain_against_overlap(
     ax.set_ylim(min(0, *(values.min() for values in gain.values())), 1.15 * top)
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    name_points(ax, names, points, size=9)
 
 
 def kinds_by_stage(
@@ -169,4 +178,4 @@ def kinds_by_stage(
     ax.text(1.02, len(shares) - 0.45, "novel by\nchance", va="bottom", fontsize=8, color=GREY)
     ax.set(xlabel="share of the member's latents", xlim=(0, 1))
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    legend_above(ax, 4)
+    legend_above(ax, len(names), columnspacing=1.2)

@@ -1,13 +1,22 @@
 """Figures D1 to D7: agreement, novelty and ensembles against features that are known. Arrays in, artists out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from sae_utils.report.figures.parts import Intervals, draw_intervals, legend_above, rows_from_top, stacked_bars
+from sae_utils.report.figures.parts import (
+    Intervals,
+    draw_intervals,
+    draw_shares,
+    in_names,
+    legend_above,
+    rows_from_top,
+    stacked_bars,
+)
 from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
 
 COLOURS = {
@@ -78,6 +87,7 @@ def what_latents_are(
         "kD",
         markersize=4,
         label="recall: share of the features that are found",
+        clip_on=False,
     )
     ax.set_xticks(x, ticks)
     for i, kind in enumerate(shares):
@@ -99,7 +109,7 @@ def against_k(ax: Axes, ratio: Float[np.ndarray, " k"], curves: Mapping[str, Int
 
 def conditions(ax: Axes, rows: Mapping[str, Intervals], labels: Sequence[str], xlabel: str) -> None:
     """A share under each condition, a row each, by kind of world."""
-    y = rows_from_top(ax, labels)
+    y = rows_from_top(ax, [in_names(label) for label in labels])
     for i, (kind, intervals) in enumerate(rows.items()):
         draw_intervals(
             ax, y + 0.12 - 0.24 * i, intervals, across=True, color=COLOURS[kind], marker="o", linestyle="none",
@@ -111,7 +121,7 @@ def conditions(ax: Axes, rows: Mapping[str, Intervals], labels: Sequence[str], x
 
 def missing_and_named(ax: Axes, missing: Intervals, named: Intervals, labels: Sequence[str]) -> None:
     """What the smaller dictionary lacks, and what insertion calls novel, a row for each pair of dictionaries."""
-    _in_rows(ax, missing, named, labels)
+    _in_rows(ax, missing, named, labels, draw_shares)
     ax.set(xlabel="share of the larger dictionary's atoms", xlim=(-0.02, 1.02))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     legend_above(ax, ncols=1)
@@ -119,18 +129,17 @@ def missing_and_named(ax: Axes, missing: Intervals, named: Intervals, labels: Se
 
 def change_of_error(ax: Axes, missing: Intervals, named: Intervals, labels: Sequence[str]) -> None:
     """What inserting either set at once does to the smaller dictionary's error."""
-    _in_rows(ax, missing, named, labels)
+    _in_rows(ax, missing, named, labels, partial(draw_intervals, across=True, linestyle="none"))
     ax.axvline(0, color=GREY, linewidth=0.8)
     ax.set(xlabel="change of the mean squared error")
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
-def _in_rows(ax: Axes, missing: Intervals, named: Intervals, labels: Sequence[str]) -> None:
-    y = rows_from_top(ax, labels)
-    look = {"across": True, "linestyle": "none", "markersize": 5}
-    draw_intervals(ax, y + 0.12, missing, color=BLUE, marker="o", label="missing in the smaller dictionary", **look)
-    draw_intervals(ax, y - 0.12, named, color=ORANGE, marker="s", label="novel by insertion", **look)
+def _in_rows(ax: Axes, missing: Intervals, named: Intervals, labels: Sequence[str], draw: Callable[..., None]) -> None:
+    y = rows_from_top(ax, [in_names(label) for label in labels])
+    draw(ax, y + 0.12, missing, color=BLUE, marker="o", markersize=5, label="missing in the smaller dictionary")
+    draw(ax, y - 0.12, named, color=ORANGE, marker="s", markersize=5, label="novel by insertion")
 
 
 def recall_and_precision(ax: Axes, points: Mapping[str, tuple[str, Float[np.ndarray, "r 2"]]], title: str) -> None:

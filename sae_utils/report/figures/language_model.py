@@ -64,7 +64,9 @@ def activation_norms(
 def ablation(ax: Axes, clean: float, ablated: Float[np.ndarray, " n_layers"]) -> None:
     """What the loss rises by when the MLP of one layer is silent."""
     rise = ablated - clean
-    is_labelled = (rise > 0.1 * rise.max()) | (len(rise) <= MOST_LABELS)
+    beside = np.pad(rise, 1, constant_values=-np.inf)
+    is_peak = (rise > beside[:-2]) & (rise > beside[2:])  # what is beside a higher one has no room for its number
+    is_labelled = (rise > 0.1 * rise.max()) & is_peak | (len(rise) <= MOST_LABELS)
     labels = [f"{value:.2f}" if shown else "" for value, shown in zip(rise, is_labelled, strict=True)]
     ax.bar_label(ax.bar(range(len(rise)), rise, color=BLUE), labels, padding=2)
     ax.set(xlabel="layer whose MLP output is set to zero", xticks=_named(len(rise)))
@@ -84,6 +86,7 @@ def training_curve(ax: Axes, log: Mapping[str, Float[np.ndarray, " n"]]) -> None
         ax.plot(log["tokens"] / 1e6, log["train"], color=PINK, linestyle="--", label="training (running mean)")
         ax.plot(log["tokens"] / 1e6, log["held_out"], color=BLUE, label="held out")
         ax.legend()
+        ax.set(xlabel="tokens seen (millions)", ylabel="cross-entropy (nats per token)")
     else:
         ax.text(0.5, 0.5, "this model comes without a training log", ha="center", transform=ax.transAxes)
-    ax.set(xlabel="tokens seen (millions)", ylabel="cross-entropy (nats per token)")
+        ax.set_axis_off()

@@ -84,6 +84,7 @@ def coefficients(ax: Axes, names: Sequence[str], rows: Intervals, null: Float[np
     draw_intervals(ax, y, rows[order], across=True, fmt="o", color=BLUE, label="measured")
     ax.axvline(0, color=GREY, linewidth=0.8)
     ax.set_yticks(y, [one_line(names[i]) for i in order])
+    ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel("change of the log odds of being shared\nper standard deviation of the property")
     legend_above(ax)
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from sae_utils.report.figures.parts import draw_intervals, offset, rows_from_top, rows_of
+from sae_utils.report.figures.parts import draw_intervals, draw_shares, offset, rows_from_top, rows_of
 from sae_utils.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, VERMILION
 
 Ends = Mapping[str, float]  # estimate, low, high
@@ -30,7 +30,6 @@ EDITS = (  # groups of edits, what is looked at first; d is the latent's row, m 
     {"random direction": "a random direction in"},
 )
 CONTROLS = ("remove other", "remove alike", "add again", "swap, same size", "random direction")  # of the edits
-WHOLE_SCALE = 0.9  # an interval of a share that is wider says nothing, and is not drawn
 
 
 def dots(ax: Axes, rows: Sequence[tuple[str, Ends, str]], xlabel: str) -> None:
@@ -58,8 +57,8 @@ def explained_by(ax: Axes, records: Sequence[Mapping], by: str, xlabel: str) -> 
     ax.axhline(PAPER, color=ORANGE, linestyle=":")
     ax.axhspan(*REPLICATION, color=ORANGE, alpha=0.15, linewidth=0)
     left = {"transform": ax.get_yaxis_transform(), "fontsize": 8}
-    ax.text(0.02, PAPER + 0.01, "Leask et al. [R2]", va="bottom", **left)
-    ax.text(0.02, REPLICATION[0] + 0.01, "replication [R2]", va="bottom", **left)
+    ax.text(0.02, PAPER + 0.01, "Leask et al.", va="bottom", **left)
+    ax.text(0.02, REPLICATION[0] + 0.01, "replication", va="bottom", **left)
     values = sorted({record[by] for record in records})
     for i, (kind, (colour, marker, label)) in enumerate(KINDS.items()):
         mine = sorted((r for r in records if r["kind"] == kind), key=lambda r: r[by])
@@ -81,24 +80,24 @@ def regression(ax: Axes, found: Mapping[str, Ends], nulls: Sequence[str]) -> Non
         rows.append((name.replace("OMP:", "best sum,"), ends, colour))
     dots(ax, rows, "explained variance of decoder rows")
     ax.axvline(PAPER, color=ORANGE, linestyle=":")
-    ax.text(PAPER, -0.52, "Leask et al. [R2]", ha="center", va="bottom", fontsize=8)
+    ax.text(PAPER, -0.52, "Leask et al.", ha="center", va="bottom", fontsize=8)
     ax.set_xlim(0, max(PAPER + 0.1, ax.get_xlim()[1]))
 
 
 def closeness(ax: Axes, found: Mapping[str, Float[np.ndarray, " m"]], nulls: Sequence[str], threshold: float) -> None:
     """Each meta-latent's largest cosine to a dictionary, a row of points for each; ``nulls`` grey; upright: the median.
 
-    At the right stands the share above ``threshold``.
+    Right of the axes stands the share above ``threshold``.
     """
     rng = np.random.default_rng(0)
     for y, (name, cosines) in zip(rows_from_top(ax, list(found)), found.items(), strict=True):
         colour = GREY if name in nulls else BLUE
         ax.plot(cosines, y + rng.uniform(-0.25, 0.25, len(cosines)), ".", color=colour, alpha=0.4, markersize=4)
         ax.plot(2 * [np.median(cosines)], [y - 0.32, y + 0.32], color=BLACK, linewidth=2)
-        ax.text(1.0, y, f"{np.mean(cosines > threshold):.1%}", ha="right", va="center", fontsize=9)
+        ax.text(1.04, y, f"{np.mean(cosines > threshold):.1%}", va="center", fontsize=9)
     ax.axvline(threshold, color=BLACK, linestyle="--", linewidth=1)
     above = {"transform": ax.get_xaxis_transform(), "fontsize": 9, "va": "bottom"}
-    ax.text(1.0, 1.01, f"above {threshold:g}", ha="right", **above)
+    ax.text(1.04, 1.01, f"above {threshold:g}", **above)
     ax.text(threshold, 1.01, f"paper's {threshold:g}", ha="center", **above)
     ax.set(xlabel="largest cosine of each meta-latent", xlim=(0, 1.02))
 
@@ -134,16 +133,11 @@ def edits(axes: Sequence[Axes], edited: Mapping[str, Ends]) -> None:
 def groups(ax: Axes, values: Mapping[str, Sequence[Ends]], labels: Sequence[str], xlabel: str) -> None:
     """Several measures (``labels``, top to bottom) with a dot for each group; the last group is a null, in grey.
 
-    A group may have no more than the first few measures. An interval of ``WHOLE_SCALE`` or more is words, not a bar.
+    A group may have no more than the first few measures.
     """
     colours = [BLUE, ORANGE, GREEN, PINK][: len(values) - 1] + [GREY]
     for g, ((name, ends), colour) in enumerate(zip(values.items(), colours, strict=True)):
-        y, rows = np.arange(len(ends)) + offset(g, len(values), 0.14), rows_of(ends)
-        shape, wide = "s" if colour == GREY else "o", rows[:, 2] - rows[:, 1] >= WHOLE_SCALE
-        ax.plot(rows[wide, 0], y[wide], shape, color=colour)
-        for at, (middle, low, high) in zip(y[wide], rows[wide], strict=True):
-            ax.text(middle + 0.015, at, f"interval {low:.1f} to {high:.1f}", va="center", fontsize=7)
-        look = {"capsize": 2, "fmt": shape, "color": colour, "label": name}
-        draw_intervals(ax, y[~wide], rows[~wide], across=True, **look)
+        y, shape = np.arange(len(ends)) + offset(g, len(values), 0.14), "s" if colour == GREY else "o"
+        draw_shares(ax, y, rows_of(ends), capsize=2, marker=shape, color=colour, label=name)
     _table(ax, labels)
     ax.set(xlabel=xlabel, xlim=(-0.02, 1.02))

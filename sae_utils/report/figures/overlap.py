@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from sae_utils.report.figures.names import name_points
 from sae_utils.report.figures.parts import Intervals, draw_intervals, key, legend_above, mean_and_range, rows_from_top
 from sae_utils.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK
 
@@ -121,19 +122,22 @@ def threshold_curves(
     ``nulls`` maps a kind of random dictionary (``<one of NULLS>_<tied or independent>``) to its curve; of each source
     the larger is drawn.
     """
-    keys = []
+    keys, lines, middles = [], [], {}
     for criterion, values in curves.items():
         colour, label = CURVES[criterion]
         mean_and_range(ax, thresholds, values, colour, linewidth=1.8)
         keys.append(key(label, colour))
+        lines += [np.stack([thresholds, curve], axis=1) for curve in (values.min(axis=0), values.max(axis=0))]
     for source, (style, label) in NULLS.items():
         largest = np.max([curve for kind, curve in nulls.items() if kind.startswith(source)], axis=0)
         ax.plot(thresholds, largest, style, color=GREY, linewidth=1.2)
-        keys.append(key(label, GREY, linestyle=style, linewidth=1.2))
+        lines.append(np.stack([thresholds, largest], axis=1))
+        middles[label] = (*lines[-1][np.argmin(abs(largest - 0.5))], "0.35")
     ax.axvline(threshold, color=GREY, linewidth=0.8)
     ax.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of latents called shared")
-    ax.set(xlabel=f"threshold on the cosine (encoders: {METRIC})")
-    legend_above(ax, handles=keys)
+    ax.set(xlabel=f"threshold on the cosine (upright line: {threshold:g})\n(encoders: {METRIC})")
+    legend_above(ax, 3, handles=keys)
+    name_points(ax, middles, lines, size=8)
 
 
 def criteria_side_by_side(
@@ -225,8 +229,8 @@ def only_in_one(
     if n_held_out:
         parted = n[-n_held_out] - 0.5
         ax.axvline(parted, color=GREY, linewidth=0.8)
-        ax.text(parted - 0.1, top / 2, "fitted to", ha="right", color=GREY, fontsize=9)
-        ax.text(parted + 0.1, top / 2, "to predict", ha="left", color=GREY, fontsize=9)
+        ax.text(parted - 0.2, top / 2, "fitted to", ha="right", color=GREY, fontsize=9)
+        ax.text(parted + 0.2, top / 2, "to predict", ha="left", color=GREY, fontsize=9)
     if null.min() < top:
         ax.plot(n, null, "s", color=GREY, markersize=4, label="random directions")
     else:

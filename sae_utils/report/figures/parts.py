@@ -1,5 +1,6 @@
 """Moves that many figures make: intervals, bands, stacked bars, rows of text, legends, logarithmic axes."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -9,7 +10,16 @@ from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
+ARCHITECTURES = {"topk": "TopK", "batch_topk": "BatchTopK", "relu": "ReLU", "jump_relu": "JumpReLU", "gated": "Gated"}
+
+WHOLE_SCALE = 0.9  # an interval of a share that is wider says nothing, and is not drawn
+
 Intervals = Float[np.ndarray, "n 3"]  # of each value: estimate, low, high
+
+
+def in_names(text: str) -> str:
+    """A text with every architecture by its published name, where it is called as in a parameters file."""
+    return re.sub(r"\w+", lambda word: ARCHITECTURES.get(word[0], word[0]), text)
 
 
 def rows_of(intervals: Iterable[Mapping[str, float]]) -> Intervals:
@@ -27,6 +37,16 @@ def draw_intervals(
         ax.errorbar(middle, at, xerr=error, capsize=capsize, **look)
     else:
         ax.errorbar(at, middle, yerr=error, capsize=capsize, **look)
+
+
+def draw_shares(ax: Axes, at: Float[np.ndarray, " n"], rows: Intervals, **look) -> None:
+    """Shares with error bars across the axes, within 0 and 1; of ``WHOLE_SCALE`` or more an interval is words."""
+    rows = np.clip(np.asarray(rows, dtype=float), 0, 1)
+    wide = rows[:, 2] - rows[:, 1] >= WHOLE_SCALE
+    for y, (middle, low, high) in zip(at[wide], rows[wide], strict=True):
+        ax.plot(middle, y, look["marker"], color=look["color"], markersize=look.get("markersize"))
+        ax.text(middle + 0.015, y, f"interval {low:.2g} to {high:.2g}", va="center", fontsize=7)
+    draw_intervals(ax, at[~wide], rows[~wide], across=True, linestyle="none", **look)
 
 
 def mean_and_range(

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from sae_utils.report.figures.names import name_ends, name_points
 from sae_utils.report.figures.parts import draw_intervals, legend_above, rows_from_top, rows_of
 from sae_utils.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION, YELLOW
 
@@ -84,11 +85,23 @@ def at_a_glance(
 
 
 def frontier(ax: Axes, curves: Mapping[str, Sequence[Row]], x: str, y: str) -> None:
-    """What each method has at the points of its grid, one measure against another, in the order of its sparsities."""
+    """What each method has at the points of its grid, one measure against another, in the order of its sparsities.
+
+    Against L0 the names stand at the dense ends, else at the sparse ones.
+    """
+    lines, starts, ends = [], {}, {}
     for method, points in curves.items():
         colour, marker, label = LOOKS[method]
         at = np.array([[point[x], point[y]] for point in sorted(points, key=lambda one: one["l0"])], dtype=float)
-        ax.plot(*at.T, f"{marker}-", color=colour, markersize=4, linewidth=1, label=label)
+        ax.plot(*at.T, f"{marker}-", color=colour, markersize=4, linewidth=1, label=f"_{label}")
+        starts[label], ends[label] = (*at[0], colour), (*at[-1], colour)
+        lines.append(at)
+    if x == "l0":
+        name_ends(ax, ends, 0.042)
+    else:
+        ax.set_ylim(-0.03, 1.03)
+        name_points(ax, starts, lines)
+    _empty_entry(ax)
 
 
 def stability_and_truth(ax: Axes, of_world: Mapping[str, Row], what: str, own_l0: Collection[str] = ()) -> None:
@@ -96,14 +109,21 @@ def stability_and_truth(ax: Axes, of_world: Mapping[str, Row], what: str, own_l0
 
     The L0 is written beside the methods of ``own_l0``, whose is another than that of the rest.
     """
+    points = {}
     for method, row in of_world.items():
         colour, marker, label = LOOKS[method]
-        ax.plot(row["strict"], row[what], marker, color=colour, markersize=6, label=label, clip_on=False)
-        if method in own_l0:
-            spot = {"xytext": (5, -3), "textcoords": "offset points", "fontsize": "x-small", "color": GREY}
-            ax.annotate(f"L0 {row['L0']:.0f}", (row["strict"], row[what]), **spot)
+        ax.plot(row["strict"], row[what], marker, color=colour, markersize=5, label=f"_{label}", clip_on=False)
+        words = f"{label}, L0 {row['L0']:.0f}" if method in own_l0 else label
+        points[words] = row["strict"], row[what], colour
     ax.set(xlabel="latents that two seeds share")
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(1))
+    name_points(ax, points)
+    _empty_entry(ax)
+
+
+def _empty_entry(ax: Axes) -> None:
+    """All that a legend has here, for names stand beside their points; one without an entry would warn."""
+    ax.plot([], [], linestyle="none", label=" ")

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, SymmetricalLogLocator
 
+from sae_utils.report.figures.names import name_points
 from sae_utils.report.figures.parts import (
     Intervals,
     draw_intervals,
     key,
-    legend_above,
     log_axis,
     mean_and_range,
     offset,
@@ -39,7 +39,7 @@ PHASES = {
     "remove": (GREEN, "remove lost"),
     "dead": (PINK, "add dead"),
 }
-INSERTED = {"orphans": BLUE, "shared": ORANGE, "random": GREY}  # between seeds
+INSERTED = {"orphans": ORANGE, "shared": BLUE, "random": GREY}  # between seeds
 DOT = {"marker": "o", "linestyle": "none", "markersize": 4}  # a trained SAE at the end of a walk
 DARK_PINK = "#A0527D"  # to be read as text
 LINEAR = 0.1  # percent of the MSE to which the scale of its change is linear; beyond it is logarithmic
@@ -86,32 +86,36 @@ def roc(
     marks: Mapping[str, Mapping[str, tuple[float, float]]],
 ) -> None:
     """ROC of the proxy by architecture; ``marks`` places thresholds on each curve, with their names beside them."""
-    sides = {"ha": "left", "va": "top", "xytext": (6, -4)}, {"ha": "right", "va": "bottom", "xytext": (-6, 4)}
-    for (name, (wrong, right)), side in zip(curves.items(), sides, strict=False):
+    points = {}
+    for name, (wrong, right) in curves.items():
         colour, marker, label = ARCHITECTURES[name]
         middle, low, high = auc[name]
         ax.plot(wrong, right, color=colour, label=f"{label}: AUC {middle:.2f} ({low:.2f} to {high:.2f})")
         for threshold, point in marks[name].items():
             ax.plot(*point, marker, color=colour, markeredgecolor="black", markersize=7)
-            ax.annotate(threshold, point, textcoords="offset points", fontsize=8, **side)
+            points[f"{label}: cosine {threshold}"] = (*point, "black")
     ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="no knowledge")
     ax.set(xlabel="reconstruction latents called novel", ylabel="novel latents called novel")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     ax.legend(loc="lower right")
+    name_points(ax, points, [curve.T for curve in curves.values()], size=8)
 
 
 def by_width_pair(ax: Axes, labels: Sequence[str], series: Mapping[str, Intervals]) -> None:
     """Numbers by pair of widths, an estimate and its interval of each series.
 
-    A name with "one seed" is drawn hollow, in the colour of the series before it; one with "random" in grey.
+    A name with "one seed" is drawn hollow, in the colour of the series before it, and all such have one entry in the
+    legend; one with "random" is grey.
     """
     x, colour = np.arange(len(labels)), BLUE
     colours = iter((BLUE, ORANGE, GREEN, PINK))
     for i, (name, rows) in enumerate(series.items()):
         hollow, random = "one seed" in name, "random" in name
         colour = GREY if random else colour if hollow else next(colours)
-        look = {"mfc": "white"} if hollow else {}
-        draw_intervals(ax, x + offset(i, len(series), 0.12), rows, capsize=2, fmt="o", color=colour, label=name, **look)
+        look = {"mfc": "white"} if hollow else {"label": name}
+        draw_intervals(ax, x + offset(i, len(series), 0.12), rows, capsize=2, fmt="o", color=colour, **look)
+    if any("one seed" in name for name in series):
+        ax.plot([], [], "o", color="black", mfc="white", label="hollow: both of one seed")
     ax.set(xlabel="latents: smaller → larger SAE", xlim=(-0.5, len(labels) - 0.5))
     ax.set_xticks(x, labels)
 
@@ -150,7 +154,7 @@ def walks(
         axes[2].plot(n, share, color=GREY, linewidth=1, zorder=1)
         axes[2].plot(n, share, "o", color=GREY, markersize=3, zorder=2)
         axes[2].plot(n[[0, -1]], share[[0, -1]], zorder=3, color="black", **DOT)
-    for ax, label in zip(axes, ("FVU", "L0", "cross-entropy\nrecovered"), strict=True):
+    for ax, label in zip(axes, ("FVU", "L0", "cross-entropy\nrecovered\n(some steps)"), strict=True):
         ax.set_ylabel(label)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:g}")
@@ -160,9 +164,9 @@ def walks(
 
 
 def walk_legend(figure: Figure) -> None:
-    """The phases of a walk and its ends, over all panels."""
+    """The phases of a walk, and its ends, over all panels."""
     keys = [key(label, colour) for colour, label in PHASES.values()]
-    keys += [key("trained SAE", "black", **DOT), key("on the way", GREY, marker="o", markersize=3, linewidth=1)]
+    keys.append(key("trained SAE", "black", **DOT))
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
 
 
@@ -227,13 +231,17 @@ def insertion_curves(
 ) -> None:
     """Relative change in MSE (percent) against added L0: mean over bases with their range as a band.
 
-    ``curves`` are greedy insertions by what is inserted; ``own`` is the base with more of its own latents active.
+    ``curves`` are greedy insertions by what is inserted; ``own`` is the base with more of its own latents active. Each
+    is named at its end.
     """
-    for name, (l0, change) in curves.items():
-        mean_and_range(ax, l0, change, next(c for word, c in INSERTED.items() if word in name), label=name)
-    mean_and_range(ax, *own, "black", label="base with a larger k", linestyle="--")
+    lines, ends = [], {}
+    for name, (l0, change) in (curves | {"base with a larger k": own}).items():
+        colour = next((colour for word, colour in INSERTED.items() if word in name), "black")
+        mean_and_range(ax, l0, change, colour, linestyle="--" if colour == "black" else "-")
+        lines.append(np.stack([l0, change.mean(axis=0)], axis=1))
+        ends[name] = (*lines[-1][~np.isnan(lines[-1]).any(axis=1)][-1], colour)
     ax.axhline(0, color=GREY, linewidth=0.8)
     ax.set_yscale("symlog", linthresh=1)  # the best set of orphans changes less than 1 %, all shared latents over 100
     ax.yaxis.set_major_formatter("{x:g}")
     ax.set(xlabel="added L0", ylabel="change in MSE (%)")
-    legend_above(ax, 3)
+    name_points(ax, ends, lines, size=9)

@@ -1,11 +1,17 @@
 """The style of all figures, their colours, and where and how they are saved."""
 
+import io
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from sae_utils.files import whole_file
+from sae_utils.report.figures.parts import in_names
+from sae_utils.report.figures.questions import NOTES, QUESTIONS
 from sae_utils.results import figures_folder
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
@@ -15,6 +21,10 @@ BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILION, YELLOW, BLACK = "#56B4E9", "#D55E00", "#F0E442", "#000000"
 GREY = "#7F7F7F"  # nulls and guides
 
+FOOTER = {"fontsize": 7, "color": GREY, "x": 0.01, "ha": "left"}
+TITLE = {"fontsize": 10, "weight": "bold", "x": 0.01, "ha": "left"}
+LETTER = 3.75, 6.6  # points: of the mean width of a letter in the footer and in the title
+
 
 def use_style() -> None:
     """Draw what follows in the project's style."""
@@ -22,10 +32,32 @@ def use_style() -> None:
 
 
 def save_figure(fig: Figure, name: str, p: object, footer: str | None = None) -> Path:
-    """Save a notebook's figure, with a footer that says what it is of; by default ``footer_of`` its parameters ``p``."""
-    # On the left, below all axes: the layout makes room for it as for a label.
-    fig.supxlabel(footer_of(p) if footer is None else footer, fontsize=7, color=GREY, x=0.01, ha="left")
+    """Save a notebook's figure, under its question and over a footer that says what it is of.
+
+    The name begins with the figure's number, as ``QUESTIONS`` has it. The footer is by default ``footer_of`` the
+    parameters ``p``.
+    """
+    number = name.partition("_")[0]
+    below = [NOTES[number]] if number in NOTES else []
+    _frame(fig, QUESTIONS.get(number, ""), [*below, *in_names(footer_of(p) if footer is None else footer).split("\n")])
     return save(fig, name, p.preset, p.results_dir)
+
+
+def _frame(fig: Figure, question: str, footer: list[str]) -> None:
+    """The question over all axes and the footer's lines below, as wide as the figure, which grows by their height."""
+    points = 72 * fig.get_figwidth()
+    lines = []
+    for line in footer:  # one of parts is broken only between them
+        parts = line.replace(" ", "\xa0").replace("\xa0·\xa0", "\xa0· ") if " · " in line else line
+        lines += textwrap.wrap(parts, int((points - 12) / LETTER[0]), break_long_words=False, break_on_hyphens=False)
+    title = textwrap.wrap(question, int((points - 12) / LETTER[1]))
+    added = TITLE["fontsize"] * len(title) + FOOTER["fontsize"] * (len(lines) - 1)
+    fig.set_figheight(fig.get_figheight() + 1.3 * added / 72)
+    # The layout makes room for both. Legends over all axes begin lower by a title of theirs that is empty.
+    fig.supxlabel("\n".join(lines), **FOOTER)
+    for legend in fig.legends:
+        legend.set_title("\n".join(" " for _ in title), prop={"size": TITLE["fontsize"], "weight": "bold"})
+    fig.suptitle("\n".join([*title, fig.get_suptitle()]).strip(), **TITLE)
 
 
 def footer_of(p: object) -> str:
@@ -51,10 +83,16 @@ def footer_of(p: object) -> str:
 def save(fig: Figure, name: str, preset: str, results_dir: str | Path = "", made_of: str = "") -> Path:
     """Save as ``<name>.png`` in ``results.figures_folder``, whole or not at all.
 
-    The file holds no date and no version, so that equal figures are equal files; ``made_of`` may be a hash that tells
-    whether it is to be drawn anew.
+    The file holds no date and no version, so that equal figures are equal files, and has 256 colours at most, a third
+    of the bytes. ``made_of`` may be a hash that tells whether it is to be drawn anew.
     """
     path = figures_folder(preset, results_dir) / f"{name}.png"
+    drawn, told = io.BytesIO(), PngInfo()
+    fig.savefig(drawn, format="png", metadata={"Software": None})
+    image = Image.open(drawn)
+    if made_of:
+        told.add_text("Source", made_of)
     with whole_file(path) as part:
-        fig.savefig(part, format="png", metadata={"Software": None, "Source": made_of or None})
+        few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        few.save(part, format="png", optimize=True, dpi=image.info["dpi"], pnginfo=told)
     return path

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from sae_utils.report.figures.parts import draw_intervals, key, legend_above, rows_from_top
+from sae_utils.report.figures.parts import draw_intervals, in_names, key, legend_above, rows_from_top
 from sae_utils.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, VERMILION
 
 MEASURES = {
@@ -69,7 +69,7 @@ def row_names(a: Arrays, before: str = "", wrong_l0: Sequence[str] = ()) -> list
     names = []
     for value, l0, explained in zip(a["values"], a["l0"].mean(1), a["explained_variance"].mean(1), strict=True):
         star = "*" if str(value) in wrong_l0 else ""
-        names.append(f"{before}{value}{star}\nL0 {l0:.1f}, EV {explained:.2f}")
+        names.append(f"{before}{in_names(str(value))}{star}\nL0 {l0:.1f}, EV {explained:.2f}")
     return names
 
 
@@ -86,16 +86,18 @@ def measure_rows(axes: Sequence[Axes], a: Arrays, names: Sequence[str], measures
         if with_pairs:
             ax.plot(a[f"pairs_{name}"], y + 0.25, "o", color=GREY, markersize=3.5, alpha=0.8)
         draw_intervals(ax, y, a[name], across=True, color=MEASURES[name][0], marker="o", linestyle="none")
-        ax.set(xlim=EVERYTHING)
+        ax.set(xlim=EVERYTHING, xticks=(0, 0.5, 1))
         ax.tick_params(labelleft=ax is axes[0])
 
 
-def title_measures(axes: Sequence[Axes], measures: Sequence[str]) -> None:
-    """Over each measure's axes what it is, and over all of them what the marks are."""
+def title_measures(axes: Sequence[Axes], measures: Sequence[str], has_star: bool = False) -> None:
+    """Over each measure's axes what it is, and over all of them what the marks are, and a star at a name."""
     for ax, name in zip(axes, measures, strict=True):
         ax.set_title(MEASURES[name][1], fontsize="medium")
     keys = [key(INTERVAL, BLUE, marker="o"), key(RANDOM, GREY, linestyle="", marker="|", markersize=12, mew=2)]
-    axes[0].figure.legend(handles=keys, loc="outside upper left", ncols=2)
+    if has_star:
+        keys.append(key("L0 is another than asked for", BLACK, linestyle="", marker="$*$"))
+    axes[0].figure.legend(handles=keys, loc="outside upper left", ncols=3)
 
 
 def layers_and_sites(fig: Figure, layers: Arrays, sites: Arrays) -> None:
@@ -109,12 +111,12 @@ def layers_and_sites(fig: Figure, layers: Arrays, sites: Arrays) -> None:
 
 def architectures(fig: Figure, a: Arrays, wrong_l0: Sequence[str], both: Mapping[str, str]) -> None:
     """Figure A11: every measure by architecture; below, for the measures ``both`` (name: label), ``both_ways``."""
-    names, kinds = row_names(a, wrong_l0=wrong_l0), [str(value) for value in a["values"]]
+    names, kinds = row_names(a, wrong_l0=wrong_l0), [in_names(str(value)) for value in a["values"]]
     upper, lower = [f"{name}, all" for name in MEASURES], list(both)
     wide = [name for name in lower for _ in range(len(upper) // len(lower))]
     axes = fig.subplot_mosaic([upper, wide], height_ratios=[3, 2])
     measure_rows([axes[name] for name in upper], a, names, list(MEASURES))
-    title_measures([axes[name] for name in upper], list(MEASURES))
+    title_measures([axes[name] for name in upper], list(MEASURES), len(wrong_l0) > 0)
     for name, label in both.items():
         both_ways(axes[name], a, name, kinds)
         axes[name].set(xlabel=label)

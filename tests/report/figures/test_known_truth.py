@@ -1,7 +1,8 @@
 """What the figures of known truth draw is what they are given."""
 
+import matplotlib.pyplot as plt
 import numpy as np
-from helpers.drawn import interval_ends
+from helpers.drawn import interval_ends, tick_words
 
 from sae_utils.report.figures import known_truth as plots
 from sae_utils.run.known_truth_parameters import KnownTruthParameters
@@ -62,3 +63,15 @@ def test_the_language_model_s_value_is_a_line_and_a_band(ax):
     assert list(ax.lines[-1].get_xdata()) == [0.2, 0.2]
     band = ax.patches[0]
     assert (band.get_x(), band.get_x() + band.get_width()) == (0.15, 0.25)
+
+
+def test_what_is_missing_and_named_has_intervals_unless_they_say_nothing(style):
+    left, right = plt.figure().subplots(1, 2)
+    missing, named = np.array([[0.6, 0.5, 0.7]]), np.array([[0.4, -0.1, 1.0]])
+    plots.missing_and_named(left, missing, named, ["hierarchy, relu"])
+    plots.change_of_error(right, missing, named, ["hierarchy, relu"])
+    np.testing.assert_allclose(interval_ends(left.containers[0], across=True), missing[:, 1:])
+    assert [text.get_text() for text in left.texts] == ["interval 0 to 1"]
+    assert not len(left.containers[1].lines[0].get_xdata())
+    np.testing.assert_allclose(interval_ends(right.containers[1], across=True), named[:, 1:])
+    assert tick_words(left.yaxis) == ["hierarchy, ReLU"]

@@ -36,7 +36,7 @@ def test_ablation_shows_the_rise(ax):
 
 
 def test_of_many_layers_some_are_named_and_the_largest_rises_labelled(ax):
-    plots.ablation(ax, 2.0, np.array([6.0, *[2.1] * 28, 3.0]))
+    plots.ablation(ax, 2.0, np.array([6.0, *[2.1] * 27, 2.9, 3.0]))
     assert [text.get_text() for text in ax.texts if text.get_text()] == ["4.00", "1.00"]
     assert ax.get_xticks().tolist() == [0, 5, 10, 15, 20, 25]
 

@@ -75,5 +75,5 @@ def test_groups_end_with_a_null(ax):
 def test_an_interval_of_the_whole_scale_is_words(ax):
     meta.groups(ax, {"meta": [ends(0.2), ends(0.5, 0.5)], "null": [ends(0.1)]}, ["strict", "agree"], "share")
     assert ax.lines[0].get_xdata().tolist() == [0.5]
-    assert [text.get_text() for text in ax.texts] == ["interval 0.0 to 1.0"]
+    assert [text.get_text() for text in ax.texts] == ["interval 0 to 1"]
     np.testing.assert_allclose(interval_ends(ax.containers[0], across=True), [[0.1, 0.3]])

@@ -45,12 +45,15 @@ def test_a_frontier_goes_from_sparse_to_dense(ax):
     points = [{"l0": 16, "strict": 0.2}, {"l0": 4, "strict": 0.6}, {"l0": 8, "strict": 0.4}]
     plots.frontier(ax, {"relu": points}, "l0", "strict")
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[4, 0.6], [8, 0.4], [16, 0.2]])
+    assert [(text.get_text(), text.xy) for text in ax.texts] == [("ReLU", (16, 0.2))]  # at the dense end
+    other = ax.figure.add_subplot()
+    plots.frontier(other, {"relu": points}, "strict", "strict")
+    assert [(text.get_text(), text.xy) for text in other.texts] == [("ReLU", (0.6, 0.6))]  # at the sparse one
 
 
 def test_a_scatter_has_a_point_for_each_method(ax):
     of_world = {"topk": {"strict": 0.4, "recall": 0.9}, "relu": {"strict": 0.1, "recall": 0, "L0": 12.4}}
     plots.stability_and_truth(ax, of_world, "recall", ["relu"])
-    assert [text.get_text() for text in ax.texts] == ["L0 12"]
-    assert {name: tuple(line.get_xydata()[0]) for name, line in by_label(ax).items()} == {
-        "TopK": (0.4, 0.9), "ReLU": (0.1, 0)
-    }  # fmt: skip
+    assert {text.get_text(): text.xy for text in ax.texts} == {"TopK": (0.4, 0.9), "ReLU, L0 12": (0.1, 0)}
+    lines = by_label(ax)
+    assert [tuple(lines[name].get_xydata()[0]) for name in ("_TopK", "_ReLU")] == [(0.4, 0.9), (0.1, 0)]

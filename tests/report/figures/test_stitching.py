@@ -32,7 +32,10 @@ def test_roc_has_a_curve_and_the_thresholds_of_each_architecture(ax):
     stitching.roc(ax, curves, {"topk": (0.85, 0.8, 0.9), "relu": (0.55, 0.5, 0.6)}, marks)
     np.testing.assert_array_equal(by_label(ax)["TopK: AUC 0.85 (0.80 to 0.90)"].get_xydata(), curves["topk"].T)
     assert ax.lines[1].get_xydata().tolist() == [[0.1, 0.4]] and ax.lines[3].get_xydata().tolist() == [[0.1, 1.4]]
-    assert [(text.get_text(), text.xy) for text in ax.texts] == [("0.7", (0.1, 0.4)), ("0.7", (0.1, 1.4))]
+    assert {text.get_text(): text.xy for text in ax.texts} == {
+        "TopK: cosine 0.7": (0.1, 0.4),
+        "ReLU, L1: cosine 0.7": (0.1, 1.4),
+    }
 
 
 def test_roc_without_an_architecture_that_has_one_is_empty(ax):
@@ -48,6 +51,7 @@ def test_numbers_by_width_are_drawn_with_intervals_and_one_seed_hollow(ax):
     np.testing.assert_allclose(interval_ends(ax.containers[0]), rows[:, 1:])
     assert second.get_markerfacecolor() == "white" and second.get_color() == first.get_color() == BLUE
     assert random.get_color() == GREY and tick_words(ax.xaxis) == ["a", "b"]
+    assert set(ax.get_legend_handles_labels()[1]) == {"novel", "hollow: both of one seed", "random"}
 
 
 def test_swap_groups_are_stacked_and_their_effects_placed(style):
@@ -77,7 +81,7 @@ def test_a_walk_is_one_line_in_the_colours_of_its_phases(style):
     assert axes[2].lines[0].get_xydata().tolist() == [[4, 0.5], [5, 0.7]]
     stitching.walk_legend(axes[0].figure)
     (legend,) = axes[0].figure.legends
-    assert [text.get_text() for text in legend.get_texts()][-2:] == ["trained SAE", "on the way"]
+    assert [text.get_text() for text in legend.get_texts()][-2:] == ["add dead", "trained SAE"]
 
 
 def test_frankenstein_s_panels_hold_every_dictionary(style):
@@ -110,3 +114,4 @@ def test_insertion_between_seeds(style):
     stitching.insertion_curves(right, {"orphans": (grid, bases)}, (grid, -bases))
     np.testing.assert_array_equal(right.lines[0].get_ydata(), bases.mean(0))
     np.testing.assert_array_equal(right.lines[1].get_ydata(), -bases.mean(0))
+    assert {text.get_text(): text.xy for text in right.texts} == {"orphans": (1, -3), "base with a larger k": (1, 3)}

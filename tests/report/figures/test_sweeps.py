@@ -81,7 +81,7 @@ def test_a_tick_at_each_doubling(ax):
 
 def test_rows_say_l0_and_explained_variance_and_mark_a_wrong_l0():
     below = "\nL0 16.0, EV 0.80"
-    assert row_names(arrays(["relu", "topk"]), wrong_l0=["topk"]) == [f"relu{below}", f"topk*{below}"]
+    assert row_names(arrays(["relu", "topk"]), wrong_l0=["topk"]) == [f"ReLU{below}", f"TopK*{below}"]
     assert row_names(arrays([3]), "layer ") == [f"layer 3{below}"]
 
 
@@ -106,7 +106,8 @@ def test_architectures_have_all_measures_and_below_every_pair_both_ways(fig):
         assert_all_equal(shown_in_rows(ax), expected_in_rows(a, name))
     assert tick_words(upper[0].yaxis) == row_names(a, wrong_l0=["topk"])
     assert [ax.get_xlabel() for ax in (left, right)] == ["shared", "close rows"]
-    assert tick_words(left.yaxis) == ["relu", "topk"]
+    assert tick_words(left.yaxis) == ["ReLU", "TopK"]
+    assert "L0 is another than asked for" in [text.get_text() for text in fig.legends[0].get_texts()]
 
 
 def test_every_pair_of_seeds_is_drawn_raw_and_in_the_metric_of_the_data(ax):

@@ -1,0 +1,105 @@
+"""Names beside what they name, in place of a legend: in a column at the ends of curves, or wherever there is room."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.text import Annotation, Text
+
+REACHES = (5, 10, 16, 24, 34, 46, 60, 76, 94, 114)  # points of type between a point and its name, what is tried first
+CROWD = 50  # points of type
+SIDES = np.radians([0, 180, 270, 90, 315, 45, 225, 135, *range(15, 360, 30)])
+BEHIND = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}  # a name is read over thin lines, too
+LINE = {"arrowstyle": "-", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}  # from a name to what it names
+
+Named = Mapping[str, tuple[float, float, str]]  # by name: x, y, colour
+Boxes = Float[np.ndarray, "n 4"]  # left, bottom, right, top, in points of type
+
+
+def name_ends(ax: Axes, ends: Named, least: float, size: float = 7) -> None:
+    """The names of curves in a column right of the axes, ``least`` of their height apart, with a line to each end."""
+    low, high = ax.get_ylim()
+    at = 1.0 + least
+    for name, (x, y, colour) in sorted(ends.items(), key=lambda end: -end[1][1]):
+        at = min((y - low) / (high - low), at - least)
+        line = LINE | {"color": colour, "relpos": (0, 0.5)}
+        look = {"color": colour, "fontsize": size, "va": "center", "arrowprops": line, "annotation_clip": False}
+        ax.annotate(name, (x, y), (1.06, at), textcoords="axes fraction", **look)
+
+
+def name_points(ax: Axes, points: Named, lines: Iterable[Float[np.ndarray, "n 2"]] = (), size: float = 7) -> None:
+    """Each point's name beside it, on no other name, point or line; with a thin line to its point where it is far off.
+
+    Where that is, is found when the axes are drawn.
+    """
+    texts = []
+    for name, (x, y, colour) in points.items():
+        look = {"color": colour, "fontsize": size, "ha": "center", "va": "center", "textcoords": "offset points"}
+        texts.append(ax.annotate(name, (x, y), (0, 0), bbox=BEHIND, arrowprops=LINE | {"color": colour}, **look))
+        texts[-1].set_in_layout(False)
+    ax.add_artist(_Places(texts, list(lines)))
+
+
+class _Places(Artist):
+    """Puts the names of points where there is room, before they are drawn; itself it draws nothing."""
+
+    zorder = -1
+
+    def __init__(self, texts: Sequence[Annotation], lines: Sequence[Float[np.ndarray, "n 2"]]) -> None:
+        super().__init__()
+        self._texts, self._lines = texts, lines
+        self.set_in_layout(False)
+
+    def draw(self, renderer: RendererBase) -> None:
+        scale = 72 / self.axes.figure.dpi
+
+        def at(places: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+            return scale * self.axes.transData.transform(places)
+
+        bounds = scale * self.axes.bbox.extents + [2, 2, -2, -2]
+        spots = at(np.array([text.xy for text in self._texts], dtype=float))
+        taken = [np.concatenate([spot - 3.5, spot + 3.5]) for spot in spots]
+        for line in self._lines:
+            taken += _along(at(np.asarray(line, dtype=float)))
+        near = (np.linalg.norm(spots[:, None] - spots, axis=-1) < CROWD).sum(axis=1)
+        for i in np.lexsort((-spots[:, 1], -near)):  # where it is crowded first
+            text = self._texts[i]
+            half = scale * Text.get_window_extent(text, renderer).size / 2
+            reach, away = _free_place(spots[i], half, np.array(taken), bounds)
+            taken.append(np.concatenate([spots[i] + away - half, spots[i] + away + half]))
+            text.set_position(away)
+            text.arrow_patch.set_visible(reach > REACHES[1])
+
+
+def _along(path: Float[np.ndarray, "n 2"]) -> list[Float[np.ndarray, " 4"]]:
+    """Small boxes along a line, a few points of type apart, and larger ones where its markers may be."""
+    boxes = [np.concatenate([spot - 2.5, spot + 2.5]) for spot in path if np.isfinite(spot).all()]
+    for start, end in zip(path, path[1:], strict=False):
+        if np.isfinite([start, end]).all():
+            for share in np.linspace(0, 1, 2 + int(min(np.hypot(*(end - start)), 2000) // 4)):
+                spot = start + share * (end - start)
+                boxes.append(np.concatenate([spot - 1, spot + 1]))
+    return boxes
+
+
+def _free_place(
+    spot: Float[np.ndarray, " 2"], half: Float[np.ndarray, " 2"], taken: Boxes, bounds: Float[np.ndarray, " 4"]
+) -> tuple[float, Float[np.ndarray, " 2"]]:
+    """How far from a spot, and where from it, the middle of a box goes that is in bounds and on nothing taken.
+
+    The nearest such place; where there is none, of all in bounds that on the fewest taken boxes.
+    """
+    best = len(taken) + 1, REACHES[0], np.array([half[0] + REACHES[0], 0.0])
+    for reach in REACHES:
+        for side in SIDES:
+            away = np.array([np.cos(side), np.sin(side)]) * (reach + half)
+            low, high = spot + away - half, spot + away + half
+            if (low > bounds[:2]).all() and (high < bounds[2:]).all():
+                hits = ((taken[:, :2] < high) & (taken[:, 2:] > low)).all(axis=1).sum()
+                best = min(best, (hits, reach, away), key=lambda place: place[:2])
+                if not hits:
+                    return best[1:]
+    return best[1:]
