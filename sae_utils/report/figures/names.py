@@ -11,6 +11,7 @@ from matplotlib.text import Annotation, Text
 
 REACHES = (5, 10, 16, 24, 34, 46, 60, 76, 94, 114)  # points of type between a point and its name, what is tried first
 CROWD = 50  # points of type
+ON, ACROSS = 500, 25  # what a name on something costs, and a line across something, in points of distance
 SIDES = np.radians([0, 180, 270, 90, 315, 45, 225, 135, *range(15, 360, 30)])
 BEHIND = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}  # a name is read over thin lines, too
 LINE = {"arrowstyle": "-", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}  # from a name to what it names
@@ -61,15 +62,15 @@ class _Places(Artist):
 
         bounds = scale * self.axes.bbox.extents + [2, 2, -2, -2]
         spots = at(np.array([text.xy for text in self._texts], dtype=float))
-        taken = [np.concatenate([spot - 3.5, spot + 3.5]) for spot in spots]
-        for line in self._lines:
-            taken += _along(at(np.asarray(line, dtype=float)))
+        marks = [np.concatenate([spot - 3.5, spot + 3.5]) for spot in spots]
+        lines = [box for line in self._lines for box in _along(at(np.asarray(line, dtype=float)))]
         near = (np.linalg.norm(spots[:, None] - spots, axis=-1) < CROWD).sum(axis=1)
         for i in np.lexsort((-spots[:, 1], -near)):  # where it is crowded first
-            text = self._texts[i]
+            text, others = self._texts[i], np.array(marks[:i] + marks[i + 1 :]).reshape(-1, 4)
             half = scale * Text.get_window_extent(text, renderer).size / 2
-            reach, away = _free_place(spots[i], half, np.array(taken), bounds)
-            taken.append(np.concatenate([spots[i] + away - half, spots[i] + away + half]))
+            reach, away = _free_place(spots[i], half, np.array(marks + lines), others, bounds)
+            middle = spots[i] + away
+            marks.append(np.concatenate([middle - half, middle + half]))
             text.set_position(away)
             text.arrow_patch.set_visible(reach > REACHES[1])
 
@@ -86,20 +87,28 @@ def _along(path: Float[np.ndarray, "n 2"]) -> list[Float[np.ndarray, " 4"]]:
 
 
 def _free_place(
-    spot: Float[np.ndarray, " 2"], half: Float[np.ndarray, " 2"], taken: Boxes, bounds: Float[np.ndarray, " 4"]
+    spot: Float[np.ndarray, " 2"],
+    half: Float[np.ndarray, " 2"],
+    taken: Boxes,
+    others: Boxes,
+    bounds: Float[np.ndarray, " 4"],
 ) -> tuple[float, Float[np.ndarray, " 2"]]:
-    """How far from a spot, and where from it, the middle of a box goes that is in bounds and on nothing taken.
+    """How far from a spot, and where from it, the middle of a box goes: within bounds, on nothing taken, and near.
 
-    The nearest such place; where there is none, of all in bounds that on the fewest taken boxes.
+    Of places in bounds the cheapest: ``ON`` points for each taken box below it, ``ACROSS`` for each of the ``others``
+    that a line to it crosses, and one for each point of its distance.
     """
-    best = len(taken) + 1, REACHES[0], np.array([half[0] + REACHES[0], 0.0])
+    best = np.inf, REACHES[0], np.array([half[0] + REACHES[0], 0.0])
     for reach in REACHES:
         for side in SIDES:
             away = np.array([np.cos(side), np.sin(side)]) * (reach + half)
             low, high = spot + away - half, spot + away + half
             if (low > bounds[:2]).all() and (high < bounds[2:]).all():
-                hits = ((taken[:, :2] < high) & (taken[:, 2:] > low)).all(axis=1).sum()
-                best = min(best, (hits, reach, away), key=lambda place: place[:2])
-                if not hits:
-                    return best[1:]
+                cost = reach + ON * ((taken[:, :2] < high) & (taken[:, 2:] > low)).all(axis=1).sum()
+                if reach > REACHES[1]:
+                    way = (spot + np.linspace(0.1, 1, 20)[:, None] * away)[:, None]
+                    crossed = ((others[:, :2] < way) & (others[:, 2:] > way)).all(axis=-1).any(axis=0)
+                    cost += ACROSS * crossed.sum()
+                if cost < best[0]:
+                    best = cost, reach, away
     return best[1:]

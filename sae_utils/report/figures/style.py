@@ -74,6 +74,7 @@ def footer_of(p: object) -> str:
             " to ".join(f"{n:,}" for n in (widths[0], widths[-1])[: len(widths)]) + " latents" if widths else "",
             f"k {has['k']}" if "k" in has else "",
             f"{tokens:,} tokens" if tokens else "",
+            f"compared at L0 {has['at_l0']:g}" if "at_l0" in has else "",
             f"{has['n_seeds']} seeds" if "n_seeds" in has else "",
             f"{has['n_ensembles']} ensembles of {has['n_members']}" if "n_members" in has else "",
         ]

@@ -34,6 +34,11 @@ def test_a_saved_figure_is_repeatable_and_leaves_no_part(style, tmp_path, monkey
             {"n_latents": 1152, "k": 32, "n_tokens": 800_000, "layer": 2},
             "pycode-2m · mlp_out, layer 2 · 1,152 latents · k 32 · 800,000 tokens · 5 seeds",
         ),
+        (
+            "11_most_reproducible",
+            {},
+            "pycode-2m · mlp_out, layer 3 · 64 latents · 6,000 tokens · compared at L0 5 · 3 seeds",
+        ),
         ("01_seed_divergence", {"saes": ["one", "two"]}, "pycode-2m · mlp_out, layer 3 · 2 given SAEs"),
     ],
 )
