@@ -101,7 +101,6 @@ def frontier(ax: Axes, curves: Mapping[str, Sequence[Row]], x: str, y: str) -> N
     else:
         ax.set_ylim(-0.03, 1.03)
         name_points(ax, starts, lines)
-    _empty_entry(ax)
 
 
 def stability_and_truth(ax: Axes, of_world: Mapping[str, Row], what: str, own_l0: Collection[str] = ()) -> None:
@@ -121,9 +120,3 @@ def stability_and_truth(ax: Axes, of_world: Mapping[str, Row], what: str, own_l0
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(1))
     name_points(ax, points)
-    _empty_entry(ax)
-
-
-def _empty_entry(ax: Axes) -> None:
-    """All that a legend has here, for names stand beside their points; one without an entry would warn."""
-    ax.plot([], [], linestyle="none", label=" ")
