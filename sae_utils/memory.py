@@ -28,6 +28,7 @@ HEADROOM = 0.9  # share of a device's free memory that a plan may take
 # Rows whose pre-activations are held at once on the CPU. Reused memory of this size saved a third of the encoder's time
 # against one fresh tensor of [batch, S * n_latents], which the system must zero first.
 CPU_CHUNK = 256
+CPU_LATENTS = 4096  # of each of these rows, or one dictionary's where it has more
 # Tokens in a forward pass. On the CPU at 8,192 glibc maps the attention scores (33 MB) anew, 1.8 times slower.
 # On CUDA the hooks' Python, 5 ms a layer, is most of a pass over few tokens of a small model.
 FORWARD_TOKENS = {"cpu": 4096, "cuda": 32_768}
@@ -129,10 +130,12 @@ def training_plan(
     if architecture in DENSE_TENSORS:
         step = max(4 * DENSE_TENSORS[architecture] * batch_size * n + step, 2 * weights)
     else:
-        rows = min(batch_size, CPU_CHUNK) if str(device).startswith("cpu") else batch_size
+        held = batch_size * n
+        if str(device).startswith("cpu"):
+            held = min(batch_size, CPU_CHUNK) * min(n, max(n_latents, CPU_LATENTS))
         # Values in float32 and latents in int64, chosen, masked, laid flat and sorted by latent.
         codes = 4 * 12 * OFFERED[architecture] * (k or 1) * batch_size * n_dictionaries
-        step = max(4 * rows * n + codes + step, 1.25 * weights)
+        step = max(4 * held + codes + step, 1.25 * weights)
     if auxk:
         # The dead latents of one dictionary at a time, at most all of it, and their rows of encoder and decoder.
         step += 4 * batch_size * n_latents + 3 * weights / n_dictionaries

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_utils.memory import CPU_CHUNK
+from sae_utils.memory import CPU_CHUNK, CPU_LATENTS
 
 SUM = 0  # the number of embedding_bag's mode "sum"
 
@@ -71,19 +71,25 @@ def pre_activations(
 def encode_top_k(x, encoder, b_enc, b_dec, k: int):
     """The k largest pre-activations of each token and dictionary: (values, latents), both [batch, S, k], no gradient.
 
-    On the CPU in chunks of rows that share one buffer. Under CUDA autocast the product runs in its dtype.
+    On the CPU in chunks of rows and of dictionaries that share one buffer: what top_k reads, and the encoder that the
+    next rows need, are still in the cache. Under CUDA autocast the product runs in its dtype.
     """
     if x.is_cuda:
         return top_k(pre_activations(x, encoder, b_enc, b_dec), k)
-    bias = (b_enc - torch.einsum("snd,sd->sn", encoder, b_dec)).flatten()
-    weight = encoder.flatten(0, 1).T
-    values = x.new_empty(len(x), len(encoder), k)
+    n_dictionaries, n_latents = b_enc.shape
+    bias = b_enc - torch.einsum("snd,sd->sn", encoder, b_dec)
+    values = x.new_empty(len(x), n_dictionaries, k)
     latents = torch.empty(values.shape, dtype=torch.int64, device=x.device)
-    buffer = x.new_empty(min(len(x), CPU_CHUNK), bias.numel())
-    for start in range(0, len(x), CPU_CHUNK):
-        rows = slice(start, min(start + CPU_CHUNK, len(x)))
-        chunk = torch.addmm(bias, x[rows], weight, out=buffer[: rows.stop - start])
-        values[rows], latents[rows] = top_k(chunk.unflatten(1, b_enc.shape), k)
+    together = min(n_dictionaries, max(1, CPU_LATENTS // n_latents))
+    buffer = x.new_empty(min(len(x), CPU_CHUNK) * together * n_latents)
+    for first in range(0, n_dictionaries, together):
+        some = slice(first, first + together)
+        weight, some_bias = encoder[some].flatten(0, 1).T, bias[some]
+        for start in range(0, len(x), CPU_CHUNK):
+            rows = slice(start, min(start + CPU_CHUNK, len(x)))
+            out = buffer[: (rows.stop - start) * some_bias.numel()].view(-1, some_bias.numel())
+            chunk = torch.addmm(some_bias.flatten(), x[rows], weight, out=out)
+            values[rows, some], latents[rows, some] = top_k(chunk.unflatten(1, some_bias.shape), k)
     return values, latents
 
 
@@ -165,10 +171,14 @@ class _SparseDecode(torch.autograd.Function):
         # Of each pair, its bag's gradient times its row: what embedding_bag's own backward calls, without [nnz, d_in].
         of_values = torch.ops.aten._embedding_bag_per_sample_weights_backward
         rows = decoder.flatten(0, 1)
-        grad_values = of_values(grad, rows, pattern.latents, pattern.starts, pattern.bags, SUM)
+        order, bags, starts = pattern.transposed(len(rows))
+        if grad.is_cuda or len(rows) <= CPU_LATENTS:
+            grad_values = of_values(grad, rows, pattern.latents, pattern.starts, pattern.bags, SUM)
+        else:  # latent by latent, so that each row of a decoder that no cache holds is read once
+            by_latent = of_values(grad, rows, pattern.latents[order], starts, bags, SUM)
+            grad_values = torch.empty_like(by_latent).scatter_(0, order, by_latent)
         if not ctx.needs_input_grad[1]:  # a frozen decoder
             return grad_values, None, None
-        order, bags, starts = pattern.transposed(len(rows))
         grad_decoder = F.embedding_bag(bags, grad, starts, mode="sum", per_sample_weights=values[order])
         return grad_values, grad_decoder.view(decoder.shape), None
 

@@ -47,7 +47,9 @@ def test_top_k_in_two_stages_finds_all_in_one_group():
 
 
 @pytest.mark.parametrize("batch", [1, kernels.CPU_CHUNK, 2 * kernels.CPU_CHUNK + 3])
-def test_encode_top_k_in_chunks_is_the_dense_choice(batch):
+@pytest.mark.parametrize("at_once", [1, 1100, 4096], ids=["one", "two", "all"])
+def test_encode_top_k_in_chunks_is_the_dense_choice(monkeypatch, batch, at_once):
+    monkeypatch.setattr(kernels, "CPU_LATENTS", at_once)
     encoder, b_enc, b_dec = weights(3, 512, 5)
     x = random(batch, 5)
     values, latents = kernels.encode_top_k(x, encoder, b_enc, b_dec, 4)
@@ -71,7 +73,9 @@ def test_encode_gradients_by_finite_differences():
     assert torch.autograd.gradcheck(encode, inputs)
 
 
-def test_decode_gradients_by_finite_differences():
+@pytest.mark.parametrize("at_once", [1, 4096], ids=["latent by latent", "token by token"])
+def test_decode_gradients_by_finite_differences(monkeypatch, at_once):
+    monkeypatch.setattr(kernels, "CPU_LATENTS", at_once)
     pattern, _ = a_pattern()
     values, decoder = random(20).requires_grad_(), random(2, 6, 4, seed=5).requires_grad_()
     assert torch.autograd.gradcheck(lambda v, w: kernels.sparse_decode(v, w, pattern), (values, decoder))
