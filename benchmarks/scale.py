@@ -211,6 +211,8 @@ def main() -> int:
     parser.add_argument("--throughput", help="a file with a machine's speed")
     parser.add_argument("--measure", metavar="DEVICE", help="print this machine's speed, and nothing else")
     options = parser.parse_args()
+    if options.write and options.throughput:
+        parser.error("--write is of the page's own speeds; --throughput prints")
     try:
         if options.measure:
             print(measured(str(check_device(options.measure))))
@@ -219,7 +221,7 @@ def main() -> int:
     except InputError as error:
         print(f"scale.py: {error}", file=sys.stderr)
         return 2
-    if options.write and not options.throughput:
+    if options.write:
         write_text(PAGE, page(PAGE.read_text(encoding="utf-8"), shown))
     else:
         print(*shown.values(), sep="\n")

@@ -1,4 +1,4 @@
-"""A training step's time for each SAE of a stack, as a multiple of its floor: encoder product and top-k, nothing else.
+"""A training step's time for each SAE, as a multiple of a stack's floor: encoder product and top-k, nothing else.
 
     PYTHONPATH=.interop python benchmarks/step_floor.py [--repetitions 15] [--busy] [--sizes 0 1 2 3]
 

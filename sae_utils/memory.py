@@ -28,7 +28,9 @@ HEADROOM = 0.9  # share of a device's free memory that a plan may take
 # Rows whose pre-activations are held at once on the CPU. Reused memory of this size saved a third of the encoder's time
 # against one fresh tensor of [batch, S * n_latents], which the system must zero first.
 CPU_CHUNK = 256
-CPU_LATENTS = 4096  # of each of these rows, or one dictionary's where it has more
+# Latents of these rows that are held at once, or one dictionary's where it has more. Stacks with more latents take the
+# gradients of codes latent by latent.
+CPU_LATENTS = 4096
 # Tokens in a forward pass. On the CPU at 8,192 glibc maps the attention scores (33 MB) anew, 1.8 times slower.
 # On CUDA the hooks' Python, 5 ms a layer, is most of a pass over few tokens of a small model.
 FORWARD_TOKENS = {"cpu": 4096, "cuda": 32_768}

@@ -112,7 +112,7 @@ def report(names: Sequence[str], activations: str = "") -> Iterator[str]:
         alive = [encoder.any(-1) & decoder.any(-1) for encoder, decoder in zip(encoders, decoders, strict=True)]
         yield "encoder rows are compared raw, as in published numbers; by what they compute: --activations FILE"
     else:
-        covariance, dead, unknown = nulls.covariance(x.split(BATCH)), "latents that fire on none of them", ""
+        covariance, dead, unknown = nulls.covariance(x.split(BATCH)), "latents that fire on none of the activations", ""
         as_trained = [Published(centred=one).activations for one in centred]
         quality = [evaluate(sae, map(own, x.split(BATCH))) for sae, own in zip(saes, as_trained, strict=True)]
         alive = [one.alive[0] for one in quality]

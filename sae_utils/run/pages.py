@@ -66,13 +66,19 @@ def write_claims_page(path: Path, jobs: Sequence[Job]) -> Path | None:
 
 
 def figures_of_claims(jobs: Sequence[Job], figures: str) -> dict[str, list[str]]:
-    """By claim, the ways to the figures in whose cells the executed notebooks say what was found on it."""
+    """By claim, the ways to the figures under which the executed notebooks say what was found on it.
+
+    They are saved in the same cell, or in the code cell before it.
+    """
     found = defaultdict(list)
     for job in (job for job in jobs if job.file(".ipynb").is_file()):
-        for cell in read_cells(job.file(".ipynb")):
+        before: list[str] = []
+        for cell in (cell for cell in read_cells(job.file(".ipynb")) if cell["cell_type"] == "code"):
+            saved = SAVED.findall(source(cell))
             texts = ["".join(out.get("data", {}).get("text/plain", "")) for out in cell.get("outputs", ())]
             for claim in FOUND.findall("\n".join(texts)):
-                found[claim] += [f"{figures}/{name}.png" for name in SAVED.findall(source(cell))]
+                found[claim] += [f"{figures}/{name}.png" for name in saved or before]
+            before = saved
     return {claim: [os.path.normpath(way) for way in ways] for claim, ways in found.items()}
 
 

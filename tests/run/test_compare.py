@@ -138,7 +138,7 @@ def test_latents_that_never_fire_or_are_zeros_are_left_out(tmp_path, printed):
     names = in_folders(tmp_path, sae)
     save_file({"x": drawn(2000, 10)}, tmp_path / "x.safetensors")
     text, _ = printed(*names, "--activations", tmp_path / "x.safetensors")
-    assert "latents that fire on none of them: 0, 5\n" in text
+    assert "latents that fire on none of the activations: 0, 5\n" in text
 
 
 def test_what_cannot_be_compared_is_one_line(tmp_path, refusal):

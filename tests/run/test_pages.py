@@ -116,12 +116,17 @@ def test_a_figure_is_drawn_anew_only_where_what_it_shows_has_changed(place, monk
     assert drawn == {"nothing": 0, "a replication": 1, "no figure": 1, "the code": 1}
 
 
-def test_a_claim_leads_to_the_figure_in_whose_cell_it_is_found(place):
+SAVE, FIND, FOUND = (
+    'save_figure(draw("x"), "A1_cosines", p, "said")',
+    "findings(r, *ids)",
+    "A-9: 0.250 (0.200 to 0.300) holds",
+)
+
+
+@pytest.mark.parametrize("first", [[(f"{SAVE}\n{FIND}", FOUND)], [(SAVE, "<Figure>"), (FIND, FOUND)]])
+def test_a_claim_leads_to_the_figure_in_whose_cell_or_the_next_it_is_found(place, first):
     job, _ = run(place, "quick", 0.2, 0.3)
-    cells = [
-        ('save_figure(draw("x"), "A1_cosines", p, "said")\nfindings(r, *ids)', "A-9: 0.250 (0.200 to 0.300) holds"),
-        ('save_figure(fig, "A2_other", p)', "A-9 is not at the start of a line: A-9: of"),
-    ]
+    cells = [*first, ('save_figure(fig, "A2_other", p)', "A-9 is not at the start of a line: A-9: of")]
     nodes = []
     for text, shown in cells:
         output = nbformat.v4.new_output("execute_result", {"text/plain": shown}, execution_count=1)

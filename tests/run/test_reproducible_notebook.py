@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.mark.parametrize(("methods", "n_given"), [([], 2), (["topk", "ortsae"], 3)])
 def test_given_saes_have_a_row(methods, n_given, tmp_path, monkeypatch):
-    monkeypatch.setattr(style, "save", lambda fig, *_, **__: None)
+    monkeypatch.setattr(style, "save", lambda fig, *_, **__: fig.canvas.draw())
     small = stand_ins.small_preset(tmp_path, [NAME])[NAME]
     stack = SAE.create(SAEConfig(stand_ins.D_MODEL, 20, "topk", 3), range(n_given))
     with torch.no_grad():

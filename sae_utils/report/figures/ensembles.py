@@ -146,7 +146,7 @@ def gain_against_overlap(
     names, points = {}, []
     for colour, (name, x), marker in zip(colours, overlap.items(), "os^Dvx", strict=False):
         ax.plot(x, gain[name], marker, color=colour, markersize=4, alpha=0.7, label=name)
-        points += [np.repeat([[at, of]], 2, axis=0) for at, of in zip(x, gain[name], strict=True)]
+        points += [np.array([[at, of]]) for at, of in zip(x, gain[name], strict=True)]
         names[in_names(name.replace("topk", "topk, k"))] = (*points[-1][0], colour)
     words = "slope over kinds {estimate:.2f} ({low:.2f} to {high:.2f})".format(**slope)
     ax.set_title(words, fontsize=9, color=GREY, loc="left")

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.text import Annotation, Text
 
-REACHES = (5, 10, 16, 24, 34, 46, 60, 76, 94, 114)  # points of type between a point and its name, what is tried first
-CROWD = 50  # points of type
+REACHES = (5, 10, 16, 24, 34, 46, 60, 76, 94, 114)  # gaps in points of type between a point and its name, as tried
+CROWD = 50  # points of type: marks this near each other are a crowd
 ON, ACROSS = 500, 25  # what a name on something costs, and a line across something, in points of distance
 SIDES = np.radians([0, 180, 270, 90, 315, 45, 225, 135, *range(15, 360, 30)])
 BEHIND = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}  # a name is read over thin lines, too
@@ -21,27 +21,38 @@ Boxes = Float[np.ndarray, "n 4"]  # left, bottom, right, top, in points of type
 
 
 def name_ends(ax: Axes, ends: Named, least: float, size: float = 7) -> None:
-    """The names of curves in a column right of the axes, ``least`` of their height apart, with a line to each end."""
+    """The names of curves in a column right of the axes, ``least`` of their height apart, with a line to each end.
+
+    Each is level with its end where there is room; the y axis is linear.
+    """
     low, high = ax.get_ylim()
-    at = 1.0 + least
-    for name, (x, y, colour) in sorted(ends.items(), key=lambda end: -end[1][1]):
-        at = min((y - low) / (high - low), at - least)
+    ends = dict(sorted(ends.items(), key=lambda end: -end[1][1]))
+    heights, last = [], 1.0 + least
+    for _, y, _ in ends.values():
+        last = min((y - low) / (high - low), last - least)
+        heights.append(last)
+    lowest = 0.0
+    for i in reversed(range(len(heights))):  # none below the axes
+        heights[i] = max(heights[i], lowest)
+        lowest = heights[i] + least
+    for (name, (x, y, colour)), at in zip(ends.items(), heights, strict=True):
         line = LINE | {"color": colour, "relpos": (0, 0.5)}
         look = {"color": colour, "fontsize": size, "va": "center", "arrowprops": line, "annotation_clip": False}
         ax.annotate(name, (x, y), (1.06, at), textcoords="axes fraction", **look)
 
 
 def name_points(ax: Axes, points: Named, lines: Iterable[Float[np.ndarray, "n 2"]] = (), size: float = 7) -> None:
-    """Each point's name beside it, on no other name, point or line; with a thin line to its point where it is far off.
+    """Each point's name beside it, with a thin line to its point where it is far off.
 
-    Where that is, is found when the axes are drawn.
+    Where possible it stands on no other name, point or line. Its place is found when the axes are drawn.
     """
     texts = []
     for name, (x, y, colour) in points.items():
         look = {"color": colour, "fontsize": size, "ha": "center", "va": "center", "textcoords": "offset points"}
         texts.append(ax.annotate(name, (x, y), (0, 0), bbox=BEHIND, arrowprops=LINE | {"color": colour}, **look))
         texts[-1].set_in_layout(False)
-    ax.add_artist(_Places(texts, list(lines)))
+    if texts:
+        ax.add_artist(_Places(texts, list(lines)))
 
 
 class _Places(Artist):

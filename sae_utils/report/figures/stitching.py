@@ -144,7 +144,7 @@ def walks(
     """FVU, L0 and, at some steps, cross-entropy recovered along walks, against the number of latents.
 
     Each path has ``n_latents``, ``fvu``, ``l0`` by step and the ``phase`` of each step but the first. Black dots are
-    the trained SAEs, with which ``walk_legend`` says what the colours are.
+    the trained SAEs; ``walk_legend`` names the colours.
     """
     for path in paths:
         for ax, name in zip(axes, ("fvu", "l0"), strict=False):

@@ -23,7 +23,8 @@ GREY = "#7F7F7F"  # nulls and guides
 
 FOOTER = {"fontsize": 7, "color": GREY, "x": 0.01, "ha": "left"}
 TITLE = {"fontsize": 10, "weight": "bold", "x": 0.01, "ha": "left"}
-LETTER = 3.75, 6.6  # points: of the mean width of a letter in the footer and in the title
+LETTER = 3.75, 6.6  # mean width of a letter in points: footer, title
+MARGIN, LINE_HEIGHT = 12, 1.3  # points beside a line; of a line, as a multiple of its type's size
 
 
 def use_style() -> None:
@@ -45,19 +46,23 @@ def save_figure(fig: Figure, name: str, p: object, footer: str | None = None) ->
 
 def _frame(fig: Figure, question: str, footer: list[str]) -> None:
     """The question over all axes and the footer's lines below, as wide as the figure, which grows by their height."""
-    points = 72 * fig.get_figwidth()
-    lines = []
-    for line in footer:  # one of parts is broken only between them
-        parts = line.replace(" ", "\xa0").replace("\xa0·\xa0", "\xa0· ") if " · " in line else line
-        lines += textwrap.wrap(parts, int((points - 12) / LETTER[0]), break_long_words=False, break_on_hyphens=False)
-    title = textwrap.wrap(question, int((points - 12) / LETTER[1]))
+    in_footer, in_title = (int((72 * fig.get_figwidth() - MARGIN) / letter) for letter in LETTER)
+    lines = [part for line in footer for part in _wrapped(line, in_footer)]
+    title = textwrap.wrap(question, in_title)
     added = TITLE["fontsize"] * len(title) + FOOTER["fontsize"] * (len(lines) - 1)
-    fig.set_figheight(fig.get_figheight() + 1.3 * added / 72)
+    fig.set_figheight(fig.get_figheight() + LINE_HEIGHT * added / 72)
     # The layout makes room for both. Legends over all axes begin lower by a title of theirs that is empty.
     fig.supxlabel("\n".join(lines), **FOOTER)
     for legend in fig.legends:
         legend.set_title("\n".join(" " for _ in title), prop={"size": TITLE["fontsize"], "weight": "bold"})
     fig.suptitle("\n".join([*title, fig.get_suptitle()]).strip(), **TITLE)
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """A line in lines of so many letters; one whose parts are joined by a dot is broken at dots alone."""
+    if " · " in line:
+        line = line.replace(" ", "\xa0").replace("\xa0·\xa0", "\xa0· ")
+    return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
 
 
 def footer_of(p: object) -> str:

@@ -43,3 +43,14 @@ def test_names_at_ends_keep_their_order_and_stand_apart(ax):
     assert [name for name, _ in sorted(at.items(), key=lambda one: -one[1][1])] == ["top", "next", "low"]
     assert [y for _, y in at.values()] == pytest.approx([1.0, 0.9, 0.1]) and len({x for x, _ in at.values()}) == 1
     assert {text.xy for text in ax.texts} == {(1, 0.2), (1, 2), (1, 1.99)} and LINE["arrowstyle"] == "-"
+
+
+def test_names_of_many_low_ends_stay_beside_the_axes(ax):
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    name_ends(ax, {f"curve {i}": (1, 0.01 * i, "black") for i in range(16)}, 0.05)
+    assert [text.get_position()[1] for text in ax.texts] == pytest.approx([0.75 - 0.05 * i for i in range(16)])
+
+
+def test_without_points_a_figure_is_drawn(ax):
+    name_points(ax, {})
+    assert boxes(ax) == []
