@@ -40,9 +40,9 @@ def file_of(name: str) -> Path | None:
     if name in WHEELS:
         return _in_wheel(name)
     path = Path(os.path.expanduser(name))
-    if not name.endswith(ENDING) or path.is_dir():
+    if not name.endswith(ENDING) or os.path.isdir(path):
         return None
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"model {name!r}: there is no such file")
     with path.open("rb") as file:
         if file.read(4) != MAGIC:

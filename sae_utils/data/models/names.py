@@ -135,4 +135,5 @@ def row_context(asked: int, longest: int) -> int:
 
 def _folder(name: str) -> Path | None:
     path = BUNDLED.get(name, Path(os.path.expanduser(name)))  # Path.expanduser raises for a user who is not there
-    return path if name and path.is_dir() else None  # Path("") is the folder one stands in
+    # Path("") is the folder one stands in; Path.is_dir raises for a name that is too long.
+    return path if name and os.path.isdir(path) else None

@@ -49,6 +49,8 @@ def test_names_and_their_places(here):
         ("./missing", "model './missing' is unknown: it is not bundled, not an existing folder"),
         ("a/b/c", "model 'a/b/c' is unknown"),
         ("", "model '' is unknown"),
+        (300 * "a" + "/b/c", "is unknown"),  # longer than a file's name may be
+        (300 * "a" + ".gguf", "there is no such file"),
     ],
 )
 def test_names_that_can_be_nothing(here, name, said):
