@@ -65,8 +65,8 @@ def test_replications_are_the_published_preset_elsewhere(name):
     for notebook, values in elsewhere.items():
         there = published[notebook] | {"preset": name}
         changed = {key for key, value in values.items() if value != there.get(key)} - {"layers"}
-        same_site = name == "replication-1" or notebook.startswith("11")
-        assert changed - {"data_seed"} == ({"layer"} if same_site else {"layer", "site"})
+        moved = {"layer"} if name == "replication-1" else {"layer", "site"}
+        assert changed - {"data_seed"} == ({"layer", "world_seed"} if notebook.startswith("11") else moved)
 
 
 @pytest.mark.parametrize("listed", ["[00]", "['00']", "[0]", "[00_language_model]"])
