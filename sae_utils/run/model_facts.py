@@ -5,11 +5,11 @@ the latter's context: its GGUF file). The tests hold the numbers of weights to t
 """
 
 import json
+import os
 from dataclasses import dataclass
 
 from sae_utils.data.models import names as model_names
 from sae_utils.errors import InputError
-from sae_utils.paths import MODELS
 from sae_utils.run.rules import local_path
 
 
@@ -65,8 +65,8 @@ KNOWN = {
 
 def model_facts(model: str) -> ModelFacts | None:
     """Of a model in the table, a bundled one, or a local folder; None for any other name on the hub."""
-    folder = MODELS / model if (MODELS / model).is_dir() else local_path(model)
-    if not (folder / "config.json").is_file():
+    folder = model_names.BUNDLED.get(model, local_path(model))
+    if not os.path.isfile(folder / "config.json"):  # Path.is_file raises for a name that is too long
         return KNOWN.get(model)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
 

@@ -91,6 +91,7 @@ def test_what_a_configuration_does_not_say_in_a_number_is_assumed(change, name, 
 def test_facts_of_a_bundled_and_of_an_unknown_model():
     assert (model_facts("pycode-2m").n_layers, model_facts("pycode-2m").d_model) == (6, 128)
     assert model_facts("nobody/nothing") is None
+    assert model_facts(300 * "a") is None  # no file has so long a name
 
 
 def test_hook_points_are_those_of_the_loaded_model():
