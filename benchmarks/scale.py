@@ -58,7 +58,8 @@ def rates(dense: float, topk: float) -> dict[str, float]:
 
 
 HALF, FULL = {"bfloat16": FORWARD, "float32": FLOAT32 / 2}, {"bfloat16": 9.89e14, "float32": FLOAT32}
-THEIRS = Throughput("H100", GPU, TEXT, STEP, HALF, rates(others_rate(), others_rate()))
+OTHERS = others_rate()
+THEIRS = Throughput("H100", GPU, TEXT, STEP, HALF, rates(OTHERS, OTHERS))
 LIMIT = Throughput("H100", GPU, 1e12, 1e-9, FULL, rates(FLOAT32, FLOAT32))
 CPU = Throughput("two CPU cores", GPU, TEXT, 2.6e-3, {"bfloat16": 7e10}, rates(5.5e10, 1.1e11))
 
@@ -94,9 +95,14 @@ def by_seeds(pieces: Sequence[Piece]) -> list[Piece]:
     return kept + [replace(piece, cells=(replace(cell, seeds=(s,)),)) for piece, cell in cells for s in cell.seeds]
 
 
+def stack_bytes(cell: Cell) -> int:
+    """Of a stack's weights, in float32."""
+    return dictionary_bytes(len(cell.seeds), cell.config.d_in, cell.config.n_latents, cell.config.architecture)
+
+
 def checkpoint(cell: Cell) -> int:
     """Bytes of a stack and of Adam's two moments."""
-    return 3 * dictionary_bytes(len(cell.seeds), cell.config.d_in, cell.config.n_latents, cell.config.architecture)
+    return 3 * stack_bytes(cell)
 
 
 class Forecast:
@@ -115,7 +121,7 @@ class Forecast:
         sizes = [[sum(map(checkpoint, one.cells)) for one in share] for share in shares]
         self.largest, self.at_once = max(map(max, sizes)), sum(map(max, sizes))
         cells = [cell for share in shares for one in share for cell in one.cells]
-        self.update = sum(checkpoint(c) / 12 * ADAM * c.training.n_steps for c in cells) / BANDWIDTH
+        self.update = sum(stack_bytes(c) / 4 * ADAM * c.training.n_steps for c in cells) / BANDWIDTH
         self.written = sum(checkpoint(c) * (c.training.n_steps // c.training.checkpoint_every) for c in cells)
 
 

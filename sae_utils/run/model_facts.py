@@ -5,12 +5,10 @@ the latter's context: its GGUF file). The tests hold the numbers of weights to t
 """
 
 import json
-import os
 from dataclasses import dataclass
 
 from sae_utils.data.models import names as model_names
 from sae_utils.errors import InputError
-from sae_utils.run.rules import local_path
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,8 @@ KNOWN = {
 
 def model_facts(model: str) -> ModelFacts | None:
     """Of a model in the table, a bundled one, or a local folder; None for any other name on the hub."""
-    folder = model_names.BUNDLED.get(model, local_path(model))
-    if not os.path.isfile(folder / "config.json"):  # Path.is_file raises for a name that is too long
+    folder = model_names.folder_of(model)
+    if folder is None or not (folder / "config.json").is_file():
         return KNOWN.get(model)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
 

@@ -18,11 +18,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
-from PIL import Image
 
 from sae_utils.errors import InputError
 from sae_utils.files import write_text
 from sae_utils.paths import NOTEBOOKS, TINY_NOTEBOOKS
+from sae_utils.report.figures.style import write_in_few_colours
 from sae_utils.run.notebooks import INJECTED, brief, own_cells, select
 from sae_utils.run.presets import values_of
 
@@ -90,10 +90,9 @@ def clean(notebook: nbformat.NotebookNode) -> None:
 
 
 def in_few_colours(png: str, n_colours: int = 128) -> str:
-    """A PNG image in base64 with a palette of its own and without transparency."""
-    image, small = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
-    palette = image.convert("RGB").quantize(n_colours, dither=Image.Dither.NONE)
-    palette.save(small, format="png", optimize=True, dpi=image.info.get("dpi"))
+    """A PNG image in base64 in few colours (``write_in_few_colours``)."""
+    small = io.BytesIO()
+    write_in_few_colours(io.BytesIO(base64.b64decode(png)), small, n_colours)
     return base64.b64encode(small.getvalue()).decode("ascii")
 
 

@@ -171,14 +171,15 @@ class _SparseDecode(torch.autograd.Function):
         # Of each pair, its bag's gradient times its row: what embedding_bag's own backward calls, without [nnz, d_in].
         of_values = torch.ops.aten._embedding_bag_per_sample_weights_backward
         rows = decoder.flatten(0, 1)
-        order, bags, starts = pattern.transposed(len(rows))
         if grad.is_cuda or len(rows) <= CPU_LATENTS:
             grad_values = of_values(grad, rows, pattern.latents, pattern.starts, pattern.bags, SUM)
         else:  # latent by latent, so that each row of a decoder that no cache holds is read once
+            order, bags, starts = pattern.transposed(len(rows))
             by_latent = of_values(grad, rows, pattern.latents[order], starts, bags, SUM)
             grad_values = torch.empty_like(by_latent).scatter_(0, order, by_latent)
         if not ctx.needs_input_grad[1]:  # a frozen decoder
             return grad_values, None, None
+        order, bags, starts = pattern.transposed(len(rows))
         grad_decoder = F.embedding_bag(bags, grad, starts, mode="sum", per_sample_weights=values[order])
         return grad_values, grad_decoder.view(decoder.shape), None
 

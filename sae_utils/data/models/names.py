@@ -50,14 +50,14 @@ def find(name: str) -> Place:
     Asks nothing of the hub. Raises InputError for a name that can be none of these, for a revision where none is, and
     as ``gguf.file_of`` does.
     """
-    folder = _folder(name)
+    folder = folder_of(name)
     if folder:
         return Place(folder)
     file = gguf.file_of(name)
     if file:
         return Place(gguf.folder_of(file), gguf=file)
     model, at, revision = name.partition("@")
-    if at and (_folder(model) or model in HOOKED or model in HOOKED.values()):
+    if at and (folder_of(model) or model in HOOKED or model in HOOKED.values()):
         raise InputError(f"model {name!r}: {model} has no revisions, which only models of the hub have; leave out @")
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", model):
         raise InputError(
@@ -133,7 +133,8 @@ def row_context(asked: int, longest: int) -> int:
     return asked or min(longest, LONGEST_ROW)
 
 
-def _folder(name: str) -> Path | None:
+def folder_of(name: str) -> Path | None:
+    """The folder of a bundled model, or one that is there; None for any other name."""
     path = BUNDLED.get(name, Path(os.path.expanduser(name)))  # Path.expanduser raises for a user who is not there
     # Path("") is the folder one stands in; Path.is_dir raises for a name that is too long.
     return path if name and os.path.isdir(path) else None

@@ -99,15 +99,7 @@ def claims_page(
         f"[claims.yaml]({notebooks}/claims.yaml) (hash {hashes}), whose notes say how each number is computed, what "
         f"changed and why. What the papers did, and how it is known: [PAPERS.md]({notebooks}/PAPERS.md).",
         table(COUNTS_HEAD, counts),
-        "*Here* is the estimate with its 95 % interval. A claim *holds* if the whole interval is within its rule, "
-        "*does not hold at this scale* if the whole interval is outside, and is *undecided* if the interval straddles "
-        "a bound. *Null* is what random directions, latents or dictionaries reached; no rule depends on it. *After "
-        "Holm*: what Holm's correction over all judged claims of the paper leaves, at 2.5 % on a side. *Elsewhere*: "
-        "the same notebooks and rules at other places of the model, in another order of the same text; a claim is "
-        f"*{REPLICATED}* where it was decided and each of them gives the same verdict{_their_numbers(replications)}. "
-        "*Not judged here*: the number does not answer the claim, for the reason beside it. *Not run*: no notebook of "
-        "this preset had a number for it, and the notebook says why. Numbers of claims have gaps: each notebook's "
-        "begin anew, and a claim that was dropped leaves its number.",
+        _how_to_read(replications or {}),
         *(
             f"*{record['model']}*: the same notebooks and rules on that model ([page]({name}/claims.md)). The worlds "
             "of D are of no model; there they are trained on in that preset's batches."
@@ -162,9 +154,21 @@ def _rows(
     return rows
 
 
-def _their_numbers(replications: Mapping[str, Mapping] | None) -> str:
-    """Links to the records of the other places, which lie beside the page."""
-    return f" (their numbers: {', '.join(f'[{name}]({name}.json)' for name in replications)})" if replications else ""
+def _how_to_read(replications: Iterable[str]) -> str:
+    """What the columns and verdicts of the tables mean; the records of the other places lie beside the page."""
+    links = ", ".join(f"[{name}]({name}.json)" for name in replications)
+    numbers = f" (their numbers: {links})" if links else ""
+    return (
+        "*Here* is the estimate with its 95 % interval. A claim *holds* if the whole interval is within its rule, "
+        "*does not hold at this scale* if the whole interval is outside, and is *undecided* if the interval straddles "
+        "a bound. *Null* is what random directions, latents or dictionaries reached; no rule depends on it. *After "
+        "Holm*: what Holm's correction over all judged claims of the paper leaves, at 2.5 % on a side. *Elsewhere*: "
+        "the same notebooks and rules at other places of the model, in another order of the same text; a claim is "
+        f"*{REPLICATED}* where it was decided and each of them gives the same verdict{numbers}. "
+        "*Not judged here*: the number does not answer the claim, for the reason beside it. *Not run*: no notebook of "
+        "this preset had a number for it, and the notebook says why. Numbers of claims have gaps: each notebook's "
+        "begin anew, and a claim that was dropped leaves its number."
+    )
 
 
 def on_a_model(verdict: Mapping | None) -> str:

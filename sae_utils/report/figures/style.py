@@ -3,6 +3,7 @@
 import io
 import textwrap
 from pathlib import Path
+from typing import BinaryIO
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -95,10 +96,15 @@ def save(fig: Figure, name: str, preset: str, results_dir: str | Path = "", made
     path = figures_folder(preset, results_dir) / f"{name}.png"
     drawn, told = io.BytesIO(), PngInfo()
     fig.savefig(drawn, format="png", metadata={"Software": None})
-    image = Image.open(drawn)
     if made_of:
         told.add_text("Source", made_of)
     with whole_file(path) as part:
-        few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        few.save(part, format="png", optimize=True, dpi=image.info["dpi"], pnginfo=told)
+        write_in_few_colours(drawn, part, 256, told)
     return path
+
+
+def write_in_few_colours(png: BinaryIO, target: Path | BinaryIO, n_colours: int, told: PngInfo | None = None) -> None:
+    """Write a PNG image with a palette of its own and without transparency; ``told`` is text to keep in it."""
+    image = Image.open(png)
+    few = image.convert("RGB").quantize(n_colours, dither=Image.Dither.NONE)
+    few.save(target, format="png", optimize=True, dpi=image.info.get("dpi"), pnginfo=told)
