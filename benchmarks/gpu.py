@@ -2,9 +2,10 @@
 
     python benchmarks/gpu.py [--device cuda] [--small]
 
-First each CUDA path against its twin on the CPU (gpu_checks.py), a line each. Then the throughput of a whole training
-step, for a stack of 1 and of 8, as a share of the rate of the encoder's matrix product alone in the same run, and the
-peak memory. Exit code: 0, 1 where a check failed, 2 without the device.
+First each CUDA path against its twin on the CPU (gpu_checks.py), a line each. Then a whole training step, for a stack
+of 1 and of 8, beside the least that it could take (the encoder's product in bfloat16 and one pass over what that
+gives), beside a step of sparsify where that is installed, and the peak memory. Exit code: 0, 1 where a check failed,
+2 without the device.
 
 ``--device cpu --small`` goes through the same code on the CPU, which is how the tests run it. The twins are then equal
 by construction, and the throughput says nothing.
@@ -12,19 +13,22 @@ by construction, and the throughput says nothing.
 
 import argparse
 import gc
+import importlib.util
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from unittest import mock
 
 import torch
 from gpu_checks import check_all
+from step_floor import sparsify
 
 from sae_utils.data.models.language_model import check_device
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SAEConfig
-from sae_utils.saes.training import StackTrainer, TrainingConfig
+from sae_utils.saes.training import StackTrainer, TrainingConfig, trainer
 
 STACKS = (1, 8)
 WARM_UP = 5  # calls before the first that counts
@@ -41,6 +45,7 @@ class Size:
     repetitions: int = 30
 
 
+LAPTOP = Size(d_in=128, n_latents=512, k=16, batch=256)
 SMALL = Size(d_in=32, n_latents=256, k=4, batch=64, repetitions=3)
 
 
@@ -64,22 +69,29 @@ def median_seconds(call: Callable[[], object], device: torch.device, repetitions
     return statistics.median(start.elapsed_time(end) / 1000 for start, end in events)
 
 
-def gemm_seconds(size: Size, n_dictionaries: int, device: torch.device, dtype: torch.dtype) -> float:
-    """The encoder's product alone: torch.mm of its shapes, layout and dtype, into memory that is already there."""
-    x = torch.randn(size.batch, size.d_in, device=device, dtype=dtype)
-    weight = torch.randn(n_dictionaries * size.n_latents, size.d_in, device=device, dtype=dtype).T
-    out = torch.empty(size.batch, n_dictionaries * size.n_latents, device=device, dtype=dtype)
-    return median_seconds(lambda: torch.mm(x, weight, out=out), device, size.repetitions)
+def least_seconds(size: Size, device: torch.device) -> float:
+    """For one dictionary the product of the encoder in bfloat16 and the largest of each row, into memory at hand."""
+    x = torch.randn(size.batch, size.d_in, device=device, dtype=torch.bfloat16)
+    weight = torch.randn(size.n_latents, size.d_in, device=device, dtype=torch.bfloat16).T
+    out = torch.empty(size.batch, size.n_latents, device=device, dtype=torch.bfloat16)
+    return median_seconds(lambda: torch.mm(x, weight, out=out).amax(-1), device, size.repetitions)
 
 
-def step_seconds(size: Size, n_dictionaries: int, device: torch.device, bfloat16: bool) -> tuple[float, float | None]:
+def sparsify_seconds(size: Size, device: torch.device) -> float:
+    """A step of one SAE of sparsify."""
+    step = sparsify(size.d_in, size.n_latents, size.k, device)
+    x = torch.randn(size.batch, size.d_in, device=device)
+    return median_seconds(lambda: step(x), device, size.repetitions)
+
+
+def step_seconds(size: Size, n_dictionaries: int, device: torch.device) -> tuple[float, float | None]:
     """A whole training step (loss to renormalised rows): median seconds, and the peak GiB of the run on CUDA."""
     if device.type == "cuda":
         gc.collect()  # an optimiser is part of a reference cycle, and its stack would be counted again
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     sae = SAE.create(SAEConfig(size.d_in, size.n_latents, "topk", k=size.k), range(n_dictionaries), "hook").to(device)
-    config = TrainingConfig(1_000_000 * size.batch, size.batch, bfloat16=bfloat16, log_every=1_000_000)
+    config = TrainingConfig(1_000_000 * size.batch, size.batch, log_every=1_000_000)
     trainer = StackTrainer(sae, config)
     batches = [torch.randn(size.batch, size.d_in, device=device) for _ in range(4)]
     steps = iter(range(config.n_steps))
@@ -92,21 +104,39 @@ def step_seconds(size: Size, n_dictionaries: int, device: torch.device, bfloat16
     return seconds, torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
 
 
-def report_throughput(size: Size, n_dictionaries: int, device: torch.device) -> None:
-    """Print the rates of one stack."""
-    bfloat16 = device.type == "cuda"
-    dtype = torch.bfloat16 if bfloat16 else torch.float32
-    seconds, peak = step_seconds(size, n_dictionaries, device, bfloat16)
-    alone = gemm_seconds(size, n_dictionaries, device, dtype)
-    done = size.batch * n_dictionaries
-    teraflops = 2e-12 * done * size.d_in * size.n_latents / alone
-    print(
-        f"stack of {n_dictionaries}: {1000 * seconds:.2f} ms a step, {done / seconds:,.0f} tokens x SAEs/s; "
-        f"encoder GEMM alone {1000 * alone:.2f} ms, {done / alone:,.0f} tokens x SAEs/s ({teraflops:.1f} TFLOP/s); "
-        f"the step runs at {alone / seconds:.1%} of the GEMM's rate; "
-        f"peak memory {'not measured on the CPU' if peak is None else f'{peak:.2f} GiB'}",
-        flush=True,
-    )
+def report_throughput(size: Size, device: torch.device) -> None:
+    """Print what a step takes for each dictionary of a stack of 1 and of 8, and of sparsify, over the least."""
+    least = least_seconds(size, device)
+    print(f"batch {size.batch:,}: product in bfloat16 and one pass over it {1000 * least:.3f} ms, "
+          f"{size.batch / least:,.0f} tokens/s")  # fmt: skip
+    times = {}
+    for n_dictionaries in STACKS:
+        try:
+            seconds, peak = step_seconds(size, n_dictionaries, device)
+        except torch.OutOfMemoryError:
+            print(f"  stack of {n_dictionaries}: does not fit into this device's memory")
+            continue
+        times[f"stack of {n_dictionaries}"] = seconds / n_dictionaries
+        print(f"  stack of {n_dictionaries}: peak memory "
+              f"{'not measured on the CPU' if peak is None else f'{peak:.2f} GiB'}")  # fmt: skip
+    if importlib.util.find_spec("sparsify"):
+        times["sparsify"] = sparsify_seconds(size, device)
+    for name, seconds in times.items():
+        print(
+            f"  {name}: {1000 * seconds:.3f} ms a step of an SAE, {size.batch / seconds:,.0f} tokens x SAEs/s, "
+            f"{least / seconds:.1%} of the limit",
+            flush=True,
+        )
+
+
+def report_recorded(size: Size, device: torch.device) -> None:
+    """Print what a small step takes kernel by kernel, and recorded as a graph."""
+    trained = []
+    for eager in (10**9, trainer.EAGER):
+        with mock.patch.object(trainer, "EAGER", eager):
+            trained.append(step_seconds(size, STACKS[-1], device)[0])
+    print(f"stack of {STACKS[-1]}, d_in {size.d_in}, {size.n_latents} latents, k {size.k}, batch {size.batch}: "
+          f"{1000 * trained[0]:.2f} ms a step, recorded {1000 * trained[1]:.2f}")  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gpu.py: {error}; nothing was checked", file=sys.stderr)
         return 2
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # whose stream the events are of
+        torch.cuda.set_device(device.index or 0)  # whose stream the events are of
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
@@ -136,14 +166,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{failed} checks failed" if failed else "all checks passed")
 
     size = SMALL if args.small else Size()
-    product = "bfloat16" if device.type == "cuda" else "float32"
-    print(f"TopK, d_in {size.d_in}, {size.n_latents:,} latents, k {size.k}, batch {size.batch:,}; "
-          f"encoder product in {product}; median of {size.repetitions}")  # fmt: skip
-    for n_dictionaries in STACKS:
-        try:
-            report_throughput(size, n_dictionaries, device)
-        except torch.OutOfMemoryError:
-            print(f"stack of {n_dictionaries}: does not fit into this device's memory")
+    print(f"TopK, d_in {size.d_in}, {size.n_latents:,} latents, k {size.k}; medians of {size.repetitions}")
+    for batch in (size.batch, 4 * size.batch):
+        report_throughput(replace(size, batch=batch), device)
+    report_recorded(SMALL if args.small else LAPTOP, device)
     return 1 if failed else 0
 
 

@@ -35,12 +35,12 @@ def ours(d_in, n_latents, k, batch, members):
     return (lambda x: trainer.step(STEPS // 100, x)), floor
 
 
-def sparsify(d_in, n_latents, k):
-    """A step of one SAE as sparsify's trainer takes it with ``optimizer="adam"``."""
+def sparsify(d_in, n_latents, k, device="cpu"):
+    """A step of one SAE as sparsify's trainer takes it with ``optimizer="adam"``, without 8-bit moments."""
     from sparsify.config import SparseCoderConfig
     from sparsify.sparse_coder import SparseCoder
 
-    sae = SparseCoder(d_in, SparseCoderConfig(num_latents=n_latents, k=k), dtype=torch.float32)
+    sae = SparseCoder(d_in, SparseCoderConfig(num_latents=n_latents, k=k), device, torch.float32)
     optimizer = torch.optim.Adam(sae.parameters(), lr=2e-4)
 
     def step(x):

@@ -31,6 +31,8 @@ CPU_CHUNK = 256
 # Latents of these rows that are held at once, or one dictionary's where it has more. Stacks with more latents take the
 # gradients of codes latent by latent.
 CPU_LATENTS = 4096
+# Pre-activations held at once on CUDA: 268 MB of bfloat16.
+CUDA_HELD = 2**27
 # Tokens in a forward pass. On the CPU at 8,192 glibc maps the attention scores (33 MB) anew, 1.8 times slower.
 # On CUDA the hooks' Python, 5 ms a layer, is most of a pass over few tokens of a small model.
 FORWARD_TOKENS = {"cpu": 4096, "cuda": 32_768}

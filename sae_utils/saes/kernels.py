@@ -3,18 +3,18 @@
 A dictionary of 4,096 latents with k = 32 uses 1 in 128 of its products after the encoder. So only the
 encoder's forward product is dense here; the decoder, and all gradients, touch only the active latents.
 The stack is one table of S * n_latents rows, and one sorted list of (token, latent) pairs serves both
-weight gradients. ``embedding_bag`` does all sums: it is threaded on the CPU, and it adds in a fixed
-order, which ``index_add`` on CUDA does not.
+weight gradients. ``bags.py`` has the sums.
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_utils.memory import CPU_CHUNK, CPU_LATENTS
+from sae_utils.memory import CPU_CHUNK, CPU_LATENTS, CUDA_HELD
+from sae_utils.saes.bags import bag_dots, bag_sum, count
 
-SUM = 0  # the number of embedding_bag's mode "sum"
+GROUP = {"cpu": 8, "cuda": 32}  # values of which top_k looks at the largest first
+SEARCHED = 2048  # latents from which the search on CUDA is in bfloat16
 
 
 class Pattern:
@@ -31,22 +31,23 @@ class Pattern:
     def transposed(self, n_rows: int) -> tuple[Int[Tensor, " nnz"], Int[Tensor, " nnz"], Int[Tensor, " rows"]]:
         """The same pairs sorted by latent: (order of the pairs, their bags, where each latent starts)."""
         if self._transposed is None:
-            order = self.latents.argsort(stable=True)
-            counts = torch.bincount(self.latents, minlength=n_rows)
-            starts = counts.cumsum(0) - counts
-            self._transposed = order, self.bags[order], starts
+            # As int32 on CUDA, whose sort takes a time for each byte.
+            keys = self.latents.int() if self.latents.is_cuda else self.latents
+            order = keys.argsort(stable=True)
+            counts = count(self.latents, n_rows)
+            self._transposed = order, self.bags[order], counts.cumsum(0) - counts
         return self._transposed
 
 
 def top_k(values: Float[Tensor, "*rows n"], k: int) -> tuple[Float[Tensor, "*rows k"], Int[Tensor, "*rows k"]]:
     """The k largest of each row and where they are, in no particular order.
 
-    On the CPU in two stages: the k largest all lie in the k groups with the largest maxima, and a row of n in
-    groups of 8 has n/8 maxima and 8k candidates to search instead of n. Against ``torch.topk`` on one core:
-    1.8 times faster at n = 512, k = 16; 1.7 at 1,024, 32; 1.2 at 4,096, 32; the same at 1,024, 16.
+    In two stages: the k largest all lie in the k groups with the largest maxima, and a row of n in groups of 8 has
+    n/8 maxima and 8k candidates to search instead of n. Against ``torch.topk`` on one core: 1.8 times faster at
+    n = 512, k = 16; 1.7 at 1,024, 32; 1.2 at 4,096, 32; the same at 1,024, 16. On an H100: 2.3 times at 32,768, 32.
     """
-    n, size = values.shape[-1], 8
-    if values.is_cuda or n % size or n // size < 4 * k:
+    n, size = values.shape[-1], GROUP.get(values.device.type, 8)
+    if n % size or n // size < 4 * k:
         found = values.topk(k, dim=-1, sorted=False)
         return found.values, found.indices
     groups = values.unflatten(-1, (size, n // size))
@@ -68,29 +69,58 @@ def pre_activations(
     return torch.addmm(bias.flatten(), x, encoder.flatten(0, 1).T).unflatten(1, b_enc.shape)
 
 
-def encode_top_k(x, encoder, b_enc, b_dec, k: int):
+def encode_top_k(x, encoder, b_enc, b_dec, k: int, search: torch.dtype | None = None):
     """The k largest pre-activations of each token and dictionary: (values, latents), both [batch, S, k], no gradient.
 
-    On the CPU in chunks of rows and of dictionaries that share one buffer: what top_k reads, and the encoder that the
-    next rows need, are still in the cache. Under CUDA autocast the product runs in its dtype.
+    In chunks of rows and of dictionaries that share one buffer: no matrix of all pre-activations is held and, on the
+    CPU, what top_k reads and the encoder that the next rows need are still in the cache. ``search`` is the dtype of the
+    product, by default bfloat16 on CUDA where a row is wide. One lower than that of ``x`` finds ``candidates``, whose
+    values are then computed in the dtype of ``x``.
     """
-    if x.is_cuda:
-        return top_k(pre_activations(x, encoder, b_enc, b_dec), k)
     n_dictionaries, n_latents = b_enc.shape
+    search = search or search_dtype(x, n_latents)
+    offered = k if search == x.dtype else candidates(k, n_latents)
     bias = b_enc - torch.einsum("snd,sd->sn", encoder, b_dec)
     values = x.new_empty(len(x), n_dictionaries, k)
     latents = torch.empty(values.shape, dtype=torch.int64, device=x.device)
-    together = min(n_dictionaries, max(1, CPU_LATENTS // n_latents))
-    buffer = x.new_empty(min(len(x), CPU_CHUNK) * together * n_latents)
+    at_once = max(1, min(len(x), CUDA_HELD // n_latents)) if x.is_cuda else CPU_CHUNK
+    held = CUDA_HELD // at_once if x.is_cuda else CPU_LATENTS
+    together = min(n_dictionaries, max(1, held // n_latents))
+    buffer = x.new_empty(min(len(x), at_once) * together * n_latents, dtype=search)
+    low_x = x.to(search)
     for first in range(0, n_dictionaries, together):
         some = slice(first, first + together)
-        weight, some_bias = encoder[some].flatten(0, 1).T, bias[some]
-        for start in range(0, len(x), CPU_CHUNK):
-            rows = slice(start, min(start + CPU_CHUNK, len(x)))
+        weight, some_bias = encoder[some].flatten(0, 1), bias[some]
+        low_weight, low_bias = weight.to(search).T, some_bias.flatten().to(search)
+        for start in range(0, len(x), at_once):
+            rows = slice(start, min(start + at_once, len(x)))
             out = buffer[: (rows.stop - start) * some_bias.numel()].view(-1, some_bias.numel())
-            chunk = torch.addmm(some_bias.flatten(), x[rows], weight, out=out)
-            values[rows, some], latents[rows, some] = top_k(chunk.unflatten(1, some_bias.shape), k)
+            chunk = torch.addmm(low_bias, low_x[rows], low_weight, out=out).unflatten(1, some_bias.shape)
+            found, which = top_k(chunk, offered)
+            if search != x.dtype:
+                found, best = top_k(_values_at(which, x[rows], weight, some_bias), k)
+                which = which.gather(-1, best)
+            values[rows, some], latents[rows, some] = found, which
     return values, latents
+
+
+def search_dtype(x: Tensor, n_latents: int) -> torch.dtype:
+    """In which the k largest are looked for, where nothing else is asked for."""
+    return torch.bfloat16 if x.is_cuda and x.dtype == torch.float32 and n_latents >= SEARCHED else x.dtype
+
+
+def candidates(k: int, n_latents: int) -> int:
+    """How many latents a search in low precision offers, so that the k largest are among them."""
+    return min(k + max(k // 2, 8), n_latents)
+
+
+def _values_at(latents: Int[Tensor, "batch S c"], x, weight: Float[Tensor, "S*n_latents d_in"], bias) -> Tensor:
+    """The pre-activations of chosen latents alone, in the dtype of ``x``."""
+    batch, n_dictionaries, c = latents.shape
+    flat = (latents + bias.shape[1] * torch.arange(n_dictionaries, device=x.device)[:, None]).flatten()
+    starts = torch.arange(0, len(flat), n_dictionaries * c, device=x.device)
+    tokens = torch.arange(batch, device=x.device).repeat_interleave(n_dictionaries * c)
+    return (bag_dots(x, weight, flat, starts, tokens) + bias.flatten()[flat]).view(latents.shape)
 
 
 def keep_top_k(values, latents, n_latents: int) -> tuple[Float[Tensor, " nnz"], Pattern]:
@@ -137,20 +167,17 @@ class _SparseEncode(torch.autograd.Function):
         grad = (grad * active).to(x.dtype)
         order, bags, starts = ctx.pattern.transposed(n_dictionaries * n_latents)
         by_latent = grad[order]
-        grad_encoder = F.embedding_bag(
-            bags // n_dictionaries, x, starts, mode="sum", per_sample_weights=by_latent
-        ).unflatten(0, (n_dictionaries, n_latents))
+        grad_encoder = bag_sum(x, bags // n_dictionaries, starts, by_latent).unflatten(0, (n_dictionaries, n_latents))
         # Sums of by_latent alone: bags of a table of one 1, since index_add on CUDA adds in any order.
-        grad_b_enc = F.embedding_bag(
-            torch.zeros_like(bags), x.new_ones(1, 1), starts, mode="sum", per_sample_weights=by_latent
-        ).view(n_dictionaries, n_latents)
+        grad_b_enc = bag_sum(x.new_ones(1, 1), torch.zeros_like(bags), starts, by_latent).view(
+            n_dictionaries, n_latents
+        )
         # The pre-activation is (x - b_dec) w + b: what b_enc gets, w gets times -b_dec, and b_dec times -w.
         grad_encoder.baddbmm_(grad_b_enc[..., None], b_dec[:, None, :], alpha=-1)
         grad_b_dec = -torch.einsum("sn,snd->sd", grad_b_enc, encoder)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            rows = encoder.flatten(0, 1)
-            grad_x = F.embedding_bag(ctx.pattern.latents, rows, ctx.pattern.starts, mode="sum", per_sample_weights=grad)
+            grad_x = bag_sum(encoder.flatten(0, 1), ctx.pattern.latents, ctx.pattern.starts, grad)
             grad_x = grad_x.unflatten(0, (len(x), n_dictionaries)).sum(1)
         return grad_x, grad_encoder, grad_b_enc, grad_b_dec, None, None
 
@@ -162,25 +189,22 @@ class _SparseDecode(torch.autograd.Function):
     def forward(ctx, values, decoder, pattern):
         ctx.save_for_backward(values, decoder)
         ctx.pattern = pattern
-        rows = decoder.detach().flatten(0, 1)
-        return F.embedding_bag(pattern.latents, rows, pattern.starts, mode="sum", per_sample_weights=values.detach())
+        return bag_sum(decoder.detach().flatten(0, 1), pattern.latents, pattern.starts, values.detach())
 
     @staticmethod
     def backward(ctx, grad):
         (values, decoder), pattern, grad = ctx.saved_tensors, ctx.pattern, grad.contiguous()
-        # Of each pair, its bag's gradient times its row: what embedding_bag's own backward calls, without [nnz, d_in].
-        of_values = torch.ops.aten._embedding_bag_per_sample_weights_backward
         rows = decoder.flatten(0, 1)
-        if grad.is_cuda or len(rows) <= CPU_LATENTS:
-            grad_values = of_values(grad, rows, pattern.latents, pattern.starts, pattern.bags, SUM)
+        if len(rows) <= CPU_LATENTS:
+            grad_values = bag_dots(grad, rows, pattern.latents, pattern.starts, pattern.bags)
         else:  # latent by latent, so that each row of a decoder that no cache holds is read once
             order, bags, starts = pattern.transposed(len(rows))
-            by_latent = of_values(grad, rows, pattern.latents[order], starts, bags, SUM)
+            by_latent = bag_dots(rows, grad, bags, starts, pattern.latents[order])
             grad_values = torch.empty_like(by_latent).scatter_(0, order, by_latent)
         if not ctx.needs_input_grad[1]:  # a frozen decoder
             return grad_values, None, None
         order, bags, starts = pattern.transposed(len(rows))
-        grad_decoder = F.embedding_bag(bags, grad, starts, mode="sum", per_sample_weights=values[order])
+        grad_decoder = bag_sum(grad, bags, starts, values[order])
         return grad_values, grad_decoder.view(decoder.shape), None
 
 
@@ -205,6 +229,5 @@ def sum_by_latent(
     n_latents: int,
 ) -> Float[Tensor, "n_latents d"]:
     """Sum over tokens of value times the token's row of ``table``, for each latent; ``latents`` ascend."""
-    counts = torch.bincount(latents, minlength=n_latents)
-    starts = counts.cumsum(0) - counts
-    return F.embedding_bag(tokens, table, starts, mode="sum", per_sample_weights=values)
+    counts = count(latents, n_latents)
+    return bag_sum(table, tokens, counts.cumsum(0) - counts, values)

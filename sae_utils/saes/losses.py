@@ -89,7 +89,8 @@ def _sparse_terms(sae: SAE, x, variance, error=None) -> tuple[LossTerms, Float[T
     minimised, x_hat = (error or whole_error)(sae, x, z, pattern)
     loss = minimised / variance
     fvu = squared_error(x, x_hat.detach()) / variance if error else loss.detach()
-    counts = torch.bincount(pattern.latents, weights=(z > 0).to(x.dtype), minlength=sae.b_enc.numel())
+    # Whole numbers in floating point: in whatever order they are added, the sum is exact.
+    counts = torch.zeros_like(sae.b_enc).flatten().scatter_add_(0, pattern.latents, (z.detach() > 0).to(x.dtype))
     counts = counts.view(sae.b_enc.shape)
     return LossTerms(loss, fvu, counts.sum(-1) / len(x), counts > 0, variance, smallest), x_hat
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sae_utils.saes import SAE
 from sae_utils.saes.training import TrainingConfig
-from sae_utils.saes.training.training import StackTrainer
+from sae_utils.saes.training.trainer import StackTrainer
 
 FIRST, STEPS = 2, 6  # steps that are not timed, since caches fill, and that are
 

@@ -14,7 +14,7 @@ from sae_utils.memory import MemoryPlan, total_memory, training_plan
 from sae_utils.saes.sae import SAE, SAEConfig
 from sae_utils.saes.training.residuals import ResidualSource, hold
 from sae_utils.saes.training.store import train_or_load_history
-from sae_utils.saes.training.training import TrainingConfig
+from sae_utils.saes.training.trainer import TrainingConfig
 
 Chain = tuple[tuple[str, int], ...]  # (cell, position in it) of the frozen members that come before a boosted one
 PASS_MEMORY = 0.5  # share of a device's memory that the stacks of one pass take

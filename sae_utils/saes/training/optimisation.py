@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sae_utils.saes.bags import by_triton
+
 
 def learning_rate(n_latents: int, base: float) -> float:
     """Base / sqrt(n_latents / 2^14), as EleutherAI's sparsify scales it from 2e-4 (December 2024)."""
@@ -22,12 +24,20 @@ def schedule(step: int, n_steps: int, warmup: float, decay: float) -> float:
 @torch.no_grad()
 def remove_parallel_gradient(grad: Float[Tensor, "S n d"], rows: Float[Tensor, "S n d"]) -> None:
     """Take out of ``grad``, in place, what would only stretch or shrink the unit ``rows``."""
+    if by_triton(grad, rows):
+        from sae_utils.saes import triton_kernels
+
+        return triton_kernels.remove_parallel(grad, rows)
     grad.addcmul_(rows, (grad * rows).sum(-1, keepdim=True), value=-1)
 
 
 @torch.no_grad()
 def normalise_rows(rows: Float[Tensor, "S n d"]) -> None:
     """Scale each row to norm 1, in place."""
+    if by_triton(rows):
+        from sae_utils.saes import triton_kernels
+
+        return triton_kernels.normalise(rows)
     rows.div_(rows.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny))
 
 

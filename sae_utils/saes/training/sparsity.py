@@ -17,7 +17,8 @@ from sae_utils.errors import InputError
 from sae_utils.saes.metrics import evaluate
 from sae_utils.saes.sae import SAE, SAEConfig
 from sae_utils.saes.training.store import train_or_load
-from sae_utils.saes.training.training import TrainingConfig, train
+from sae_utils.saes.training.trainer import TrainingConfig
+from sae_utils.saes.training.training import train
 
 # Where to begin, by architecture. A threshold learns by its logarithm, a learning rate at a time: from JumpReLU's usual
 # start (0.05 in our units, as wide a kernel) a run of a few thousand steps hardly moves it, whatever the coefficient.

@@ -23,19 +23,20 @@ from sae_utils.saes.methods.method import Method
 from sae_utils.saes.sae import SAE
 from sae_utils.saes.training.checkpoints import load_sae, raw_bytes, save_sae
 from sae_utils.saes.training.locks import claimed
-from sae_utils.saes.training.training import Snapshots, TrainingConfig, frozen, train
+from sae_utils.saes.training.trainer import TrainingConfig
+from sae_utils.saes.training.training import Snapshots, frozen, train
 
 # The code that weights depend on, given the activations.
 CODE = (
     *(f"data/activations/{name}.py" for name in ("source", "order", "shuffle_buffer")),
-    *(f"saes/{name}.py" for name in ("base", "kernels", "losses", "methods/method", "sae")),
-    *(f"saes/training/{name}.py" for name in ("optimisation", "training")),
+    *(f"saes/{name}.py" for name in ("bags", "base", "kernels", "losses", "methods/method", "sae", "triton_kernels")),
+    *(f"saes/training/{name}.py" for name in ("optimisation", "trainer", "training")),
 )
 
 # Digests of sources that train all that they both can train to the same bits: the newer ones, each with the one that
 # names what is trained. A line is of no use, and can go, when the sources have changed again.
 SAME = {
-    "7e337c6d7db7ebb4eacae7e79cec3bcb176fc3c38c732719d1fe1a2e5292db07":
+    "82b674c6f68aa9e1c2c1053d30bb8b6f9c53dc7df0c2f5475bd7bba287b124ad":
         "7d293d074d6d43e8abcaa669d5e7725af5ba8403e1d69cbfc1fd3c70f079712e",
 }  # fmt: skip
 

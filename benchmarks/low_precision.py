@@ -1,0 +1,80 @@
+"""Does a search for candidates in bfloat16 choose the latents that float32 chooses, and train the same dictionaries?
+
+    python benchmarks/low_precision.py [--model smollm2-135m --layer 9 --device cuda --latents 32768]
+
+Two seeds are trained twice on the same batches, with the search in float32 and in bfloat16. Then, on the last batches
+and by margin of candidates: the share of tokens whose latents are not float64's. And of each training: explained
+variance and what its two seeds share; and what a seed shares with itself, trained the other way.
+"""
+
+import argparse
+import itertools
+import time
+from unittest import mock
+
+import torch
+
+from sae_utils.analysis.matching.overlap import overlap_of_pairs
+from sae_utils.data.activations import ActivationStream
+from sae_utils.data.models.language_model import load_language_model
+from sae_utils.data.text import token_rows
+from sae_utils.saes import SAE, SAEConfig, evaluate, kernels
+from sae_utils.saes.training import TrainingConfig, train
+
+CONTEXT, BATCH, K, MARGINS = 128, 1024, 32, (0, 4, 8, 16, 32)
+
+
+def trained(source, hook: str, options: argparse.Namespace, search: torch.dtype) -> SAE:
+    """Two seeds, trained with the search in one dtype."""
+    sae = SAE.create(SAEConfig(source.d_in[hook], options.latents, "topk", K), [0, 1], hook, source.normalisation[hook])
+    sae = sae.to(options.device)
+    config = TrainingConfig(source.n_tokens // BATCH * BATCH, BATCH, base_lr=1.6e-3)
+    start = time.perf_counter()
+    with mock.patch.object(kernels, "search_dtype", lambda *_: search):
+        (log,) = train([sae], source, config, progress=False)
+    print(f"search in {search}: {time.perf_counter() - start:.0f} s, FVU of the last batch {log.fvu[-1].tolist()}")
+    return sae
+
+
+@torch.no_grad()
+def share_with_other_latents(sae: SAE, x: torch.Tensor, search: torch.dtype, margin: int) -> float:
+    """Share of tokens and dictionaries whose k latents are not those of float64."""
+    weights = sae.encoder, sae.b_enc, sae.b_dec
+    exact = kernels.encode_top_k(*(t.double() for t in (sae.normalise(x), *weights)), K)[1]
+    with mock.patch.object(kernels, "candidates", lambda k, n_latents: min(k + margin, n_latents)):
+        found = kernels.encode_top_k(sae.normalise(x), *weights, K, search)[1]
+    return (found.sort().values != exact.sort().values).any(-1).float().mean().item()
+
+
+def main() -> None:
+    """Print one line for each question."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="pycode-2m")
+    parser.add_argument("--corpus", default="installed-python")
+    parser.add_argument("--layer", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tokens", type=int, default=200_000)
+    parser.add_argument("--latents", type=int, default=2048)
+    options = parser.parse_args()
+    lm = load_language_model(options.model, options.device)
+    hook = lm.hook_point("mlp_out", options.layer)
+    rows = token_rows(options.corpus, lm.tokenizer, "train", options.tokens // CONTEXT, CONTEXT)
+    source = ActivationStream(lm, rows, [hook])
+    saes = [trained(source, hook, options, dtype) for dtype in (torch.float32, torch.bfloat16)]
+    batches = [batch[hook] for batch in itertools.islice(source.batches(BATCH, 1, device=options.device), 8)]
+    others = {m: share_with_other_latents(saes[0], batches[0], torch.bfloat16, m) for m in MARGINS}
+    float32 = share_with_other_latents(saes[0], batches[0], torch.float32, 0)
+    print(f"tokens whose latents are not float64's: in float32 {float32:.1e}; in bfloat16, by margin: "
+          f"{', '.join(f'{m}: {share:.1e}' for m, share in others.items())}")  # fmt: skip
+    explained = [evaluate(sae, batches).explained_variance.tolist() for sae in saes]
+    print(f"explained variance of two seeds: float32 {explained[0]}, bfloat16 {explained[1]}")
+    encoders, decoders = (torch.cat([getattr(s, name).detach() for s in saes]) for name in ("encoder", "W_dec"))
+    pairs = {pair: overlap_of_pairs(encoders, decoders, among=pair)[pair] for pair in ((0, 1), (2, 3), (0, 2))}
+    strict, cosine = ({pair: o.fraction(o.shared(c)) for pair, o in pairs.items()} for c in ("strict", "decoder_only"))
+    print(f"two seeds share, float32: {strict[0, 1]:.3f} (decoders alone {cosine[0, 1]:.3f}), "
+          f"bfloat16: {strict[2, 3]:.3f} ({cosine[2, 3]:.3f})")  # fmt: skip
+    print(f"one seed, trained in both ways, shares: {strict[0, 2]:.3f} ({cosine[0, 2]:.3f})")
+
+
+if __name__ == "__main__":
+    main()
