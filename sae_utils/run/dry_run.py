@@ -115,17 +115,17 @@ def totals(cost: Cost, at: Throughput) -> list[str]:
     """Of all notebooks that run, and the throughput in the form in which it can be given."""
     seconds, operations = cost.seconds(at), cost.operations()
     fits = "" if cost.memory.total <= HEADROOM * at.memory else f"; more than {at.device} has, {human(at.memory)}"
-    lines = [
+    cut = ", ".join(f"{name} in {n} parts" for name, n in cost.cut.items())
+    return [
         f"trains  {cost.n_dictionaries:,} dictionaries, {cost.trained_tokens:.3g} tokens seen by them together",
         f"time    {hours(sum(seconds.values()))}: {parts(seconds, hours)}",
         f"work    {sum(operations.values()):.3g} operations: {parts(operations, '{:.3g}'.format)}",
         f"text    {cost.tokens():.3g} tokens",
         f"disk    {human(sum(cost.disk.values()))}: {parts(cost.disk, human)}; the model's files come on top",
         f"memory  {cost.memory}{fits}",
+        *([f"cut     by seeds, for the memory does not hold it at once: {cut}"] if cut else []),
         f"speed   {at}",
     ]
-    cut = ", ".join(f"{name} in {n} parts" for name, n in cost.cut.items())
-    return [*lines[:-1], f"cut     by seeds, for memory does not hold it at once: {cut}", lines[-1]] if cut else lines
 
 
 def before(jobs: Sequence[Job]) -> list[str]:
