@@ -156,10 +156,10 @@ class Costs:
             if one == one.whole and self._is_cached(one) and self._claim(one):
                 cost.disk["activations"] += activation_bytes(one.n_tokens, self._width(one))
                 cost.work.append(self._forward(one.n_tokens, context, one))
-        parts = {cell.name: cell.parts(self.device, self.memory) for cell in plan.cells}
-        cost.cut = {name: len(some) for name, some in parts.items() if len(some) > 1}
+        parts = [cell.parts(self.device, self.memory) for cell in plan.cells]
+        cost.cut = {some[0].name: len(some) for some in parts if len(some) > 1}
         most = None if self.memory is None else PASS_MEMORY * self.memory
-        for cells in (chain(*parts.values()), plan.pilots):  # what waits for a pilot is no part of its pass
+        for cells in (chain(*parts), plan.pilots):  # what waits for a pilot is no part of its pass
             for group in passes(cells, self.device, most):
                 self._add_pass(cost, group, context)
         if plan.forward_tokens:

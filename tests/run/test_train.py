@@ -233,13 +233,9 @@ def test_a_shard_makes_the_searches_that_its_own_stacks_wait_for(notebooks, tmp_
     planned = {name: planned_of("quick", notebooks)[name]}
     train.prepare(planned, tmp_path)
     pieces = {piece.cells[0].name: piece for piece in pieces_of(planned)}
-    for architecture in ("topk", "relu"):
-        assert train.train_share([pieces[f"architecture {architecture}"]], planned, tmp_path) == 0
+    for kind in ("centre", "architecture relu"):
+        assert train.train_share([pieces[kind]], planned, tmp_path) == 0
     assert made == [{"relu 24 pilots"}]
-    (p, plan) = planned[name]
-    _, sources = open_plan(plan, load_language_model(p.model), p.corpus, tmp_path)
-    alone = plan.search.only(made[0]).run(sources, tmp_path, p.device)
-    assert alone[0] in plan.search.run(sources, tmp_path, p.device)  # the joint one of the notebook
 
 
 def test_what_waits_for_results_is_left_to_its_notebook():
