@@ -215,7 +215,7 @@ def _keep(history: dict[int, SAE], same: Sequence[Cell], whole: Mapping[Cell, Ce
             start = seeds.index(cell.seeds[0])
             own = slice(start, start + len(cell.seeds))
             for key, tensor in sae.stacked().items():
-                joined.stacked()[key][own] = tensor
+                joined.stacked()[key][own].copy_(tensor)
             found[name] = joined.to(sae.W_dec.device) if own.stop == len(seeds) else joined
 
 
