@@ -9,7 +9,7 @@ Nothing here was measured on a GPU by this project; the speeds below are other p
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,17 +64,21 @@ LIMIT = Throughput("H100", GPU, 1e12, 1e-9, FULL, rates(FLOAT32, FLOAT32))
 CPU = Throughput("two CPU cores", GPU, TEXT, 2.6e-3, {"bfloat16": 7e10}, rates(5.5e10, 1.1e11))
 
 
-def cost_of(planned: Planned, cut: Callable[[Plan], Plan] = lambda plan: plan) -> Cost:
-    """Of all notebooks, each after ``cut``, one after the other."""
+def cost_of(planned: Planned, memory: float | None = None) -> Cost:
+    """Of all notebooks, one after the other, on a GPU of so many bytes."""
     p = next(iter(planned.values()))[0]
-    model = Costs(model_facts(p.model), p.dtype, p.device)
-    return together([model.of(cut(plan)) for _, plan in planned.values()])
+    model = Costs(model_facts(p.model), p.dtype, p.device, memory)
+    return together([model.of(plan) for _, plan in planned.values()])
 
 
-def left_to_notebooks(plan: Plan) -> Plan:
+def left_to_notebooks(planned: Planned) -> dict:
     """What no shard trains: meta-SAEs and what waits for results."""
-    there = {cell.name for cell in plan.searched.ready}
-    return replace(plan, activations=(), search=None, cells=tuple(c for c in plan.cells if c.name not in there))
+    left = {}
+    for notebook, (p, plan) in planned.items():
+        there = {cell.name for cell in plan.searched.ready}
+        cells = tuple(cell for cell in plan.cells if cell.name not in there)
+        left[notebook] = p, replace(plan, activations=(), search=None, cells=cells)
+    return left
 
 
 def passes_of(share: Sequence[Piece], planned: Planned, memory: float) -> list[Piece]:
@@ -82,17 +86,17 @@ def passes_of(share: Sequence[Piece], planned: Planned, memory: float) -> list[P
     found = []
     for is_later in (False, True):
         for notebook, (_, plan) in planned.items():
-            cells = [cell for piece in share if piece.notebook == notebook for cell in piece.cells]
-            cells = [cell for cell in cells if bool(plan[cell.name].comes_after) == is_later]
-            found += [Piece(notebook, tuple(group)) for group in passes(cells, "cuda", PASS_MEMORY * memory)]
+            own = [piece for piece in share if piece.notebook == notebook]
+            cells = [cell for piece in own for cell in piece.cells if bool(plan[cell.name].comes_after) == is_later]
+            pilots = pilots_of(own) if is_later else []
+            for some in (pilots, cells):
+                found += [Piece(notebook, tuple(group)) for group in passes(some, "cuda", PASS_MEMORY * memory)]
     return found
 
 
-def by_seeds(pieces: Sequence[Piece]) -> list[Piece]:
-    """As if stacks were cut, which they are not; a boosted ensemble stays together."""
-    kept = [piece for piece in pieces if len(piece.cells) > 1]
-    cells = [(piece, cell) for piece in pieces if len(piece.cells) == 1 for cell in piece.cells]
-    return kept + [replace(piece, cells=(replace(cell, seeds=(s,)),)) for piece, cell in cells for s in cell.seeds]
+def pilots_of(pieces: Iterable[Piece]) -> list[Cell]:
+    """The pilots of the searches of pieces, each once."""
+    return list(dict.fromkeys(pilot for piece in pieces if piece.search for pilot in piece.search.pilots()))
 
 
 def stack_bytes(cell: Cell) -> int:
@@ -106,17 +110,23 @@ def checkpoint(cell: Cell) -> int:
 
 
 class Forecast:
-    """Seconds of a preset on ``n`` GPUs at a speed: what is made once, the longest shard, what notebooks train."""
+    """Seconds of a preset on ``n`` GPUs at a speed: what is made once, the longest shard, what notebooks train.
 
-    def __init__(self, planned: Planned, at: Throughput, n: int, pieces: Sequence[Piece] = ()):
-        pieces = pieces or pieces_of(planned)
+    ``search`` are those of the longest shard's searches; one that several shards wait for counts in each.
+    """
+
+    def __init__(self, planned: Planned, at: Throughput, n: int):
+        pieces = pieces_of(planned, at.memory)
         self.used = min(n, len(pieces))
-        shares = [passes_of(share, planned, at.memory) for share in shares_of(pieces, self.used)]
+        split = shares_of(pieces, self.used)
+        shares = [passes_of(share, planned, at.memory) for share in split]
         each = [[seconds_of(planned, at, [one]) for one in share] for share in shares]
         self.model = sum(one.get("language model", 0.0) for share in each for one in share)
         spans = [sum(sum(one.values()) for one in share) for share in each]
+        searches = [replace(piece, cells=()) for piece in split[spans.index(max(spans))]]
+        self.search = sum(seconds_of(planned, at, searches).values())
         self.once, self.longest, self.n_passes = sum(seconds_of(planned, at).values()), max(spans), sum(map(len, each))
-        self.left = sum(cost_of(planned, left_to_notebooks).seconds(at).values())
+        self.left = sum(cost_of(left_to_notebooks(planned), at.memory).seconds(at).values())
         self.wall, self.all = (self.once + shards + self.left for shards in (self.longest, sum(spans)))
         sizes = [[sum(map(checkpoint, one.cells)) for one in share] for share in shares]
         self.largest, self.at_once = max(map(max, sizes)), sum(map(max, sizes))
@@ -142,35 +152,39 @@ def limit(planned: Planned) -> float:
     return least.all + least.update
 
 
+def preset_row(name: str, planned: Planned, at: Throughput, on: dict[int, Forecast]) -> tuple:
+    """Hours of one preset by the number of GPUs, and the memory of what needs most."""
+    memory, most = cost_of(planned, at.memory).memory.total, on[GPUS[-1]]
+    fits = "" if memory <= HEADROOM * at.memory else ", **too much**"
+    return (
+        name, len(pieces_of(planned, at.memory)), *(hours(on[n].wall) for n in GPUS), hours(most.once),
+        hours(most.longest), hours(most.search), hours(limit(planned)), human(memory) + fits,
+    )  # fmt: skip
+
+
+def disk_row(name: str, planned: Planned, at: Throughput, most: Forecast) -> tuple:
+    """Bytes of one preset, and what reading and writing them takes."""
+    disk = cost_of(planned, at.memory).disk
+    longest = replace(max(pieces_of(planned, at.memory), key=lambda piece: piece.operations), search=None)
+    cell, model = longest.cells[0], seconds_of(planned, at, [longest]).get("language model", 0.0)
+    kept = activation_bytes(cell.reads.n_tokens, cell.config.d_in)
+    return (
+        name, human(disk["token rows"]), human(kept), hours(kept / DISK), hours(model / len(longest.cells)),
+        human(sum(disk.values())), human(most.largest), human(most.at_once), human(most.written),
+        f"{most.written / DISK / most.all:.0%}",
+    )  # fmt: skip
+
+
 def tables(at: Throughput) -> dict[str, str]:
     """By their names on the page."""
     every = {name: planned_of(name, NOTEBOOKS) for name in NAMES}
-    presets, detailed, disk = [], [], []
-    for name, planned in every.items():
-        cost, pieces = cost_of(planned), pieces_of(planned)
-        on = {n: Forecast(planned, at, n) for n in GPUS}
-        cut, most = Forecast(planned, at, GPUS[-1], by_seeds(pieces)), on[GPUS[-1]]
-        fits = "" if cost.memory.total <= HEADROOM * at.memory else ", **too much**"
-        presets.append((
-            name, len(pieces), *(hours(on[n].wall) for n in GPUS), hours(most.once), hours(most.longest),
-            hours(cut.wall), hours(limit(planned)), human(cost.memory.total) + fits,
-        ))  # fmt: skip
-        longest = max(pieces, key=lambda piece: piece.operations)
-        cell, model = longest.cells[0], seconds_of(planned, at, [longest]).get("language model", 0.0)
-        kept = activation_bytes(cell.reads.n_tokens, cell.config.d_in)
-        disk.append((
-            name, human(cost.disk["token rows"]), human(kept), hours(kept / DISK), hours(model / len(longest.cells)),
-            human(sum(cost.disk.values())), human(most.largest), human(most.at_once), human(most.written),
-            f"{most.written / DISK / most.all:.0%}",
-        ))  # fmt: skip
-        if name in DETAILED:
-            detailed += [
-                (name, n, f.used, *map(hours, (f.once, f.longest, f.left, f.wall, f.all)),
-                 f"{f.all / n / f.wall:.0%}", f.n_passes, hours(f.model)) for n, f in on.items()
-            ]  # fmt: skip
+    on = {name: {n: Forecast(planned, at, n) for n in GPUS} for name, planned in every.items()}
+    detailed = [
+        (name, n, f.used, *map(hours, (f.once, f.longest, f.left, f.wall, f.all)),
+         f"{f.all / n / f.wall:.0%}", f.n_passes, hours(f.model)) for name in DETAILED for n, f in on[name].items()
+    ]  # fmt: skip
     p, plan = every[DETAILED[0]]["01_seed_divergence"]
     some = {n: replace(plan, cells=tuple(replace(c, seeds=c.seeds[:n]) for c in plan.cells)) for n in range(1, 6)}
-    seeds = [(n, human(cost_of({"01": (p, few)}).memory.total)) for n, few in some.items()]
     named = {
         "others' measurements" if at is THEIRS else at.device: at,
         "arithmetic limit of an H100": LIMIT,
@@ -184,14 +198,20 @@ def tables(at: Throughput) -> dict[str, str]:
     heads = {
         "speeds": f"speed | TopK | dense | language model | {' | '.join(DETAILED)}",
         "presets": "preset | stacks | hours on 1 GPU | on 8 | on 64 | of these, once | longest shard of 64"
-        " | on 64, cut by seeds | limit, on 1 | memory",
+        " | searches in it | limit, on 1 | memory",
         "detailed": "preset | GPUs | that work | once | longest shard | notebooks | hours | GPU hours | busy | passes"
         " | language model",
         "seeds": "seeds in the stack | memory",
         "disk": "preset | text | activations, if kept | to read once | to make once | disk | largest checkpoint"
         " | all at once | written | of the time",
     }
-    rows = {"speeds": speeds, "presets": presets, "detailed": detailed, "seeds": seeds, "disk": disk}
+    rows = {
+        "speeds": speeds,
+        "presets": [preset_row(name, planned, at, on[name]) for name, planned in every.items()],
+        "detailed": detailed,
+        "seeds": [(n, human(cost_of({"01": (p, few)}).memory.total)) for n, few in some.items()],
+        "disk": [disk_row(name, planned, at, on[name][GPUS[-1]]) for name, planned in every.items()],
+    }
     return {name: table(head, rows[name]) for name, head in heads.items()}
 
 

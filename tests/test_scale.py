@@ -35,25 +35,38 @@ def test_the_rate_of_others_is_their_sae_in_what_their_language_model_leaves_of_
     assert scale.others_rate() / scale.FLOAT32 == pytest.approx(0.44, abs=0.005)  # as the page says
 
 
-def test_a_llama_is_one_stack_whatever_the_number_of_gpus(scale):
+def test_a_llama_is_cut_in_three_for_80_gb_and_each_part_runs_the_language_model(scale):
     planned = planned_of("a-llama-3.1-8b", NOTEBOOKS)
     one, many = (scale.Forecast(planned, scale.THEIRS, n) for n in (1, 64))
-    assert (one.wall, one.all, one.used) == (many.wall, many.all, many.used) and many.used == 1
-    stack = 5 * (147_456 * (2 * 4096 + 1) + 4096)  # weights
-    assert one.largest == 3 * 4 * (stack + 5 + 4096 + 1) and one.written == 1953 * one.largest
-    assert one.update == pytest.approx(28 * stack * 1_953_125 / 3.35e12, rel=1e-5)
-    cut = scale.Forecast(planned, scale.THEIRS, 64, scale.by_seeds(pieces_of(planned)))
-    # Five shards, each a fifth of the training, and all of the language model.
-    assert cut.used == 5 and cut.model == pytest.approx(5 * one.model)
-    steps = 1.5e-3 * 1_953_125
-    assert cut.longest == pytest.approx((one.longest - one.model - steps) / 5 + one.model + steps)
+    assert (one.used, many.used) == (1, 3) and many.all == pytest.approx(one.all)
+    block = 4096 * (2 * 4096 + 2 * 1024 + 3 * 14_336)
+    (p, plan) = planned["01_seed_divergence"]
+    model = 8e9 * (p.layer + 1) * (2 * block + 4 * plan.context * 4096) / 4e14
+    assert many.model == one.model == pytest.approx(3 * model, rel=1e-6)
+    seed, steps = 147_456 * (2 * 4096 + 1) + 4096, 1_953_125  # weights
+    training = 2 * 147_456 * 4096 * (2 * 8e9 + 40 * steps) / scale.OTHERS + 1.5e-3 * steps  # of two seeds
+    assert many.longest == pytest.approx(training + model, rel=1e-6) and many.search == 0
+    parts = [3 * 4 * (n * (seed + 1) + 4096 + 1) for n in (2, 2, 1)]
+    assert one.largest == many.largest == parts[0] and many.at_once == sum(parts)
+    assert one.written == many.written == 1953 * sum(parts)
+    assert one.update == pytest.approx(28 * 5 * seed * steps / 3.35e12, rel=1e-5)
 
 
-def test_cutting_by_seeds_keeps_boosted_chains(scale):
-    pieces = pieces_of(planned_of("c-pythia-70m", NOTEBOOKS))
-    cut = scale.by_seeds(pieces)
-    assert [piece for piece in cut if len(piece.cells) > 1] == [piece for piece in pieces if len(piece.cells) > 1]
-    assert sum(piece.operations for piece in cut) == pytest.approx(sum(piece.operations for piece in pieces))
+def test_a_shard_of_gemma_makes_the_search_of_its_own_stack_and_no_other(scale):
+    """Two pilots of an eighth, half and all of the tokens, of the widest; the same language model runs for each."""
+    planned = planned_of("b-gemma-2-2b", NOTEBOOKS)
+    one, many = (scale.Forecast(planned, scale.THEIRS, n) for n in (1, 64))
+    (p, plan) = planned["04_meta_saes"]
+    tokens = [p.n_tokens // 8, p.n_tokens // 2, p.n_tokens]
+    steps = sum(n // p.batch_size for n in tokens)
+    weights = 65_536 * 2304
+    training = 2 * weights * (12 * sum(n // p.batch_size for n in tokens) * p.batch_size + 40 * steps) / scale.OTHERS
+    block = 2304 * (2 * 2048 + 2 * 1024 + 3 * 9216)
+    model = sum(tokens) * (p.layer + 1) * (2 * block + 4 * plan.context * 2048) / 4e14
+    assert many.search == pytest.approx(training + model + 2 * 1.5e-3 * steps, rel=1e-3)
+    widest = [piece for piece in pieces_of(planned, 80e9) if piece.cells[0].name == "relu 65536"]
+    assert many.longest == pytest.approx(sum(scale.seconds_of(planned, scale.THEIRS, widest).values()))
+    assert one.once == many.once < 0.01 * many.wall and many.all > one.all  # more passes of the language model
 
 
 def test_a_speed_is_measured_in_all_that_the_presets_do(scale, monkeypatch, capsys):

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -27,7 +28,7 @@ from sae_utils.memory import (
 )
 from sae_utils.run.model_facts import ModelFacts
 from sae_utils.run.plan import Plan
-from sae_utils.saes.training.grid import Activations, Cell, passes
+from sae_utils.saes.training.grid import PASS_MEMORY, Activations, Cell, passes
 
 # Floating-point operations of training by token and encoder weight: 2 for a product; one product where gradients are
 # sparse, else three (forward, two gradients) in encoder and decoder; Gated decodes once more with a frozen decoder:
@@ -88,6 +89,7 @@ class Cost:
     work: list[Work] = field(default_factory=list)
     disk: Counter = field(default_factory=Counter)  # bytes by what they are for
     memory: MemoryPlan = MemoryPlan()  # of the stack that needs most
+    cut: dict[str, int] = field(default_factory=dict)  # number of parts of each stack that is cut, by its name
     n_dictionaries: int = 0
     trained_tokens: int = 0  # activations that those see, together
 
@@ -119,6 +121,7 @@ def together(costs: Iterable[Cost]) -> Cost:
         total.disk += one.disk
         total.disk["checkpoint"] = checkpoint
         total.memory = max(total.memory, one.memory, key=lambda memory: memory.total)
+        total.cut |= one.cut
         total.n_dictionaries += one.n_dictionaries
         total.trained_tokens += one.trained_tokens
     return total
@@ -132,10 +135,14 @@ def training_operations(cell: Cell, n_frozen: int = 0) -> float:
 
 
 class Costs:
-    """Costs notebook after notebook of one preset, on one language model."""
+    """Costs notebook after notebook of one preset, on one language model.
 
-    def __init__(self, facts: ModelFacts, dtype: str, device: str = "cuda"):
-        self.facts, self.dtype, self.device = facts, dtype, device.partition(":")[0]
+    ``memory`` is that of the device, in bytes: what it does not hold at once is trained in several passes. Without it
+    all is.
+    """
+
+    def __init__(self, facts: ModelFacts, dtype: str, device: str = "cuda", memory: float | None = None):
+        self.facts, self.dtype, self.device, self.memory = facts, dtype, device.partition(":")[0], memory
         self._there: set = set()  # texts, caches and trained cells
 
     def of(self, plan: Plan) -> Cost:
@@ -149,8 +156,12 @@ class Costs:
             if one == one.whole and self._is_cached(one) and self._claim(one):
                 cost.disk["activations"] += activation_bytes(one.n_tokens, self._width(one))
                 cost.work.append(self._forward(one.n_tokens, context, one))
-        for group in passes([*plan.cells, *plan.pilots]):
-            self._add_pass(cost, group, context)
+        parts = [cell.parts(self.device, self.memory) for cell in plan.cells]
+        cost.cut = {some[0].name: len(some) for some in parts if len(some) > 1}
+        most = None if self.memory is None else PASS_MEMORY * self.memory
+        for cells in (chain(*parts), plan.pilots):  # what waits for a pilot is no part of its pass
+            for group in passes(cells, self.device, most):
+                self._add_pass(cost, group, context)
         if plan.forward_tokens:
             cost.work.append(self._forward(plan.forward_tokens, context))
         for cell in plan.meta_cells:

@@ -25,11 +25,11 @@ def describe(jobs: Sequence[Job], fresh: bool, throughput: str = "") -> list[str
     ``throughput`` is a file with the speed of the machine; without it that of this one is measured.
     """
     planned = {job.name: plan_of_job(job) for job in jobs}
-    costs = costs_of(jobs, planned)
-    run = [job.name for job in jobs if job.name in costs and (fresh or not job.is_done())]
+    run = [job.name for job in jobs if planned[job.name][1] and (fresh or not job.is_done())]
     at = None
     if run:
         at = Throughput.read(Path(throughput)) if throughput else measure_for(jobs, planned)
+    costs = costs_of(jobs, planned, at.memory if at else None)
     lines = []
     for position, job in enumerate(jobs, 1):
         p, plan = planned[job.name]
@@ -54,15 +54,17 @@ def plan_of_job(job: Job) -> tuple[SimpleNamespace, Plan | None]:
     return p, plan_of(job.name, p, facts) if facts else None
 
 
-def costs_of(jobs: Sequence[Job], planned: dict[str, tuple[SimpleNamespace, Plan | None]]) -> dict[str, Cost]:
-    """The cost of each notebook, less what earlier ones have done."""
+def costs_of(
+    jobs: Sequence[Job], planned: dict[str, tuple[SimpleNamespace, Plan | None]], memory: float | None = None
+) -> dict[str, Cost]:
+    """The cost of each notebook, less what earlier ones have done, on a device of so many bytes (``Costs``)."""
     models: dict[tuple, Costs] = {}
     found = {}
     for job in jobs:
         p, plan = planned[job.name]
         if plan:
             key = p.model, p.dtype, p.device
-            costs = models.setdefault(key, Costs(model_facts(p.model), p.dtype, p.device))
+            costs = models.setdefault(key, Costs(model_facts(p.model), p.dtype, p.device, memory))
             found[job.name] = costs.of(plan)
     return found
 
@@ -113,6 +115,7 @@ def totals(cost: Cost, at: Throughput) -> list[str]:
     """Of all notebooks that run, and the throughput in the form in which it can be given."""
     seconds, operations = cost.seconds(at), cost.operations()
     fits = "" if cost.memory.total <= HEADROOM * at.memory else f"; more than {at.device} has, {human(at.memory)}"
+    cut = ", ".join(f"{name} in {n} parts" for name, n in cost.cut.items())
     return [
         f"trains  {cost.n_dictionaries:,} dictionaries, {cost.trained_tokens:.3g} tokens seen by them together",
         f"time    {hours(sum(seconds.values()))}: {parts(seconds, hours)}",
@@ -120,6 +123,7 @@ def totals(cost: Cost, at: Throughput) -> list[str]:
         f"text    {cost.tokens():.3g} tokens",
         f"disk    {human(sum(cost.disk.values()))}: {parts(cost.disk, human)}; the model's files come on top",
         f"memory  {cost.memory}{fits}",
+        *([f"cut     by seeds, for the memory does not hold it at once: {cut}"] if cut else []),
         f"speed   {at}",
     ]
 

@@ -31,6 +31,15 @@ class Search:
     held_out: Activations
     n_eval_tokens: int
 
+    @property
+    def names(self) -> set[str]:
+        """What the cells that wait for it call the search of each configuration."""
+        return {search_name(config) for config in self.configs}
+
+    def only(self, names: Collection[str]) -> "Search":
+        """The search of some of the configurations, which finds for each what the whole one finds."""
+        return replace(self, configs=tuple(one for one in self.configs if search_name(one) in names))
+
     def run(self, sources: Mapping[Activations, ActivationSource], folder: Path, device: str) -> list[Tuned]:
         """Train the pilots; each is read from ``folder`` where it is there."""
         return tune_sparsity(
@@ -98,7 +107,7 @@ class Plan:
     @property
     def searched(self) -> "Plan":
         """The plan as if its search had found the first guesses: what then waits for no result is what it waits for."""
-        return self.settled({search_name(config): {} for config in self.search.configs} if self.search else {})
+        return self.settled(dict.fromkeys(self.search.names, {}) if self.search else {})
 
     @property
     def pilots(self) -> list[Cell]:

@@ -1,7 +1,7 @@
 """A preset on a SLURM cluster: ``./run_all.sh --preset NAME --slurm``.
 
-Three arrays, each after the one before it has ended well: one task makes what all read (text, caches of activations,
-searches), shards train dictionaries (``run.train``), and each notebook is a task. submitit submits them. A task whose
+Three arrays, each after the one before it has ended well: one task makes what all read (text, caches of activations),
+shards train dictionaries (``run.train``), and each notebook is a task. submitit submits them. A task whose
 time is over, or whose node is wanted for something else, is queued again and goes on from its checkpoints. What is done
 is known without the cluster: notebooks by their results, the rest by a mark in ``results/cache``.
 """
@@ -117,12 +117,12 @@ def command(options: argparse.Namespace, jobs: Sequence[Job], notebooks: Path, r
 
     planned = train.planned_of(options.preset, notebooks, options.only)
     pieces = train.pieces_of(planned)
-    shares = train.shares_of(pieces, min(cluster.shards, len(pieces)))
+    n_shards = min(cluster.shards, len(pieces))  # where no device tells how stacks are cut, some may have nothing to do
     before = [Task("caches", "", *of)] if pieces else []
-    before += [Task("shards", f"{i}/{len(shares)}", *of) for i in range(1, len(shares) + 1)]
+    before += [Task("shards", f"{i}/{n_shards}", *of) for i in range(1, n_shards + 1)]
     todo = [task for task in before if not task.is_done(jobs)] + todo
     if options.dry_run:
-        print("\n".join(describe(todo, planned, shares, sbatch, options.throughput)))
+        print("\n".join(describe(todo, planned, n_shards, sbatch, options.throughput)))
         return 0
     with only_writer(folder / ".lock", str(folder), wait=False):
         queued = set(recorded(folder)) & set(queue())
@@ -226,18 +226,18 @@ def last_words(log: Path) -> str:
     return next((some[-1] for some in said if some), "its log is empty")
 
 
-def describe(todo: Sequence[Task], planned, shares, sbatch: Mapping, throughput: str) -> list[str]:
+def describe(todo: Sequence[Task], planned, n_shards: int, sbatch: Mapping, throughput: str) -> list[str]:
     """Tasks, hours, and with which options they would be submitted."""
     from sae_utils.run import train
     from sae_utils.run.cost import Throughput
     from sae_utils.run.dry_run import hours, measure_for
 
     at = Throughput.read(Path(throughput)) if throughput else measure_for((), planned)
-    lines, left = [], []
+    shares, lines, left = train.shares_of(train.pieces_of(planned, at.memory), n_shards), [], []
     for task in todo:
         if task.stage == "caches":
             time = hours(sum(train.seconds_of(planned, at).values()))
-            lines.append(f"{task}: text, activations on disk and searches, {time}")
+            lines.append(f"{task}: text and activations on disk, {time}")
         elif task.stage == "shards":
             left.append(shares[train.position_of(task.name)[0]])
             time = hours(sum(train.seconds_of(planned, at, left[-1]).values()))

@@ -3,9 +3,10 @@
 Shards run at once, on machines that share ``results/cache``, or one after the other; the notebooks then find their
 dictionaries there. Who trains what follows from the plans alone, for shards that start at different times would see
 different stores. What another shard is training is waited for only where something of this one's comes after it; what
-a dead one was training is taken over and goes on from its checkpoint (``saes.training.locks``). A stack is never cut:
-its key, and the last digits of its weights, are those of all its seeds together. Evaluation, meta-SAEs and what waits
-for results are left to the notebooks.
+a dead one was training is taken over and goes on from its checkpoint (``saes.training.locks``). A stack that one
+device's memory does not hold is cut by seeds, and several shards train its parts: the memory of all machines must be
+the same. A search is made by the shards whose stacks wait for it. Evaluation, meta-SAEs and what waits for results are
+left to the notebooks.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from types import SimpleNamespace
 
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
+from sae_utils.memory import total_memory
 from sae_utils.paths import NOTEBOOKS, RESULTS
 from sae_utils.run.cost import Costs, Throughput, together, training_operations
 from sae_utils.run.dry_run import hours, measure_for
@@ -29,56 +31,74 @@ from sae_utils.run.known_truth_plan import world_source
 from sae_utils.run.model_facts import model_facts
 from sae_utils.run.notebooks import select
 from sae_utils.run.parameters import check_device
-from sae_utils.run.plan import Plan, open_plan
+from sae_utils.run.plan import Plan, Search, open_plan
 from sae_utils.run.plans import plan_of
 from sae_utils.run.presets import load_preset
-from sae_utils.saes.training.grid import Cell, largest_pass, passes, train_cells
+from sae_utils.run.throughput import device_at_hand
+from sae_utils.saes.training.grid import Cell, is_whole, largest_pass, passes, train_cells
 
 Planned = Mapping[str, tuple[SimpleNamespace, Plan]]  # by notebook: its parameters and its plan
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What one shard trains of a notebook: a stack, or a boosted ensemble's later members, which follow one another."""
+    """What one shard trains of a notebook: a stack or a part of one, or a boosted ensemble's later members.
+
+    Those follow one another. ``search`` is what finds their coefficients first.
+    """
 
     notebook: str
     cells: tuple[Cell, ...]
+    search: Search | None = None
 
     @property
     def operations(self) -> float:
-        """To train it."""
+        """To train it, once its search is made."""
         return sum(training_operations(cell, len(cell.frozen)) for cell in self.cells)
 
 
-def pieces_of(planned: Planned) -> list[Piece]:
-    """All that waits for no result but that of a search, once, with the snapshots that any notebook wants."""
+def pieces_of(planned: Planned, memory: float | None = None) -> list[Piece]:
+    """All that waits for no result but that of a search, once, with the snapshots that any notebook wants.
+
+    Stacks are cut for a device of so many bytes, by default the one here. Where there is none each seed is a piece, so
+    that there are no fewer than where there is one.
+    """
     kept: dict[tuple, tuple[str, Cell]] = {}
     for notebook, (p, plan) in planned.items():
+        kind = p.device.partition(":")[0]
+        here = kind != "cuda" or device_at_hand(kind) == kind
+        total = memory if memory is not None else total_memory(p.device) if here else 0.0
         for cell in plan.searched.ready:
-            search = plan.search if plan[cell.name].open else None
-            key = p.model, p.corpus, p.dtype, cell.identity, search
-            name, first = kept.get(key, (notebook, cell))
-            kept[key] = name, replace(first, snapshots=tuple(sorted({*first.snapshots, *cell.snapshots})))
-    ensembles: dict[tuple[str, str], list[Cell]] = {}
-    for notebook, cell in kept.values():
+            search = plan.search.only(plan[cell.name].needs) if plan[cell.name].open else None
+            for part in cell.parts(kind, total):
+                key = p.model, p.corpus, p.dtype, part.identity, search
+                name, first = kept.get(key, (notebook, part))
+                kept[key] = name, replace(first, snapshots=tuple(sorted({*first.snapshots, *part.snapshots})))
+    ensembles: dict[tuple, list[Cell]] = {}
+    for (*_, search), (notebook, cell) in kept.items():
         first = cell.frozen[1][0] if len(cell.frozen) > 1 else cell.name
-        ensembles.setdefault((notebook, first), []).append(cell)
-    return [Piece(notebook, tuple(cells)) for (notebook, _), cells in ensembles.items()]
+        part = () if cell.frozen else cell.seeds
+        ensembles.setdefault((notebook, search, first, part), []).append(cell)
+    return [Piece(notebook, tuple(cells), search) for (notebook, search, *_), cells in ensembles.items()]
+
+
+def operations_of(pieces: Iterable[Piece]) -> float:
+    """To train pieces and to make their searches, each once."""
+    searches = {piece.search for piece in pieces if piece.search}
+    pilots = sum(training_operations(pilot) for search in searches for pilot in search.pilots())
+    return pilots + sum(piece.operations for piece in pieces)
 
 
 def shares_of(pieces: Iterable[Piece], n_shards: int) -> list[list[Piece]]:
-    """The pieces of each shard: the longest first, each to the shard that has least to do."""
+    """The pieces of each shard: the longest first, each to the shard that then has least to do."""
     shares: list[list[Piece]] = [[] for _ in range(n_shards)]
-    loads = [0.0] * n_shards
-    for piece in sorted(pieces, key=lambda piece: -piece.operations):
-        least = loads.index(min(loads))
-        shares[least].append(piece)
-        loads[least] += piece.operations
+    for piece in sorted(pieces, key=lambda piece: -operations_of([piece])):
+        min(shares, key=lambda share: operations_of([*share, piece])).append(piece)
     return shares
 
 
 def prepare(planned: Planned, folder: Path) -> None:
-    """Makes what all shards read: rows of text, caches of activations, and searches.
+    """Makes what all shards read: rows of text and caches of activations.
 
     Without it the first shard that needs one of these makes it, and the others wait.
     """
@@ -86,11 +106,8 @@ def prepare(planned: Planned, folder: Path) -> None:
         start, kept = time.monotonic(), {one for one in plan.activations if one == one.whole and not one.streamed}
         if not plan.activations:
             continue
-        searched = {plan.search.reads, plan.search.held_out} if plan.search else set()
-        sources = open_plan(plan, _language_model(p.model, p.device, p.dtype), p.corpus, folder, kept | searched)[1]
-        if plan.search:
-            plan.search.run(sources, folder, p.device)
-        print(f"{notebook}: text, activations and searches {time.monotonic() - start:.0f} s", flush=True)
+        open_plan(plan, _language_model(p.model, p.device, p.dtype), p.corpus, folder, kept)
+        print(f"{notebook}: text and activations {time.monotonic() - start:.0f} s", flush=True)
 
 
 def train_share(share: Sequence[Piece], planned: Planned, folder: Path) -> int:
@@ -115,7 +132,7 @@ def train_share(share: Sequence[Piece], planned: Planned, folder: Path) -> int:
 def _train(cells: list[Cell], notebook: str, planned: Planned, folder: Path) -> int:
     """Trains cells of one notebook, pass by pass: no more is in memory than a pass and what it comes after."""
     p, plan = planned[notebook]
-    searches = any(plan[cell.name].open for cell in cells)
+    searches = {name for cell in cells if plan[cell.name].open for name in plan[cell.name].needs}
     reads = {cell.reads for cell in cells} | ({plan.search.reads, plan.search.held_out} if searches else set())
     worlds = {one for one in reads if one.split == "world"}
     sources = {}
@@ -123,8 +140,8 @@ def _train(cells: list[Cell], notebook: str, planned: Planned, folder: Path) -> 
         model = _language_model(p.model, p.device, p.dtype)
         sources = open_plan(plan, model, p.corpus, folder, reads - worlds)[1]
     if searches:
-        plan = plan.tuned(plan.search.run(sources, folder, p.device))
-    cells = [replace(plan[cell.name], snapshots=cell.snapshots) for cell in cells]
+        plan = plan.tuned(plan.search.only(searches).run(sources, folder, p.device))
+    cells = [replace(plan[cell.name], snapshots=cell.snapshots, seeds=cell.seeds) for cell in cells]
     groups = passes(cells, p.device.partition(":")[0], largest_pass(p.device))
     groups.sort(key=lambda group: (len(group[0].frozen), -Piece(notebook, tuple(group)).operations))
     failed = 0
@@ -133,12 +150,25 @@ def _train(cells: list[Cell], notebook: str, planned: Planned, folder: Path) -> 
         before = [plan[name] for name in dict.fromkeys(name for cell in group for name, _ in cell.frozen)]
         at = {one: world_source(p, one) for one in worlds & {group[0].reads}} or sources
         try:
-            train_cells([*before, *group], at, folder, p.device, progress=sys.stderr.isatty())
+            wanted = [cell for cell in group if not _is_in_whole(cell, plan[cell.name], at, folder, p.device)]
+            train_cells([*before, *wanted], at, folder, p.device, progress=sys.stderr.isatty())
         except InputError as refusal:
             error, failed = f"  FAILED: {refusal}", failed + 1
-        names = textwrap.shorten(", ".join(cell.name for cell in group), 70, placeholder=" ...")
+        names = textwrap.shorten(", ".join(_said(cell, plan) for cell in group), 70, placeholder=" ...")
         print(f"{notebook}: {names} {time.monotonic() - start:.0f} s{error}", flush=True)
     return failed
+
+
+def _is_in_whole(part: Cell, cell: Cell, sources, folder: Path, device: str) -> bool:
+    """Whether a part of a cell is not wanted, for all of it was trained where memory is larger."""
+    whole = replace(part, seeds=cell.seeds)
+    return part != whole and is_whole(whole, sources, folder, device)
+
+
+def _said(cell: Cell, plan: Plan) -> str:
+    """The name of a cell, with its seeds where these are a part of the plan's."""
+    part = f", seeds {cell.seeds[0]} to {cell.seeds[-1]}"
+    return cell.name + (part if cell.seeds != plan[cell.name].seeds else "")
 
 
 @cache
@@ -164,7 +194,7 @@ def forecast(shares: Sequence[Sequence[Piece]], planned: Planned, at: Throughput
     each = [seconds_of(planned, at, share) for share in shares]
     spans = [sum(seconds.values()) for seconds in each]
     lines = [
-        f"text, caches of activations and searches, once: {hours(sum(seconds_of(planned, at).values()))}",
+        f"text and caches of activations, once: {hours(sum(seconds_of(planned, at).values()))}",
         f"{len(shares)} shards: {hours(sum(spans))} in all, {hours(min(spans))} to {hours(max(spans))} each",
     ]
     streamed = sum(seconds.get("language model", 0.0) for seconds in each)
@@ -175,15 +205,20 @@ def forecast(shares: Sequence[Sequence[Piece]], planned: Planned, at: Throughput
 
 
 def seconds_of(planned: Planned, at: Throughput, pieces: Sequence[Piece] | None = None) -> dict[str, float]:
-    """By what they are for: of pieces, which make streamed activations anew, or of all that is made once."""
+    """By what they are for: of pieces and their searches, or without any of what is made once.
+
+    What each piece streams the language model makes anew.
+    """
     costs, models = [], {}
     for notebook, (p, plan) in planned.items():
-        cells = tuple(cell for piece in pieces or () if piece.notebook == notebook for cell in piece.cells)
-        bare = replace(plan, cells=cells, meta=None, text=(), forward_tokens=0)
+        own = [piece for piece in pieces or () if piece.notebook == notebook]
+        searches = {name for piece in own if piece.search for name in piece.search.names}
+        bare = replace(plan, cells=tuple(cell for piece in own for cell in piece.cells), meta=None, text=())
+        bare = replace(bare, search=plan.search and plan.search.only(searches), forward_tokens=0)
         if pieces is not None:
-            bare = replace(bare, activations=(), search=None)
-        model = models.setdefault((p.model, p.dtype, p.device), Costs(model_facts(p.model), p.dtype, p.device))
-        costs.append(model.of(bare))
+            bare = replace(bare, activations=())
+        key = p.model, p.dtype, p.device
+        costs.append(models.setdefault(key, Costs(model_facts(p.model), p.dtype, p.device, at.memory)).of(bare))
     return together(costs).seconds(at)
 
 
@@ -218,14 +253,15 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, re
     logging.getLogger("sae_utils").setLevel(logging.INFO)
     try:
         position, n_shards = position_of(options.shard)
-        planned = planned_of(options.preset, notebooks)
-        shares = shares_of(pieces_of(planned), n_shards)
+        planned, at = planned_of(options.preset, notebooks), None
+        if options.dry_run:
+            at = Throughput.read(Path(options.throughput)) if options.throughput else measure_for((), planned)
+        shares = shares_of(pieces_of(planned, at and at.memory), n_shards)
         share = shares[position]
         n_stacks = sum(len(piece.cells) for one in shares for piece in one)
         print(f"shard {options.shard}: {sum(len(piece.cells) for piece in share)} of {n_stacks} stacks", flush=True)
-        if options.dry_run:
-            at = Throughput.read(Path(options.throughput)) if options.throughput else measure_for((), planned)
-            names = [f"{piece.notebook}: {cell.name}" for piece in share for cell in piece.cells]
+        if at:
+            names = [f"{one.notebook}: {_said(cell, planned[one.notebook][1])}" for one in share for cell in one.cells]
             print("\n".join([*names, *left_over(planned), *forecast(shares, planned, at)]))
             return 0
         print("\n".join(left_over(planned)), flush=True)

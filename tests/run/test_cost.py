@@ -16,7 +16,7 @@ from sae_utils.run.throughput import measure
 from sae_utils.saes import SAEConfig
 from sae_utils.saes.ensembles.paper_c import boosted_cells
 from sae_utils.saes.training import TrainingConfig
-from sae_utils.saes.training.grid import Activations, Cell
+from sae_utils.saes.training.grid import STACK_MEMORY, Activations, Cell
 
 FACTS = ModelFacts(n_layers=4, d_model=100, d_mlp=400, n_vocab=1000, context=64)
 HOOK = FACTS.hook_point("mlp_out", 1)
@@ -164,6 +164,24 @@ def test_the_time_of_whole_notebooks_is_that_of_those_that_ran_before():
     assert before([hour, never, two_hours]) == [
         "whole   3.0 h: 2 of 3 notebooks as they ran before, evaluation included"
     ]
+
+
+def test_what_memory_does_not_hold_is_costed_in_parts():
+    """Five seeds in three parts: the language model runs three times, checkpoint and memory are those of two seeds."""
+    five = replace(CELL, name="five", seeds=(0, 1, 2, 3, 4))
+    memory = CELL.memory("cuda").total / STACK_MEMORY
+    whole, cut = (Costs(FACTS, "float32", "cuda", most).of(Plan((), (five,), context=50)) for most in (None, memory))
+    (two,) = costs(CELL)
+    assert (cut.cut, whole.cut) == ({"five": 3}, {})
+    assert cut.operations()["training"] == pytest.approx(whole.operations()["training"])
+    assert cut.operations()["language model"] == 3 * whole.operations()["language model"]
+    assert (cut.memory, cut.disk["checkpoint"]) == (two.memory, two.disk["checkpoint"])
+    assert (cut.n_dictionaries, cut.trained_tokens) == (5, whole.trained_tokens)
+    speed = replace(SPEED, memory=memory)
+    assert "cut     by seeds, for the memory does not hold it at once: five in 3 parts" in totals(
+        together([cut]), speed
+    )
+    assert not [line for line in totals(together([whole]), speed) if line.startswith("cut")]
 
 
 def test_checkpoints_of_several_notebooks_come_one_after_the_other():

@@ -7,7 +7,7 @@ import pytest
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS, PRESETS
 from sae_utils.run.model_facts import KNOWN, ModelFacts, model_facts
-from sae_utils.run.plan import open_plan
+from sae_utils.run.plan import open_plan, search_name
 from sae_utils.run.plans import plan_of
 from sae_utils.run.presets import load_preset, values_of
 from sae_utils.saes.training.grid import passes
@@ -102,6 +102,21 @@ def test_what_a_seed_is_made_of_is_trained_on_six_texts_in_three_orders():
     assert {cell.training.n_tokens for cell in cells} == {15_000}
     assert {cell.config for cell in cells} == {plan["centre"].config}
     assert all(cell.reads.whole == plan.source for cell in cells)
+
+
+def test_stacks_of_the_presets_for_a_cpu_are_whole_on_this_machine():
+    on_cpu = {key: p for key, p in PLANNED.items() if p.device == "cpu"}
+    assert {"laptop", "smollm2"} <= {preset for preset, _ in on_cpu}
+    for (_, notebook), p in on_cpu.items():
+        assert all(cell.parts("cpu", 23e9) == [cell] for cell in plan_of(notebook, p, model_facts(p.model)).cells)
+
+
+def test_a_search_of_some_is_of_those_that_cells_need():
+    _, plan = default_plan("03")
+    needs = plan["relu 64"].needs if "relu 64" in [cell.name for cell in plan.cells] else plan.cells[0].needs
+    (config,) = plan.search.only(needs).configs
+    assert {search_name(config)} == set(needs) < plan.search.names
+    assert plan.search.only(plan.search.names) == plan.search and plan.search.only(()).pilots() == []
 
 
 def test_results_settle_what_is_open():

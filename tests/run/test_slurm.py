@@ -190,7 +190,7 @@ def test_dry_run_prints_tasks_hours_and_options(tmp_path, capsys, on_path):
     options = ["--slurm", "--dry-run", "--throughput", str(file), "--slurm-config", str(cluster)]
     assert main(["--preset", "a-pythia-160m", *options], NOTEBOOKS, tmp_path / "r") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("caches: text, activations on disk and searches, ")
+    assert lines[0].startswith("caches: text and activations on disk, ")
     assert [line.partition(":")[0] for line in lines[1:5]] == [f"shard {i}/4" for i in range(1, 5)]
     assert lines[5] == "notebook 00_language_model: evaluation and analysis, hours unknown"
     assert any(line.startswith("4 shards: ") for line in lines)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,12 @@ from helpers.throw_away_notebooks import make
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.paths import NOTEBOOKS
 from sae_utils.run import train
-from sae_utils.run.plan import open_plan
+from sae_utils.run.cost import training_operations
+from sae_utils.run.plan import Search, open_plan
 from sae_utils.run.plans import plan_of
-from sae_utils.run.train import left_over, main, pieces_of, planned_of, shares_of
-from sae_utils.saes.training import store
-from sae_utils.saes.training.grid import train_cells
+from sae_utils.run.train import left_over, main, operations_of, pieces_of, planned_of, shares_of
+from sae_utils.saes.training import grid, store
+from sae_utils.saes.training.grid import STACK_MEMORY, train_cells
 
 NAMES = ("01_seed_divergence", "02_what_moves_overlap", "05_bagging_and_boosting")
 
@@ -128,8 +130,8 @@ def test_shares_are_all_the_pieces_packed_by_cost(notebooks):
     pieces = pieces_of(planned_of("quick", notebooks))
     shares = shares_of(pieces, 4)
     assert sorted(map(repr, pieces)) == sorted(repr(piece) for share in shares for piece in share)
-    loads = [sum(piece.operations for piece in share) for share in shares]
-    assert max(loads) - min(loads) <= max(piece.operations for piece in pieces)
+    loads = [operations_of(share) for share in shares]
+    assert max(loads) - min(loads) <= max(operations_of([piece]) for piece in pieces)
     assert shares == shares_of(pieces, 4)
 
 
@@ -150,6 +152,90 @@ def test_a_piece_is_a_stack_or_the_later_members_of_an_ensemble_and_none_is_ther
     assert len(kept) < len(settled)  # the centre of notebook 02 is a width and a k, too
     (centre,) = (cell for cell in kept if cell.identity == planned[NAMES[1]][1]["centre"].identity)
     assert centre.snapshots == (512, 1024, 2048)
+
+
+def test_shards_train_the_parts_of_a_stack_that_memory_does_not_hold_and_its_notebook_joins_them(
+    notebooks, tmp_path, monkeypatch
+):
+    preset = yaml.safe_load((notebooks / "presets" / "quick.yaml").read_text())
+    one = {"notebooks": ["01"], NAMES[0]: preset[NAMES[0]] | {"n_tokens": 1024}}
+    (notebooks / "presets" / "one.yaml").write_text(yaml.safe_dump(one))
+    ((p, plan),) = planned_of("one", notebooks).values()
+    memory = replace(plan["seeds"], seeds=(0, 1)).memory("cpu").total / STACK_MEMORY
+    for module in (train, grid):
+        monkeypatch.setattr(module, "total_memory", lambda device: memory)
+    by_shard, train_stacks = [], store.train
+
+    def watched(stacks, *rest):
+        by_shard[-1] += [sae.seeds for sae in stacks]
+        return train_stacks(stacks, *rest)
+
+    monkeypatch.setattr(store, "train", watched)
+    for shard in ("2/2", "1/2"):
+        by_shard.append([])
+        assert main(["--preset", "one", "--shard", shard], notebooks, tmp_path / "shards") == 0
+    assert by_shard == [[(2, 3)], [(0, 1), (4,)]]
+    by_shard.append([])
+    assert main(["--preset", "one"], notebooks, tmp_path / "alone") == 0
+    cache = tmp_path / "shards" / "cache"
+    assert stored(cache) == stored(tmp_path / "alone" / "cache") and len(stored(cache)) == 3
+    monkeypatch.setattr(store, "train", None)
+    _, sources = open_plan(plan, load_language_model(p.model), p.corpus, cache)
+    assert train_cells(plan.cells, sources, cache, progress=False)["seeds"].seeds == (0, 1, 2, 3, 4)
+
+
+def test_a_stack_that_was_trained_whole_is_not_trained_in_parts(notebooks, tmp_path, monkeypatch):
+    planned = {NAMES[0]: planned_of("quick", notebooks)[NAMES[0]]}
+    ((p, plan),) = planned.values()
+    assert train.train_share(pieces_of(planned), planned, tmp_path) == 0
+    parts = pieces_of(planned, 1)
+    assert [piece.cells[0].seeds for piece in parts] == [(0,), (1,), (2,), (3,), (4,)]
+    monkeypatch.setattr(store, "train", None)
+    assert train.train_share(parts, planned, tmp_path) == 0
+
+
+def test_llama_s_seeds_are_cut_for_80_gb_and_one_by_one_where_there_is_no_gpu(monkeypatch):
+    planned = planned_of("a-llama-3.1-8b", NOTEBOOKS)
+
+    def seeds(memory):
+        return [piece.cells[0].seeds for piece in pieces_of(planned, memory)]
+
+    assert seeds(80e9) == seeds(85e9) == [(0, 1), (2, 3), (4,)]
+    assert seeds(141e9) == [(0, 1, 2), (3, 4)] and seeds(192e9) == [(0, 1, 2, 3, 4)]
+    monkeypatch.setattr(train, "device_at_hand", lambda device: "cpu")
+    assert seeds(None) == [(0,), (1,), (2,), (3,), (4,)]
+
+
+def test_a_piece_has_the_search_it_waits_for_which_costs_a_shard_once(notebooks):
+    planned = planned_of("quick", notebooks)
+    waiting = [piece for piece in pieces_of(planned) if piece.search]
+    for piece in waiting:
+        plan = planned[piece.notebook][1]
+        assert {name for cell in piece.cells for name in plan[cell.name].needs} == piece.search.names
+        pilots = sum(training_operations(pilot) for pilot in piece.search.pilots())
+        assert operations_of([piece]) == piece.operations + pilots > piece.operations
+    single, expanded = (
+        next(piece for piece in waiting if piece.cells[0].name == f"relu {kind}") for kind in ("single", "expanded")
+    )
+    assert single.search == expanded.search
+    assert operations_of([single, expanded]) == pytest.approx(operations_of([single]) + expanded.operations)
+
+
+def test_a_shard_makes_the_searches_that_its_own_stacks_wait_for(notebooks, tmp_path, monkeypatch):
+    made, run = [], Search.run
+
+    def watched(search, *rest):
+        made.append(search.names)
+        return run(search, *rest)
+
+    monkeypatch.setattr(Search, "run", watched)
+    name = NAMES[1]
+    planned = {name: planned_of("quick", notebooks)[name]}
+    train.prepare(planned, tmp_path)
+    pieces = {piece.cells[0].name: piece for piece in pieces_of(planned)}
+    for kind in ("centre", "architecture relu"):
+        assert train.train_share([pieces[kind]], planned, tmp_path) == 0
+    assert made == [{"relu 24 pilots"}]
 
 
 def test_what_waits_for_results_is_left_to_its_notebook():
@@ -190,7 +276,7 @@ def test_dry_run_says_what_each_shard_costs_and_the_language_model_in_it(tmp_pat
         return capsys.readouterr().out.splitlines()
 
     one, eight = said("1/1"), said("8/8")
-    assert one[0].startswith("shard 1/1: ") and one[-3].startswith("text, caches of activations and searches, once: ")
+    assert one[0].startswith("shard 1/1: ") and one[-3].startswith("text and caches of activations, once: ")
     assert one[-3] == eight[-3] and eight[-2].startswith("8 shards: ")
     alone = one[-1].rpartition("in one shard ")[2]
     assert one[-1] == f"of these, the language model for streamed activations: {alone}; in one shard {alone}"

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from sae_utils.data.activations import ActivationSource
 from sae_utils.errors import InputError
-from sae_utils.memory import MemoryPlan, total_memory, training_plan
+from sae_utils.memory import MemoryPlan, check_fits, dictionary_bytes, total_memory, training_plan
 from sae_utils.saes.sae import SAE, SAEConfig
 from sae_utils.saes.training.residuals import ResidualSource, hold
-from sae_utils.saes.training.store import train_or_load_history
+from sae_utils.saes.training.store import is_stored, train_or_load_history
 from sae_utils.saes.training.trainer import TrainingConfig
 
 Chain = tuple[tuple[str, int], ...]  # (cell, position in it) of the frozen members that come before a boosted one
 PASS_MEMORY = 0.5  # share of a device's memory that the stacks of one pass take
+STACK_MEMORY = 0.6  # the same of a stack alone: the rest is for a language model and its buffer, and for HEADROOM
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,24 @@ class Cell:
         shape = len(self.seeds), c.d_in, c.n_latents, self.training.batch_size
         return training_plan(*shape, c.architecture, c.k, c.auxk, device)
 
+    def parts(self, device: str, total: float | None) -> list["Cell"]:
+        """The stacks of its name that are trained: itself, or groups of its seeds where memory does not hold it.
+
+        They are the fewest of about equal size that take ``STACK_MEMORY`` of the ``total`` bytes of a device, or else
+        one for each seed. ``device`` is cpu or cuda. Not the free but all memory decides: equal machines agree.
+        """
+        n_seeds, n = len(self.seeds), 1
+        if total is None or self.frozen or self.given:
+            return [self]
+
+        def largest(n: int) -> "Cell":
+            return replace(self, seeds=self.seeds[: -(-n_seeds // n)])
+
+        while n < n_seeds and largest(n).memory(device).total > STACK_MEMORY * total:
+            n += 1
+        starts = [-(-i * n_seeds // n) for i in range(n + 1)]
+        return [replace(self, seeds=self.seeds[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
+
 
 def passes(cells: Iterable[Cell], device: str = "cpu", most_bytes: float | None = None) -> list[list[Cell]]:
     """Cells that are trained in lockstep, each batch read once; a boosted ensemble's stages come one after the other.
@@ -122,30 +141,82 @@ def train_cells(
 ) -> dict[str, SAE]:
     """The stacks of the cells and their snapshots, by name, with those ``trained`` before.
 
-    Each is read from ``folder`` or trained (``train_or_load_history``), equal ones once. ``begun`` has the first
-    weights of cells whose weights are given. Raises InputError for a cell in which something is open, and for one that
-    comes after a cell which is not here.
+    Each is read from ``folder`` or trained (``train_or_load_history``), equal ones once; what memory does not hold in
+    parts (``Cell.parts``), whose last digits differ from those of the stack trained whole. ``begun`` has the first
+    weights of cells whose weights are given. Raises InputError for a cell in which something is open, for one that
+    comes after a cell which is not here, and for what memory does not hold in parts either.
     """
     found = dict(trained or {})
     missing = [cell for cell in cells if cell.name not in found]
     _check(missing, {*found, *(cell.name for cell in missing)}, begun or {})
+    whole = {part: cell for cell in missing for part in _parts(cell, sources, folder, device)}
     residuals = _Residuals(found)
-    for group in passes(missing, str(device).partition(":")[0], largest_pass(device)):
-        runs = list(_by_identity(group).values())
-        reads = group[0].reads
-        source, hook_points = residuals.source(sources[reads], group)
+    for group in passes(whole, _kind(device), largest_pass(device)):
+        source, hook_points = residuals.source(sources[group[0].reads], group)
         # What is held, or a part, is in the units of the whole source; a residual has units of its own.
-        units = source if group[0].frozen else sources.get(reads.whole, source)
+        units = source if group[0].frozen else _units(group[0], sources)
+        runs = list(_by_identity(group).values())
         new = [_new(same[0], units, hook_points[same[0].name], begun or {}).to(device) for same in runs]
         tokens = [[n for cell in same for n in cell.snapshots] for same in runs]
         histories = train_or_load_history(new, source, group[0].training, folder, tokens, progress)
-        for same, history in zip(runs, histories, strict=True):
-            for n, sae in history.items():
-                sae.hook_point = same[0].hook_point  # a boosted member's own was that of its residual
-                for name in same[0].fixed:
-                    sae.get_parameter(name).requires_grad_(True)
-                found |= {cell.at(n): sae for cell in same if n in (*cell.snapshots, cell.training.n_tokens)}
+        del new  # on the device a part is in the way of the next one
+        for same in runs:
+            _keep(histories.pop(0), same, whole, found)
     return found
+
+
+def _parts(cell: Cell, sources: Mapping[Activations, ActivationSource], folder: Path, device: str) -> list[Cell]:
+    """What is trained of a cell on this machine. One that was trained where memory is larger is not cut.
+
+    Raises InputError where the device does not even hold the weights of all parts.
+    """
+    total = total_memory(device)
+    parts = cell.parts(_kind(device), total)
+    if len(parts) == 1:
+        return parts
+    c = cell.config
+    size = dictionary_bytes(len(cell.seeds), c.d_in, c.n_latents, c.architecture)
+    check_fits(MemoryPlan(dictionaries=size), total, str(device))
+    return [cell] if is_whole(cell, sources, folder, device) else parts
+
+
+def is_whole(cell: Cell, sources: Mapping[Activations, ActivationSource], folder: Path, device: str) -> bool:
+    """Whether ``folder`` has the whole stack of a cell that is neither boosted nor given, with its snapshots."""
+    new = _new(cell, _units(cell, sources), cell.hook_point, {})
+    return is_stored(new, sources[cell.reads], cell.training, folder, cell.snapshots, _kind(device))
+
+
+def _kind(device: str) -> str:
+    return str(device).partition(":")[0]
+
+
+def _units(cell: Cell, sources: Mapping[Activations, ActivationSource]) -> ActivationSource:
+    """Whose units the weights of a cell are in: the whole source's where it reads the first of it, or a part."""
+    return sources.get(cell.reads.whole, sources[cell.reads])
+
+
+def _keep(history: dict[int, SAE], same: Sequence[Cell], whole: Mapping[Cell, Cell], found: dict[str, SAE]) -> None:
+    """Put what was trained for some equal cells, by tokens, among what is found by name.
+
+    Parts are joined on the CPU; with the last one the stack goes to their device.
+    """
+    for n, sae in history.items():
+        sae.hook_point = same[0].hook_point  # a boosted member's own was that of its residual
+        for name in same[0].fixed:
+            sae.get_parameter(name).requires_grad_(True)
+        for cell in same:
+            if n not in (*cell.snapshots, cell.training.n_tokens):
+                continue
+            name, seeds = cell.at(n), whole[cell].seeds
+            if seeds == cell.seeds:
+                found[name] = sae
+                continue
+            joined = found.get(name) or SAE(cell.config, seeds, sae.hook_point, sae.normalisation)
+            start = seeds.index(cell.seeds[0])
+            own = slice(start, start + len(cell.seeds))
+            for key, tensor in sae.stacked().items():
+                joined.stacked()[key][own].copy_(tensor)
+            found[name] = joined.to(sae.W_dec.device) if own.stop == len(seeds) else joined
 
 
 def _check(cells: Sequence[Cell], known: set[str], begun: Mapping[str, SAE]) -> None:

@@ -70,11 +70,7 @@ def train_or_load_history(
     A stack that lacks any of these in ``folder`` is trained again from the start. The snapshots are those of the one
     run, whose learning rate falls towards its end only (see ``Snapshots``).
     """
-    paths = []  # of each stack, by tokens
-    for sae, wanted in zip(stacks, tokens, strict=True):
-        name = f"dictionaries-{stack_key(sae, source, config)}"
-        between = {n: folder / f"{name}-{n}.safetensors" for n in sorted(set(wanted))}
-        paths.append(between | {config.n_tokens: folder / f"{name}.safetensors"})
+    paths = [_files(stack_key(sae, source, config), config, folder, n) for sae, n in zip(stacks, tokens, strict=True)]
     trained, waits = set(), False
     while missing := _missing(paths):
         ends = [paths[i][config.n_tokens] for i in missing]
@@ -94,6 +90,19 @@ def train_or_load_history(
         end = sae if i in trained else load_sae(files[config.n_tokens], sae.W_dec.device)
         histories.append(history | {config.n_tokens: end})
     return histories
+
+
+def is_stored(
+    sae: SAE, source: ActivationSource, config: TrainingConfig, folder: Path, tokens: Sequence[int], device: str
+) -> bool:
+    """Whether ``folder`` has what training the new stack ``sae`` gives on a kind of device, and after ``tokens``."""
+    return not _missing([_files(stack_key(sae, source, config, device), config, folder, tokens)])
+
+
+def _files(key: str, config: TrainingConfig, folder: Path, tokens: Sequence[int]) -> dict[int, Path]:
+    """The files of a stack, by tokens, the end last."""
+    between = {n: folder / f"dictionaries-{key}-{n}.safetensors" for n in sorted(set(tokens))}
+    return between | {config.n_tokens: folder / f"dictionaries-{key}.safetensors"}
 
 
 def _missing(paths: Sequence[Mapping[int, Path]]) -> list[int]:
@@ -138,18 +147,18 @@ def check_memory(stacks: Sequence[SAE], source: ActivationSource, config: Traini
         check_fits(plan, free, str(device), present=plan.dictionaries + plan.model)
 
 
-def stack_key(sae: SAE, source: ActivationSource, config: TrainingConfig) -> str:
+def stack_key(sae: SAE, source: ActivationSource, config: TrainingConfig, device: str = "") -> str:
     """A hash of what the trained weights of the new stack ``sae`` depend on.
 
     Its settings, seeds, hook point, first weights and which of them are frozen, the training's settings, the
-    activations and the code, that of its method among it.
+    activations and the code, that of its method among it; and the kind of device, its own unless one is given.
     """
     about = {
         "config": asdict(sae.config),
         "hook_point": sae.hook_point,
         "seeds": sae.seeds,
         "frozen": frozen(sae),
-        "device": sae.W_dec.device.type,
+        "device": device or sae.W_dec.device.type,
         "training": asdict(config),
         "source": source.content_at(sae.hook_point),
         "code": code_digest(),

@@ -12,7 +12,7 @@ from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.ensembles.paper_c import boosted_cells
 from sae_utils.saes.training import HeldSource, TrainingConfig, train
 from sae_utils.saes.training import store as trained
-from sae_utils.saes.training.grid import Activations, Cell, passes, train_cells
+from sae_utils.saes.training.grid import STACK_MEMORY, Activations, Cell, passes, train_cells
 
 TRAINING = TrainingConfig(640, 64)
 HERE, THERE = Activations(("h",), 1000), Activations(("other", "third"), 1000, streamed=True)
@@ -78,10 +78,107 @@ def test_a_pass_is_split_where_memory_is_short_with_the_same_weights(sources, tm
     assert split == [["centre", "again"], ["k 2"]]
     assert [len(group) for group in passes(cells, "cpu")] == [3]
     together = train_cells(cells, sources, tmp_path / "together", progress=False)
-    monkeypatch.setattr("sae_utils.saes.training.grid.total_memory", lambda device: one)
+    monkeypatch.setattr("sae_utils.saes.training.grid.total_memory", lambda device: 1.9 * one)
     split = train_cells(cells, sources, tmp_path / "split", progress=False)
     assert [n for n, *_ in calls] == [2, 1, 1]
     assert all(equal(together[name], split[name]) for name in split)
+
+
+FIVE = replace(CENTRE, name="five", seeds=(3, 1, 4, 0, 5))
+
+
+def memory_for(n_seeds: int, cell: Cell = FIVE) -> float:
+    """Bytes of a device that holds a stack of so many seeds of a cell, and no larger one."""
+    return replace(cell, seeds=cell.seeds[:n_seeds]).memory("cpu").total / STACK_MEMORY
+
+
+@pytest.mark.parametrize(
+    ("held", "groups"),
+    [
+        (5, [(3, 1, 4, 0, 5)]),
+        (4, [(3, 1, 4), (0, 5)]),
+        (3, [(3, 1, 4), (0, 5)]),
+        (2, [(3, 1), (4, 0), (5,)]),
+        (1, [(3,), (1,), (4,), (0,), (5,)]),
+    ],
+)
+def test_parts_are_the_fewest_groups_of_seeds_that_memory_holds(held, groups):
+    total = memory_for(held)
+    parts = FIVE.parts("cpu", total)
+    assert [part.seeds for part in parts] == groups
+    assert all(replace(part, seeds=FIVE.seeds) == FIVE for part in parts)
+    assert all(part.parts("cpu", total) == [part] for part in parts)
+
+
+def test_what_has_first_weights_or_comes_after_others_is_not_cut_nor_anything_where_memory_is_unknown():
+    uncut = [replace(FIVE, given=True), replace(FIVE, frozen=(("first", 0),))]
+    assert all(cell.parts("cpu", 1.0) == [cell] for cell in uncut) and FIVE.parts("cpu", None) == [FIVE]
+    assert len(FIVE.parts("cpu", 1.0)) == 5  # refused when they are trained
+
+
+CUT = {
+    "batch_topk": replace(FIVE, config=SAEConfig(8, 16, "batch_topk", 3), snapshots=(128, 320)),
+    "jump_relu": replace(FIVE, config=SAEConfig(8, 16, "jump_relu", sparsity=1.0), fixed=("W_dec",)),
+}
+
+
+@pytest.mark.parametrize("architecture", CUT)
+def test_a_stack_that_memory_does_not_hold_is_its_parts_side_by_side(
+    sources, tmp_path, calls, monkeypatch, architecture
+):
+    """To the bit those of its parts; to 4 digits the whole one's, for larger stacks multiply in another order."""
+    cell = CUT[architecture]
+    pair = replace(cell, name="pair", seeds=(3, 1), snapshots=())
+    uncut = train_cells([cell], sources, tmp_path / "uncut", progress=False)
+    monkeypatch.setattr("sae_utils.saes.training.grid.total_memory", lambda device: memory_for(2, cell))
+    for _ in range(2):
+        found = train_cells([cell, pair], sources, tmp_path, progress=False)
+        assert [n for n, *_ in calls] == 4 * [1]  # the second time nothing is trained
+    names = [cell.at(n) for n in (*cell.snapshots, 640)]
+    assert len(list(tmp_path.glob("dictionaries-*"))) == 3 * len(names)  # nothing joined is stored
+    assert set(found) == {*names, "pair"}
+    assert all(torch.equal(t, found["five"].stacked()[key][:2]) for key, t in found["pair"].stacked().items())
+    for name in names:
+        joined, whole = found[name].state_dict(), uncut[name].state_dict()
+        assert (found[name].seeds, found[name].hook_point) == (FIVE.seeds, "h")
+        assert all(torch.allclose(joined[key], t, rtol=1e-4, atol=1e-5) for key, t in whole.items())
+    for at in (0, 2, 4):
+        part = train_cells([replace(cell, seeds=FIVE.seeds[at : at + 2])], sources, tmp_path, progress=False)
+        for name in names:
+            assert part[name].normalisation.scale == found[name].normalisation.scale
+            assert torch.equal(part[name].mean, found[name].mean)
+            side = found[name].stacked()
+            assert all(torch.equal(t, side[key][at : at + 2]) for key, t in part[name].stacked().items())
+
+
+def test_a_whole_stack_that_is_stored_is_not_cut(sources, tmp_path, calls, monkeypatch):
+    whole = train_cells([FIVE], sources, tmp_path, progress=False)
+    monkeypatch.setattr("sae_utils.saes.training.grid.total_memory", lambda device: memory_for(2))
+    assert equal(train_cells([FIVE], sources, tmp_path, progress=False)["five"], whole["five"])
+    assert len(calls) == 1
+    watched = replace(FIVE, snapshots=(128,))  # which the store lacks
+    train_cells([watched], sources, tmp_path, progress=False)
+    assert [n for n, *_ in calls] == [1, 1, 1, 1]
+
+
+def test_boosting_goes_on_from_a_stack_that_was_cut(sources, tmp_path, monkeypatch):
+    cells = [FIVE, *boosted_cells(FIVE, 3, 3, "boosted")]
+    uncut = train_cells(cells, sources, tmp_path / "uncut", progress=False)
+    monkeypatch.setattr("sae_utils.saes.training.grid.total_memory", lambda device: memory_for(2))
+    cut = train_cells(cells, sources, tmp_path, progress=False)
+    for name, sae in uncut.items():
+        assert torch.allclose(cut[name].W_dec, sae.W_dec, rtol=1e-4, atol=1e-5) and cut[name].seeds == sae.seeds
+
+
+@pytest.mark.parametrize("held", [0.5, 0.01])
+def test_a_seed_that_memory_does_not_hold_is_refused_in_one_line(sources, tmp_path, calls, monkeypatch, held):
+    """By what training one part needs, or, with still less, by the weights of all."""
+    monkeypatch.setattr("sae_utils.saes.training.grid.total_memory", lambda device: held * memory_for(1))
+    monkeypatch.setattr(trained, "free_memory", lambda device: held * memory_for(1))
+    with pytest.raises(InputError) as refusal:
+        train_cells([FIVE], sources, tmp_path, progress=False)
+    assert str(refusal.value).startswith("this needs ") and "\n" not in str(refusal.value)
+    assert not calls and not list(tmp_path.glob("*.safetensors"))
 
 
 def test_snapshots_are_of_the_one_run(sources, tmp_path, calls):

@@ -60,6 +60,13 @@ def test_the_reported_l0_is_that_of_the_pilot_s_dictionary(source, held_out):
     assert last.n_tokens == SHORT.n_tokens and last.l0 == pytest.approx(l0, rel=1e-6)
 
 
+def test_a_search_alone_finds_what_it_finds_beside_others(source, held_out):
+    configs = [config(), SAEConfig(D_IN, 44, "relu", sparsity=0.2)]
+    given = 21, source, held_out, "hook", SHORT
+    together = tune_sparsity(configs, *given, progress=False)
+    assert [tune_sparsity([one], *given, progress=False)[0] for one in configs] == together
+
+
 def made_up(monkeypatch, law):
     """Puts a known L0 in the place of training: ``law(tokens, config)``; returns the passes that were asked for."""
     passes = []
