@@ -4,7 +4,7 @@
     python benchmarks/scale.py --measure cuda             # a speed, in the form of gpu.yaml
     python benchmarks/scale.py --throughput gpu.yaml      # the tables at that speed
 
-Nothing here was measured on a GPU by this project; the speeds below are other people's, and the page says whose.
+The page's speed is h100.yaml, measured for a few seconds; nobody ran a whole preset.
 """
 
 import argparse
@@ -28,9 +28,11 @@ from sae_utils.run.train import Piece, Planned, pieces_of, planned_of, seconds_o
 from sae_utils.saes import SAEConfig
 from sae_utils.saes.training import TrainingConfig
 from sae_utils.saes.training.grid import PASS_MEMORY, Activations, Cell, passes
+from sae_utils.saes.training.training import APART
 
 PAGE = Path(__file__).with_name("SCALE.md")
-GPU, GPUS = 80e9, (1, 8, 64)  # bytes of one, how many
+H100 = Throughput.read(Path(__file__).with_name("h100.yaml"))
+GPU, GPUS = H100.memory, (1, 8, 64)  # bytes of one, how many
 DETAILED = ("a-llama-3.1-8b", "b-gemma-2-2b")
 NAMES = sorted(path.stem for path in PRESETS.glob("[abc]-*.yaml") if not path.stem.endswith("-small"))
 DISK = 1e9  # bytes in a second that one reader or writer of a shared disk gets
@@ -46,7 +48,8 @@ def others_rate() -> float:
     return work["training"] / (30 * 3600 - work["language model"] / FORWARD)
 
 
-FLOAT32 = 6.7e13  # operations of an H100 in a second, without its tensor cores, as the presets train
+# Operations of an H100 in a second: without its tensor cores, as dense codes are trained, and in the search of TopK.
+FLOAT32, BFLOAT16 = 6.7e13, 9.89e14
 BANDWIDTH, ADAM = 3.35e12, 28  # bytes in a second; for each weight four numbers are read and three written
 
 TEXT, STEP = 7e5, 1.5e-3  # tokens in a second; seconds of a step, however small
@@ -57,10 +60,10 @@ def rates(dense: float, topk: float) -> dict[str, float]:
     return dict.fromkeys(ARCHITECTURES, dense) | {"topk": topk}
 
 
-HALF, FULL = {"bfloat16": FORWARD, "float32": FLOAT32 / 2}, {"bfloat16": 9.89e14, "float32": FLOAT32}
+HALF, FULL = {"bfloat16": FORWARD, "float32": FLOAT32 / 2}, {"bfloat16": BFLOAT16, "float32": FLOAT32}
 OTHERS = others_rate()
 THEIRS = Throughput("H100", GPU, TEXT, STEP, HALF, rates(OTHERS, OTHERS))
-LIMIT = Throughput("H100", GPU, 1e12, 1e-9, FULL, rates(FLOAT32, FLOAT32))
+LIMIT = Throughput("H100", GPU, 1e12, 1e-9, FULL, rates(FLOAT32, BFLOAT16) | {"batch_topk": BFLOAT16})
 CPU = Throughput("two CPU cores", GPU, TEXT, 2.6e-3, {"bfloat16": 7e10}, rates(5.5e10, 1.1e11))
 
 
@@ -132,7 +135,8 @@ class Forecast:
         self.largest, self.at_once = max(map(max, sizes)), sum(map(max, sizes))
         cells = [cell for share in shares for one in share for cell in one.cells]
         self.update = sum(stack_bytes(c) / 4 * ADAM * c.training.n_steps for c in cells) / BANDWIDTH
-        self.written = sum(checkpoint(c) * (c.training.n_steps // c.training.checkpoint_every) for c in cells)
+        written = sum(checkpoint(c) * (c.training.n_steps // c.training.checkpoint_every) for c in cells)
+        self.written = min(written, DISK * self.all / (1 + APART))
 
 
 def table(head: str, rows: Iterable[Sequence[object]]) -> str:
@@ -147,7 +151,7 @@ def long(seconds: float) -> str:
 
 
 def limit(planned: Planned) -> float:
-    """Seconds below which float32 on an H100 cannot be: products at the vendor's rate, Adam at the memory's."""
+    """Seconds below which the presets on an H100 cannot be: products at the vendor's rate, Adam at the memory's."""
     least = Forecast(planned, LIMIT, 1)
     return least.all + least.update
 
@@ -186,7 +190,8 @@ def tables(at: Throughput) -> dict[str, str]:
     p, plan = every[DETAILED[0]]["01_seed_divergence"]
     some = {n: replace(plan, cells=tuple(replace(c, seeds=c.seeds[:n]) for c in plan.cells)) for n in range(1, 6)}
     named = {
-        "others' measurements" if at is THEIRS else at.device: at,
+        at.device: at,
+        "others' measurements": THEIRS,
         "arithmetic limit of an H100": LIMIT,
         "two CPU cores here": CPU,
     }
@@ -243,7 +248,7 @@ def main() -> int:
         if options.measure:
             print(measured(str(check_device(options.measure))))
             return 0
-        shown = tables(Throughput.read(Path(options.throughput)) if options.throughput else THEIRS)
+        shown = tables(Throughput.read(Path(options.throughput)) if options.throughput else H100)
     except InputError as error:
         print(f"scale.py: {error}", file=sys.stderr)
         return 2
