@@ -38,8 +38,9 @@ def test_every_check_runs_and_passes_on_the_cpu(modules):
     for subject in ("top_k", "encode_top_k", "keep_top_k", "keep_batch_top_k", "sparse_encode", "sparse_decode"):
         assert any(line.startswith(f"PASS  {subject}") for line in passed)
     assert any("zero by construction" in line for line in lines)
-    for members in (1, 8):
-        assert any(line.startswith(f"stack of {members}: ") and "of the GEMM's rate" in line for line in lines)
+    for members in (1, 8):  # at two sizes of batch
+        assert sum(line.startswith(f"  stack of {members}: ") and "of the limit" in line for line in lines) == 2
+    assert "recorded" in lines[-1]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
@@ -52,7 +53,8 @@ def test_without_cuda_it_says_so_in_one_line():
 def test_a_failed_check_gives_exit_code_1(modules, monkeypatch, capsys):
     gpu, checks, _ = modules
     monkeypatch.setattr(gpu, "check_all", lambda device, small: [checks.Check("a sum", 2e-3, 1e-3)])
-    monkeypatch.setattr(gpu, "report_throughput", lambda *_: None)
+    for report in ("report_throughput", "report_recorded"):
+        monkeypatch.setattr(gpu, report, lambda *_: None)
     assert gpu.main(["--device", "cpu", "--small"]) == 1
     assert "FAIL  a sum" in capsys.readouterr().out
 

@@ -59,6 +59,23 @@ def test_encode_top_k_in_chunks_is_the_dense_choice(monkeypatch, batch, at_once)
     torch.testing.assert_close(values, dense.gather(-1, latents), rtol=1e-10, atol=1e-10)
 
 
+def test_a_search_in_bfloat16_offers_enough_to_choose_as_float32_does(monkeypatch):
+    x, encoder, b_enc, b_dec = (t.float() for t in (random(300, 40), *weights(2, 512, 40)))
+    exact = kernels.encode_top_k(x, encoder, b_enc, b_dec, 12)
+    values, latents = kernels.encode_top_k(x, encoder, b_enc, b_dec, 12, search=torch.bfloat16)
+    assert torch.equal(latents.sort().values, exact[1].sort().values)
+    assert torch.allclose(values.sort().values, exact[0].sort().values, atol=1e-5)
+    monkeypatch.setattr(kernels, "candidates", lambda k, n_latents: k)  # no margin: rounding decides
+    _, rounded = kernels.encode_top_k(x, encoder, b_enc, b_dec, 12, search=torch.bfloat16)
+    assert 0.05 < (rounded.sort().values != exact[1].sort().values).any(-1).float().mean() < 0.6
+
+
+def test_the_search_is_in_bfloat16_only_where_it_pays():
+    assert kernels.search_dtype(torch.zeros(2, 3), 32_768) == torch.float32
+    assert kernels.search_dtype(torch.zeros(2, 3).double(), 32_768) == torch.float64
+    assert [kernels.candidates(k, 64) for k in (2, 16, 32, 60)] == [10, 24, 48, 64]
+
+
 def test_encode_gradients_by_finite_differences():
     encoder, b_enc, b_dec = weights()
     x = random(5, 4)

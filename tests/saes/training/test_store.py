@@ -125,7 +125,7 @@ def imports(name: str) -> set[str]:
 
 def test_code_names_every_module_that_training_uses():
     used = imports("saes/training/training.py") | {"saes/training/training.py"}
-    changes_no_number = {"saes/training/checkpoints.py", "saes/training/finite.py"}
+    changes_no_number = {f"saes/training/{name}.py" for name in ("checkpoints", "finite", "recorded")}
     assert used - set(CODE) == changes_no_number
     assert all((PACKAGE / name).is_file() for name in CODE)
 

@@ -20,7 +20,7 @@ from helpers.synthetic_activations import planted
 from sae_utils.data.activations import TensorSource
 from sae_utils.errors import InputError
 from sae_utils.saes import ARCHITECTURES, SAE, SAEConfig
-from sae_utils.saes.training import Snapshots, TrainingConfig, optimisation, train
+from sae_utils.saes.training import Snapshots, TrainingConfig, optimisation, train, training
 from sae_utils.saes.training.checkpoints import read_tensors
 
 
@@ -228,6 +228,17 @@ class Spy:
     def batches(self, *args, first_batch=0, **kwargs):
         self.first_batch = first_batch
         yield from islice(self.inner.batches(*args, first_batch=first_batch, **kwargs), self.last)
+
+
+@pytest.mark.parametrize(("soon", "written"), [(1.0, [4, 8, 12, 16, 18]), (0.0, [4, 18])], ids=["quick", "slow"])
+def test_checkpoints_that_take_long_are_written_less_often(tmp_path, source, monkeypatch, soon, written):
+    """Here each is slow or none; the next waits for ever, and the last is written all the same."""
+    found = []
+    monkeypatch.setattr(training, "SOON", soon)
+    monkeypatch.setattr(training, "APART", 1e9)
+    monkeypatch.setattr(training, "write_tensors", lambda path, kind, tensors, about: found.append(about["step"]))
+    run(source, [make(source)], steps(18, checkpoint_every=4), tmp_path / "checkpoint")
+    assert found == written
 
 
 def test_a_killed_write_leaves_the_checkpoint_before_it(tmp_path, source, monkeypatch):
