@@ -31,7 +31,7 @@ CPU_CHUNK = 256
 # Latents of these rows that are held at once, or one dictionary's where it has more. Stacks with more latents take the
 # gradients of codes latent by latent.
 CPU_LATENTS = 4096
-# Pre-activations held at once on CUDA: 268 MB of bfloat16.
+# Pre-activations held at once on CUDA: 268 MB of bfloat16. Fewer cost time: 2^24 twice as much for a search (H100).
 CUDA_HELD = 2**27
 # Tokens in a forward pass. On the CPU at 8,192 glibc maps the attention scores (33 MB) anew, 1.8 times slower.
 # On CUDA the hooks' Python, 5 ms a layer, is most of a pass over few tokens of a small model.
@@ -134,12 +134,13 @@ def training_plan(
     if architecture in DENSE_TENSORS:
         step = max(4 * DENSE_TENSORS[architecture] * batch_size * n + step, 2 * weights)
     else:
-        held = batch_size * n
         if str(device).startswith("cpu"):
-            held = min(batch_size, CPU_CHUNK) * min(n, max(n_latents, CPU_LATENTS))
+            held = 4 * min(batch_size, CPU_CHUNK) * min(n, max(n_latents, CPU_LATENTS))
+        else:  # in bfloat16, with what picks from them, and the encoder in bfloat16
+            held = 3 * min(batch_size * n, CUDA_HELD) + weights / 2
         # Values in float32 and latents in int64, chosen, masked, laid flat and sorted by latent.
         codes = 4 * 12 * OFFERED[architecture] * (k or 1) * batch_size * n_dictionaries
-        step = max(4 * held + codes + step, 1.25 * weights)
+        step = max(held + codes + step, 1.25 * weights)
     if auxk:
         # The dead latents of one dictionary at a time, at most all of it, and their rows of encoder and decoder.
         step += 4 * batch_size * n_latents + 3 * weights / n_dictionaries

@@ -5,6 +5,8 @@ the table. torch's ``embedding_bag`` does the work, which is threaded on the CPU
 ``index_add`` on CUDA does not; on CUDA Triton kernels do, where there is Triton.
 """
 
+import logging
+from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -12,13 +14,29 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+log = logging.getLogger(__name__)
+
 SUM = 0  # the number of embedding_bag's mode "sum"
 
 
 def by_triton(*tensors: Tensor) -> bool:
     """Whether the kernels in ``triton_kernels.py`` can take these tensors."""
-    fitting = all(t.is_cuda and t.dtype == torch.float32 and t.is_contiguous() for t in tensors)
-    return fitting and find_spec("triton") is not None
+    return all(t.is_cuda and t.dtype == torch.float32 and t.is_contiguous() for t in tensors) and triton_works()
+
+
+@cache
+def triton_works() -> bool:
+    """Whether a first kernel compiles and gives what it should: that takes a C compiler and Python's headers, too."""
+    if find_spec("triton") is None:
+        return False
+    one, first = torch.ones(1, 1, device="cuda"), torch.zeros(1, dtype=torch.int64, device="cuda")
+    try:
+        from sae_utils.saes import triton_kernels
+
+        return triton_kernels.bag_sum(one, first, first, 3 * one[0]).item() == 3
+    except Exception as error:  # whatever is missing: torch does the same, slower
+        log.warning("Triton cannot be used here, so training is slower: %s", error)
+        return False
 
 
 def bag_sum(

@@ -2,7 +2,7 @@
 
 torch's own ``embedding_bag`` reads four bytes a thread and one row after the other, so it waits for memory: on an H100,
 1M pairs of a bag and a row of 768 took it 2.5 to 3.3 ms for a sum. Here a program reads ``PAIRS`` rows at once. All
-sums are in a fixed order.
+sums are in a fixed order. Triton launches on the current device, which need not be the tensors'.
 """
 
 import torch
@@ -75,7 +75,8 @@ def bag_sum(table: Tensor, rows: Tensor, starts: Tensor, weights: Tensor) -> Ten
     out = table.new_empty(n_bags, d)
     if n_bags:
         grid = n_bags, triton.cdiv(d, COLUMNS)
-        _sum[grid](out, table, rows, starts, weights, n_bags, len(rows), d, PAIRS, COLUMNS, num_warps=1)
+        with torch.cuda.device_of(table):
+            _sum[grid](out, table, rows, starts, weights, n_bags, len(rows), d, PAIRS, COLUMNS, num_warps=1)
     return out
 
 
@@ -83,17 +84,22 @@ def bag_dots(left: Tensor, table: Tensor, rows: Tensor, starts: Tensor) -> Tenso
     """``bags.bag_dots`` of contiguous float32 tensors."""
     out, d = table.new_empty(len(rows)), table.shape[1]
     if len(rows):
-        _dots[(len(starts),)](out, left, table, rows, starts, len(starts), len(rows), d, PAIRS, COLUMNS, num_warps=1)
+        with torch.cuda.device_of(table):
+            _dots[(len(starts),)](
+                out, left, table, rows, starts, len(starts), len(rows), d, PAIRS, COLUMNS, num_warps=1
+            )
     return out
 
 
 def remove_parallel(grad: Tensor, rows: Tensor) -> None:
     """``optimisation.remove_parallel_gradient`` of contiguous float32 tensors."""
     d = rows.shape[-1]
-    _remove_parallel[(rows.numel() // d,)](grad, rows, d, triton.next_power_of_2(d))
+    with torch.cuda.device_of(rows):
+        _remove_parallel[(rows.numel() // d,)](grad, rows, d, triton.next_power_of_2(d))
 
 
 def normalise(rows: Tensor) -> None:
     """``optimisation.normalise_rows`` of a contiguous float32 tensor."""
     d = rows.shape[-1]
-    _normalise[(rows.numel() // d,)](rows, d, torch.finfo(rows.dtype).tiny, triton.next_power_of_2(d))
+    with torch.cuda.device_of(rows):
+        _normalise[(rows.numel() // d,)](rows, d, torch.finfo(rows.dtype).tiny, triton.next_power_of_2(d))

@@ -31,12 +31,13 @@ class Recorded:
         self.x = x.clone()
         self.graph = torch.cuda.CUDAGraph()
         # Another thread may be filling the buffer of activations.
-        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+        with torch.cuda.device_of(x), torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
             terms = learn(self.x)
         self.terms = replace(terms, loss=terms.loss.detach())
 
     def __call__(self, x: Tensor) -> LossTerms:
         """Run it on a batch of the same shape; the result is overwritten by the next call."""
-        self.x.copy_(x)
-        self.graph.replay()
+        with torch.cuda.device_of(self.x):
+            self.x.copy_(x)
+            self.graph.replay()
         return self.terms
