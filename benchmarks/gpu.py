@@ -4,7 +4,8 @@
 
 First each CUDA path against its twin on the CPU (gpu_checks.py), a line each. Then a whole training step, for a stack
 of 1 and of 8, beside the least that it could take (the encoder's product in bfloat16 and one pass over what that
-gives), beside a step of sparsify where that is installed, and the peak memory. Exit code: 0, 1 where a check failed,
+gives), beside a step of sparsify where that is installed, and the peak memory; last a small step, recorded as a CUDA
+graph and not. Exit code: 0, 1 where a check failed,
 2 without the device.
 
 ``--device cpu --small`` goes through the same code on the CPU, which is how the tests run it. The twins are then equal

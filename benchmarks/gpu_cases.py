@@ -24,6 +24,7 @@ CONFIGS = {
     "topk, AuxK": SAEConfig(64, 256, "topk", k=8, auxk=DEAD),
     "batch_topk": SAEConfig(64, 256, "batch_topk", k=8),
 }
+WIDE = SAEConfig(64, 4096, "topk", k=8)  # on CUDA searched in bfloat16
 
 
 @dataclass(frozen=True)

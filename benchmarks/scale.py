@@ -64,7 +64,7 @@ HALF, FULL = {"bfloat16": FORWARD, "float32": FLOAT32 / 2}, {"bfloat16": BFLOAT1
 OTHERS = others_rate()
 THEIRS = Throughput("H100", GPU, TEXT, STEP, HALF, rates(OTHERS, OTHERS))
 LIMIT = Throughput("H100", GPU, 1e12, 1e-9, FULL, rates(FLOAT32, BFLOAT16) | {"batch_topk": BFLOAT16})
-CPU = Throughput("two CPU cores", GPU, TEXT, 2.6e-3, {"bfloat16": 7e10}, rates(5.5e10, 1.1e11))
+CPU = Throughput("CPU, two cores", GPU, TEXT, 2.6e-3, {"bfloat16": 7e10}, rates(5.5e10, 1.1e11))
 
 
 def cost_of(planned: Planned, memory: float | None = None) -> Cost:

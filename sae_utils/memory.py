@@ -8,7 +8,7 @@ what its allocator leaves unused, is not in any number here: HEADROOM stands for
 """
 
 import shutil
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,8 @@ CPU_CHUNK = 256
 CPU_LATENTS = 4096
 # Pre-activations held at once on CUDA: 268 MB of bfloat16. Fewer cost time: 2^24 twice as much for a search (H100).
 CUDA_HELD = 2**27
+SEARCHED = 2048  # latents from which TopK on CUDA looks for its k in bfloat16
+RECORDED = 2**26  # most parameters of a stack whose step becomes a CUDA graph: with more, the GPU is slower than Python
 # Tokens in a forward pass. On the CPU at 8,192 glibc maps the attention scores (33 MB) anew, 1.8 times slower.
 # On CUDA the hooks' Python, 5 ms a layer, is most of a pass over few tokens of a small model.
 FORWARD_TOKENS = {"cpu": 4096, "cuda": 32_768}
@@ -136,8 +138,9 @@ def training_plan(
     else:
         if str(device).startswith("cpu"):
             held = 4 * min(batch_size, CPU_CHUNK) * min(n, max(n_latents, CPU_LATENTS))
-        else:  # in bfloat16, with what picks from them, and the encoder in bfloat16
-            held = 3 * min(batch_size * n, CUDA_HELD) + weights / 2
+        else:  # with what picks from them, and the encoder in bfloat16
+            each = (3 if n_latents >= SEARCHED else 6) + (architecture == "batch_topk")
+            held = each * min(batch_size * n, CUDA_HELD) + weights / 2
         # Values in float32 and latents in int64, chosen, masked, laid flat and sorted by latent.
         codes = 4 * 12 * OFFERED[architecture] * (k or 1) * batch_size * n_dictionaries
         step = max(held + codes + step, 1.25 * weights)
@@ -145,7 +148,10 @@ def training_plan(
         # The dead latents of one dictionary at a time, at most all of it, and their rows of encoder and decoder.
         step += 4 * batch_size * n_latents + 3 * weights / n_dictionaries
     stack = n_dictionaries, d_in, n_latents, architecture
-    return MemoryPlan(dictionaries=dictionary_bytes(*stack), optimiser=optimiser_bytes(*stack), step=int(step))
+    plan = MemoryPlan(dictionaries=dictionary_bytes(*stack), optimiser=optimiser_bytes(*stack), step=int(step))
+    if not str(device).startswith("cpu") and _n_parameters(*stack) <= RECORDED:
+        plan = replace(plan, optimiser=plan.optimiser + plan.step, step=0)  # a graph keeps what it takes
+    return plan
 
 
 def check_fits(plan: MemoryPlan, free: int, device: str, present: int = 0) -> None:

@@ -48,6 +48,11 @@ class Throughput:
     forward: dict[str, PositiveFloat]  # operations of a language model, by dtype
     training: dict[str, PositiveFloat]  # operations of training, by architecture
 
+    @property
+    def launches_ahead(self) -> bool:
+        """Whether Python prepares a step while the one before it is computed: so on a GPU."""
+        return not self.device.startswith("CPU")
+
     @classmethod
     def read(cls, path: Path) -> "Throughput":
         """From a YAML or JSON file. Raises InputError where it is not one of a throughput."""
@@ -79,7 +84,8 @@ class Work:
         rates = getattr(at, name)
         if self.rate not in rates:
             raise InputError(f"the throughput has no rate {name}: {self.rate}; there are {', '.join(rates)}")
-        return self.operations / rates[self.rate] + self.steps * at.step
+        computed, launched = self.operations / rates[self.rate], self.steps * at.step
+        return max(computed, launched) if at.launches_ahead else computed + launched
 
 
 @dataclass

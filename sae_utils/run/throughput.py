@@ -40,7 +40,7 @@ def measure(cells: Sequence[Cell], models: Mapping[str, ModelFacts], device: str
         small = _small(cell, MOST[device.partition(":")[0]])
         seconds = _step_seconds(small, device)
         operations = training_operations(small) / small.training.n_steps
-        # A GPU works while Python launches what comes next: there an empty step's time is no part of a full one's.
+        # As Throughput.launches_ahead: on a GPU an empty step's time is no part of a full one's.
         alone = seconds if device.startswith("cuda") else max(seconds - empty, seconds / 10)
         training[architecture] = _round(operations / alone)
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"CPU, {os.cpu_count()} cores, {_cpu()}"
@@ -71,7 +71,7 @@ def _small(cell: Cell, most_operations: float) -> Cell:
 
 
 def _step_seconds(cell: Cell, device: str) -> float:
-    trainer = StackTrainer(SAE.create(cell.config, cell.seeds).to(device), cell.training)
+    trainer = StackTrainer(SAE.create(cell.config, cell.seeds).to(device), cell.training, record=False)
     x = torch.randn(cell.training.batch_size, cell.config.d_in, device=device)
     return _seconds(lambda: trainer.step(0, x), device)
 

@@ -10,11 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_utils.memory import CPU_CHUNK, CPU_LATENTS, CUDA_HELD
+from sae_utils.memory import CPU_CHUNK, CPU_LATENTS, CUDA_HELD, SEARCHED
 from sae_utils.saes.bags import bag_dots, bag_sum, count
 
 GROUP = {"cpu": 8, "cuda": 32}  # values of which top_k looks at the largest first
-SEARCHED = 2048  # latents from which the search on CUDA is in bfloat16
 
 
 class Pattern:

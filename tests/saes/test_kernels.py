@@ -1,5 +1,7 @@
 """The sparse kernels against dense arithmetic: the same choices, values and gradients."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -71,8 +73,11 @@ def test_a_search_in_bfloat16_offers_enough_to_choose_as_float32_does(monkeypatc
 
 
 def test_the_search_is_in_bfloat16_only_where_it_pays():
+    on_cuda = SimpleNamespace(is_cuda=True, dtype=torch.float32)
+    assert kernels.search_dtype(on_cuda, kernels.SEARCHED) == torch.bfloat16
+    assert kernels.search_dtype(on_cuda, kernels.SEARCHED - 1) == torch.float32
+    assert kernels.search_dtype(SimpleNamespace(is_cuda=True, dtype=torch.float64), 32_768) == torch.float64
     assert kernels.search_dtype(torch.zeros(2, 3), 32_768) == torch.float32
-    assert kernels.search_dtype(torch.zeros(2, 3).double(), 32_768) == torch.float64
     assert [kernels.candidates(k, 64) for k in (2, 16, 32, 60)] == [10, 24, 48, 64]
 
 

@@ -182,7 +182,10 @@ def _parts(cell: Cell, sources: Mapping[Activations, ActivationSource], folder: 
 
 def is_whole(cell: Cell, sources: Mapping[Activations, ActivationSource], folder: Path, device: str) -> bool:
     """Whether ``folder`` has the whole stack of a cell that is neither boosted nor given, with its snapshots."""
-    new = _new(cell, _units(cell, sources), cell.hook_point, {})
+    try:
+        new = _new(cell, _units(cell, sources), cell.hook_point, {})
+    except InputError:  # not even the CPU's memory holds it
+        return False
     return is_stored(new, sources[cell.reads], cell.training, folder, cell.snapshots, _kind(device))
 
 

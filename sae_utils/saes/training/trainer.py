@@ -31,7 +31,7 @@ class TrainingConfig:
     betas: tuple[float, float] = (0.9, 0.999)  # Adam's
     clip: float = 1.0  # largest norm of a dictionary's gradient
     dead_after: int = 1_000_000  # a latent is dead when it has not fired for so many tokens
-    bfloat16: bool = False  # CUDA: products of dense codes in bfloat16; TopK searches in it by itself, exactly
+    bfloat16: bool = False  # CUDA: products of dense codes in bfloat16; TopK searches in it by itself
     log_every: int = 50  # steps
     checkpoint_every: int = 1000  # steps
 
@@ -73,14 +73,17 @@ class TrainingLog:
 
 
 class StackTrainer:
-    """A stack with its optimiser and its counters. Parameters that require no gradient stay as they are."""
+    """A stack with its optimiser and its counters. Parameters that require no gradient stay as they are.
 
-    def __init__(self, sae: SAE, config: TrainingConfig):
+    On CUDA a step is recorded as a graph after ``EAGER`` of them, if ``record`` and ``is_recordable`` say so.
+    """
+
+    def __init__(self, sae: SAE, config: TrainingConfig, record: bool = True):
         self.sae, self.config = sae, config
         self.lr = config.lr or optimisation.learning_rate(sae.config.n_latents, config.base_lr)
         device = sae.W_dec.device
         self.learned = {name: p for name, p in sae.named_parameters() if p.requires_grad}
-        self.recordable, self.recorded, self.n_taken = is_recordable(sae), None, 0
+        self.recordable, self.recorded, self.n_taken = record and is_recordable(sae), None, 0
         # A graph reads the learning rate where it was when the graph was recorded.
         lr = torch.tensor(self.lr, device=device) if self.recordable else self.lr
         self.optimizer = torch.optim.Adam(
@@ -113,7 +116,8 @@ class StackTrainer:
         self._count(step, len(x), terms)
 
     def _loss(self, step: int, x: Float[Tensor, "batch d_in"]) -> LossTerms:
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.config.bfloat16 and x.is_cuda):
+        is_dense = "topk" not in self.sae.config.architecture
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.config.bfloat16 and is_dense and x.is_cuda):
             return method_loss(self.sae, self.sae.normalise(x), self.dead, step)
 
     def _update(self, terms: LossTerms) -> LossTerms:

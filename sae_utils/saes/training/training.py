@@ -19,7 +19,7 @@ from sae_utils.saes.training.finite import NotFinite
 from sae_utils.saes.training.trainer import StackTrainer, TrainingConfig, TrainingLog
 
 # Seconds that a checkpoint may take as often as asked for; longer ones wait until so many times as long has passed.
-# 2.3 GB of five dictionaries of 32,768 latents, every 1,000 steps of 10 ms, would be about half of a run.
+# Five dictionaries of 32,768 latents write 2.3 GB, which every 1,000 steps of some 10 ms may be half of a run.
 SOON, APART = 1.0, 10
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-import torch
 
+from sae_utils.memory import RECORDED
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.methods.matryoshka import Matryoshka
-from sae_utils.saes.training.recorded import MOST_PARAMETERS, is_recordable
+from sae_utils.saes.training.recorded import is_recordable
 
 TOPK = SAEConfig(8, 16, "topk", k=2)
 
@@ -26,9 +26,9 @@ def test_a_stack_on_the_cpu_is_not_recorded():
 @pytest.mark.parametrize(
     ("config", "n_parameters", "recorded"),
     [
-        (TOPK, MOST_PARAMETERS, True),
+        (TOPK, RECORDED, True),
         (SAEConfig(8, 16, "relu", sparsity=1.0), 1000, True),
-        (TOPK, MOST_PARAMETERS + 1, False),  # the GPU takes longer than Python
+        (TOPK, RECORDED + 1, False),  # the GPU takes longer than Python
         (replace(TOPK, auxk=4), 1000, False),  # what is dead changes
         (SAEConfig(8, 16, "batch_topk", k=2), 1000, False),  # asks how many were offered
         (Matryoshka(8, 16, "topk", k=2, widths=(8, 16)), 1000, False),  # a loss of its own
@@ -36,14 +36,3 @@ def test_a_stack_on_the_cpu_is_not_recorded():
 )
 def test_small_steps_that_are_all_the_same_are_recorded(config, n_parameters, recorded):
     assert is_recordable(on_cuda(config, n_parameters)) is recorded
-
-
-def test_a_learning_rate_in_a_tensor_gives_the_steps_of_a_number():
-    """What a graph reads; on CUDA Adam takes both."""
-    steps = []
-    for rate in (0.01, torch.tensor(0.01)):
-        weight = torch.nn.Parameter(torch.ones(3))
-        weight.grad = torch.tensor([1.0, -2.0, 3.0])
-        torch.optim.Adam([weight], lr=rate).step()
-        steps.append(weight.detach())
-    assert torch.allclose(*steps)

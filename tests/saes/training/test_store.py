@@ -108,7 +108,7 @@ def test_whatever_weights_depend_on_changes_the_key(source, monkeypatch):
     ]
     assert len(set(keys)) == len(keys)
     assert stack_key(new(), source, TRAINING) == keys[0]
-    monkeypatch.setattr(trained, "code_digest", lambda: "other")
+    monkeypatch.setattr(trained, "code_digest", lambda device: "other")
     assert stack_key(new(), source, TRAINING) not in keys
 
 
