@@ -22,7 +22,9 @@ FACTS = ModelFacts(n_layers=4, d_model=100, d_mlp=400, n_vocab=1000, context=64)
 HOOK = FACTS.hook_point("mlp_out", 1)
 LARGE, SMALL = Activations((HOOK,), 10**10), Activations((HOOK,), 10**6)
 CELL = Cell("two", SAEConfig(100, 1000, "topk", 10), HOOK, (0, 1), TrainingConfig(10**6, 1000), LARGE)
-SPEED = Throughput("a machine", 8e9, 1e6, 1e-3, {"float32": 1e12}, {"topk": 1e11, "relu": 1e12, "batch_topk": 1e11})
+SPEED = Throughput(
+    "CPU, a machine", 8e9, 1e6, 1e-3, {"float32": 1e12}, {"topk": 1e11, "relu": 1e12, "batch_topk": 1e11}
+)
 # Of all weights, as the models' cards give them.
 PUBLISHED = {
     "EleutherAI/pythia-160m": 162_322_944,
@@ -107,6 +109,8 @@ def test_cost_of_a_cell():
     forward = 10**6 * 2 * (2 * (4 * 100**2 + 2 * 100 * 400) + 4 * 50 * 100)
     assert cost.operations() == {"training": training, "language model": forward}
     assert cost.seconds(SPEED) == pytest.approx({"training": training / 1e11 + 1.0, "language model": forward / 1e12})
+    for step, seconds in ((1e-3, training / 1e11), (1.0, 1000.0)):  # on a GPU the longer of computing and launching
+        assert cost.seconds(replace(SPEED, device="a GPU", step=step))["training"] == pytest.approx(seconds)
     assert cost.disk["dictionaries"] == dictionary_bytes(2, 100, 1000)
     assert (cost.n_dictionaries, cost.trained_tokens) == (2, 2 * 10**6)
 
@@ -154,7 +158,7 @@ def test_frozen_members_cost_time_and_memory():
 
 def test_totals_say_what_does_not_fit():
     huge = replace(CELL, config=SAEConfig(100, 10**7, "topk", 10))
-    assert "; more than a machine has, 8.00 GB" in totals(together(costs(huge)), SPEED)[5]
+    assert "; more than CPU, a machine has, 8.00 GB" in totals(together(costs(huge)), SPEED)[5]
     assert "more than" not in totals(together(costs(CELL)), SPEED)[5]
 
 
