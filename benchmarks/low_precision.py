@@ -21,14 +21,14 @@ from sae_utils.data.text import token_rows
 from sae_utils.saes import SAE, SAEConfig, evaluate, kernels
 from sae_utils.saes.training import TrainingConfig, train
 
-CONTEXT, BATCH, K, MARGINS = 128, 1024, 32, (0, 4, 8, 16, 32)
+CONTEXT, K, MARGINS = 128, 32, (0, 4, 8, 16, 32)
 
 
 def trained(source, hook: str, options: argparse.Namespace, search: torch.dtype) -> SAE:
     """Two seeds, trained with the search in one dtype."""
     sae = SAE.create(SAEConfig(source.d_in[hook], options.latents, "topk", K), [0, 1], hook, source.normalisation[hook])
     sae = sae.to(options.device)
-    config = TrainingConfig(source.n_tokens // BATCH * BATCH, BATCH, base_lr=1.6e-3)
+    config = TrainingConfig(source.n_tokens // options.batch * options.batch, options.batch, base_lr=1.6e-3)
     start = time.perf_counter()
     with mock.patch.object(kernels, "search_dtype", lambda *_: search):
         (log,) = train([sae], source, config, progress=False)
@@ -55,13 +55,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tokens", type=int, default=200_000)
     parser.add_argument("--latents", type=int, default=2048)
+    parser.add_argument("--batch", type=int, default=1024)
     options = parser.parse_args()
     lm = load_language_model(options.model, options.device)
     hook = lm.hook_point("mlp_out", options.layer)
     rows = token_rows(options.corpus, lm.tokenizer, "train", options.tokens // CONTEXT, CONTEXT)
     source = ActivationStream(lm, rows, [hook])
     saes = [trained(source, hook, options, dtype) for dtype in (torch.float32, torch.bfloat16)]
-    batches = [batch[hook] for batch in itertools.islice(source.batches(BATCH, 1, device=options.device), 8)]
+    batches = [batch[hook] for batch in itertools.islice(source.batches(options.batch, 1, device=options.device), 8)]
     others = {m: share_with_other_latents(saes[0], batches[0], torch.bfloat16, m) for m in MARGINS}
     float32 = share_with_other_latents(saes[0], batches[0], torch.float32, 0)
     print(f"tokens whose latents are not float64's: in float32 {float32:.1e}; in bfloat16, by margin: "
