@@ -73,7 +73,7 @@ class Checkout:
             (self.folder / name).touch()
         for name in ("00_language_model", "01_seed_divergence"):
             (self.folder / "notebooks" / f"{name}.ipynb").touch()
-        for tool in ("bash", "cat", "dirname", "mkdir", "mktemp", "cp", "mv", "rm", "grep", "du"):
+        for tool in ("bash", "cat", "dirname", "mkdir", "mktemp", "cp", "mv", "rm", "grep", "du", "nice"):
             (self.tools / tool).symlink_to(shutil.which(tool))
         self.python(self.tools / "python3.11")
 
