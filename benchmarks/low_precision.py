@@ -37,13 +37,16 @@ def trained(source, hook: str, options: argparse.Namespace, search: torch.dtype)
 
 
 @torch.no_grad()
-def share_with_other_latents(sae: SAE, x: torch.Tensor, search: torch.dtype, margin: int) -> float:
-    """Share of tokens and dictionaries whose k latents are not those of float64."""
-    weights = sae.encoder, sae.b_enc, sae.b_dec
-    exact = kernels.encode_top_k(*(t.double() for t in (sae.normalise(x), *weights)), K)[1]
+def chosen(sae: SAE, x: torch.Tensor, search: torch.dtype, margin: int = 0) -> torch.Tensor:
+    """The k latents of each token and dictionary, ascending, by a search in one dtype and with so many candidates more.
+
+    In float64 all is, the weights too.
+    """
+    inputs = sae.normalise(x), sae.encoder, sae.b_enc, sae.b_dec
+    if search == torch.float64:
+        inputs = [t.double() for t in inputs]
     with mock.patch.object(kernels, "candidates", lambda k, n_latents: min(k + margin, n_latents)):
-        found = kernels.encode_top_k(sae.normalise(x), *weights, K, search)[1]
-    return (found.sort().values != exact.sort().values).any(-1).float().mean().item()
+        return kernels.encode_top_k(*inputs, K, search)[1].sort().values
 
 
 def main() -> None:
@@ -63,8 +66,14 @@ def main() -> None:
     source = ActivationStream(lm, rows, [hook])
     saes = [trained(source, hook, options, dtype) for dtype in (torch.float32, torch.bfloat16)]
     batches = [batch[hook] for batch in itertools.islice(source.batches(options.batch, 1, device=options.device), 8)]
-    others = {m: share_with_other_latents(saes[0], batches[0], torch.bfloat16, m) for m in MARGINS}
-    float32 = share_with_other_latents(saes[0], batches[0], torch.float32, 0)
+    exact = chosen(saes[0], batches[0], torch.float64)
+
+    def others_than_exact(*how) -> float:
+        """Share of tokens and dictionaries whose latents are not float64's."""
+        return (chosen(saes[0], batches[0], *how) != exact).any(-1).float().mean().item()
+
+    others = {margin: others_than_exact(torch.bfloat16, margin) for margin in MARGINS}
+    float32 = others_than_exact(torch.float32)
     print(f"tokens whose latents are not float64's: in float32 {float32:.1e}; in bfloat16, by margin: "
           f"{', '.join(f'{m}: {share:.1e}' for m, share in others.items())}")  # fmt: skip
     explained = [evaluate(sae, batches).explained_variance.tolist() for sae in saes]

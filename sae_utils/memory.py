@@ -130,13 +130,14 @@ def training_plan(
     device: str = "cuda",
 ) -> MemoryPlan:
     """What one stack and its training need; add plans of several stacks, of the model and of the buffer."""
+    on_cpu = str(device).startswith("cpu")
     n, weights = n_dictionaries * n_latents, 4 * n_dictionaries * n_latents * d_in
     # The largest sum of temporary tensors of one training step, beside the gradient.
     step = 4 * 4 * batch_size * n_dictionaries * d_in  # reconstruction, error, their gradients
     if architecture in DENSE_TENSORS:
         step = max(4 * DENSE_TENSORS[architecture] * batch_size * n + step, 2 * weights)
     else:
-        if str(device).startswith("cpu"):
+        if on_cpu:
             held = 4 * min(batch_size, CPU_CHUNK) * min(n, max(n_latents, CPU_LATENTS))
         else:  # with what picks from them, and the encoder in bfloat16
             each = (3 if n_latents >= SEARCHED else 6) + (architecture == "batch_topk")
@@ -149,7 +150,7 @@ def training_plan(
         step += 4 * batch_size * n_latents + 3 * weights / n_dictionaries
     stack = n_dictionaries, d_in, n_latents, architecture
     plan = MemoryPlan(dictionaries=dictionary_bytes(*stack), optimiser=optimiser_bytes(*stack), step=int(step))
-    if not str(device).startswith("cpu") and _n_parameters(*stack) <= RECORDED:
+    if not on_cpu and _n_parameters(*stack) <= RECORDED:
         plan = replace(plan, optimiser=plan.optimiser + plan.step, step=0)  # a graph keeps what it takes
     return plan
 

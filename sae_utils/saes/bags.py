@@ -8,6 +8,7 @@ the table. torch's ``embedding_bag`` does the work, which is threaded on the CPU
 import logging
 from functools import cache
 from importlib.util import find_spec
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
@@ -19,24 +20,26 @@ log = logging.getLogger(__name__)
 SUM = 0  # the number of embedding_bag's mode "sum"
 
 
-def by_triton(*tensors: Tensor) -> bool:
-    """Whether the kernels in ``triton_kernels.py`` can take these tensors."""
-    return all(t.is_cuda and t.dtype == torch.float32 and t.is_contiguous() for t in tensors) and triton_works()
+def triton_for(*tensors: Tensor) -> ModuleType | None:
+    """``triton_kernels``, where it can take these tensors and works."""
+    if all(t.is_cuda and t.dtype == torch.float32 and t.is_contiguous() for t in tensors):
+        return working_triton()
+    return None
 
 
 @cache
-def triton_works() -> bool:
-    """Whether a first kernel compiles and gives what it should: that takes a C compiler and Python's headers, too."""
+def working_triton() -> ModuleType | None:
+    """``triton_kernels``, if a first kernel compiles (that takes a C compiler and Python's headers) and is right."""
     if find_spec("triton") is None:
-        return False
+        return None
     one, first = torch.ones(1, 1, device="cuda"), torch.zeros(1, dtype=torch.int64, device="cuda")
     try:
         from sae_utils.saes import triton_kernels
 
-        return triton_kernels.bag_sum(one, first, first, 3 * one[0]).item() == 3
+        return triton_kernels if triton_kernels.bag_sum(one, first, first, 3 * one[0]).item() == 3 else None
     except Exception as error:  # whatever is missing: torch does the same, slower
         log.warning("Triton cannot be used here, so training is slower: %s", error)
-        return False
+        return None
 
 
 def bag_sum(
@@ -46,10 +49,8 @@ def bag_sum(
     weights: Float[Tensor, " pairs"],
 ) -> Float[Tensor, "bags d"]:
     """Of each bag, the sum of its rows, each times its pair's weight."""
-    if by_triton(table, weights):
-        from sae_utils.saes import triton_kernels
-
-        return triton_kernels.bag_sum(table, rows, starts, weights)
+    if triton := triton_for(table, weights):
+        return triton.bag_sum(table, rows, starts, weights)
     return F.embedding_bag(rows, table, starts, mode="sum", per_sample_weights=weights)
 
 
@@ -61,10 +62,8 @@ def bag_dots(
     bags: Int[Tensor, " pairs"],
 ) -> Float[Tensor, " pairs"]:
     """Of each pair, its bag's row of ``left`` times its row of ``table``; ``bags`` numbers each pair's bag."""
-    if by_triton(left, table):
-        from sae_utils.saes import triton_kernels
-
-        return triton_kernels.bag_dots(left, table, rows, starts)
+    if triton := triton_for(left, table):
+        return triton.bag_dots(left, table, rows, starts)
     # What embedding_bag's own backward calls: no [pairs, d] is made.
     return torch.ops.aten._embedding_bag_per_sample_weights_backward(left, table, rows, starts, bags, SUM)
 

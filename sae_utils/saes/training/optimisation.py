@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sae_utils.saes.bags import by_triton
+from sae_utils.saes.bags import triton_for
 
 
 def learning_rate(n_latents: int, base: float) -> float:
@@ -24,20 +24,16 @@ def schedule(step: int, n_steps: int, warmup: float, decay: float) -> float:
 @torch.no_grad()
 def remove_parallel_gradient(grad: Float[Tensor, "S n d"], rows: Float[Tensor, "S n d"]) -> None:
     """Take out of ``grad``, in place, what would only stretch or shrink the unit ``rows``."""
-    if by_triton(grad, rows):
-        from sae_utils.saes import triton_kernels
-
-        return triton_kernels.remove_parallel(grad, rows)
+    if triton := triton_for(grad, rows):
+        return triton.remove_parallel(grad, rows)
     grad.addcmul_(rows, (grad * rows).sum(-1, keepdim=True), value=-1)
 
 
 @torch.no_grad()
 def normalise_rows(rows: Float[Tensor, "S n d"]) -> None:
     """Scale each row to norm 1, in place."""
-    if by_triton(rows):
-        from sae_utils.saes import triton_kernels
-
-        return triton_kernels.normalise(rows)
+    if triton := triton_for(rows):
+        return triton.normalise(rows)
     rows.div_(rows.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny))
 
 
