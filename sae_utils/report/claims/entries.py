@@ -161,7 +161,7 @@ def rules_of(claims: Iterable[Claim]) -> dict[str, str]:
 
 def load_claims(path: Path = CLAIMS) -> dict[str, Claim]:
     """Every claim by its id. Raises InputError for an unknown or missing field, an unknown tag, or an id used twice."""
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)  # a seventh of the time
     known = {field.name for field in fields(Claim)}
     needed = {field.name for field in fields(Claim) if field.default is MISSING}
     claims: dict[str, Claim] = {}
