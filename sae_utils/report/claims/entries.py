@@ -119,9 +119,10 @@ def heading(paper: str) -> str:
     return f"Paper {paper}" if paper in "ABC" else paper
 
 
-def papers_number(number: float | None, known: str) -> str:
-    """The paper's number with how it is known, for a table."""
-    return f"{'no number' if number is None else format(number, 'g')} [{known}]"
+def papers_number(number: float | None, known: str = "") -> str:
+    """The paper's number, with how it is known where that is given."""
+    words = "no number" if number is None else format(number, "g")
+    return f"{words} [{known}]" if known else words
 
 
 def number_here(verdict: Mapping[str, float | None]) -> str:
