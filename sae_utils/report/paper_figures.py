@@ -5,14 +5,12 @@ The batch writes it beside the page of claims; so that a batch loads nothing hea
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
 
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS
-from sae_utils.report.claims.entries import PAPERS, heading
+from sae_utils.report.claims.entries import PAPERS, heading, read_entries
 from sae_utils.report.claims.page import table
 
 LISTED = NOTEBOOKS / "paper_figures.yaml"
@@ -28,22 +26,16 @@ class PaperFigure:
     ours: Sequence[str] = ()
     why_not: str = ""  # what none of ours shows, and why
 
+    def __post_init__(self):
+        if self.paper not in PAPERS:
+            raise InputError(f"{LISTED.name}: {self.what!r} needs a paper; allowed: {', '.join(PAPERS)}")
+        if not self.ours and not self.why_not:
+            raise InputError(f"{LISTED.name}: {self.what!r} needs ours, names of figures, or why_not")
+
 
 def load_paper_figures(path: Path = LISTED) -> list[PaperFigure]:
     """The entries in the file's order. Raises InputError for an unknown field or paper, and where nothing answers."""
-    known = [field.name for field in fields(PaperFigure)]
-    found = []
-    for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
-        unknown = sorted(set(entry) - set(known))
-        if unknown or not entry.get("what"):
-            fault = f"has the unknown field {unknown[0]!r}" if unknown else "has no field 'what'"
-            raise InputError(f"{path.name}: {entry} {fault}; the fields are {', '.join(known)}")
-        if entry.get("paper") not in PAPERS:
-            raise InputError(f"{path.name}: {entry['what']!r} needs a paper; allowed: {', '.join(PAPERS)}")
-        if not entry.get("ours") and not entry.get("why_not"):
-            raise InputError(f"{path.name}: {entry['what']!r} needs ours, names of figures, or why_not")
-        found.append(PaperFigure(**entry))
-    return found
+    return list(read_entries(path, PaperFigure, "what"))
 
 
 def paper_figures_page(listed: Sequence[PaperFigure], folders: Mapping[str, Path], page: Path) -> str:

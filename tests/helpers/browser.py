@@ -1,15 +1,10 @@
-"""Debian's Chromium, driven by Playwright, without a network; or a plain line that says why a test is skipped.
-
-``python tests/helpers/browser.py figures/explorer.html '#/latent/12' figures/explorer.png`` takes a picture of a page.
-"""
+"""Debian's Chromium, driven by Playwright, without a network; or a plain line that says why a test is skipped."""
 
 import os
 import re
 import shutil
-import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -85,6 +80,10 @@ class Tab:
         """Likewise, numbers of latents; those of the list, from the top, unless told."""
         return [int(text[1:]) for text in self.texts(which, title)]
 
+    def tips(self, which):
+        """What elements say on hover."""
+        return self.page.locator(which).evaluate_all("all => all.map((each) => each.dataset.tip)")
+
     def press(self, *keys):
         for key in keys:
             self.page.keyboard.press(key)
@@ -107,15 +106,3 @@ class Tab:
 
 def numbers(texts):
     return [float(text.replace("−", "-").replace(",", "").removesuffix("%").strip()) for text in texts]
-
-
-def picture(page: Path, route: str, to: Path) -> None:
-    with chromium() as browser:
-        tab = browser.new_page(viewport=DESK, color_scheme="light")
-        tab.goto(page.resolve().as_uri() + route)
-        tab.wait_for_selector("html[data-ready]")
-        tab.screenshot(path=to)
-
-
-if __name__ == "__main__":
-    picture(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

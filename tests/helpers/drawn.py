@@ -3,10 +3,18 @@
 import numpy as np
 
 
-def interval_ends(container, across=False):
-    """Low and high end of each bar of ``draw_intervals``; bars are upright or lie across."""
+def rows_of(container, across=False):
+    """Estimate, low and high of each bar of ``draw_intervals``; bars are upright or lie across."""
+    side = 0 if across else 1
     (bars,) = container.lines[2]
-    return np.array([segment[:, 0 if across else 1] for segment in bars.get_segments()])
+    ends = np.array([segment[:, side] for segment in bars.get_segments()]).reshape(-1, 2)
+    return np.column_stack([container.lines[0].get_xydata()[:, side], ends])
+
+
+def assert_rows(containers, expected, across=False):
+    """Each container shows the intervals of its rows."""
+    for container, rows in zip(containers, expected, strict=True):
+        np.testing.assert_allclose(rows_of(container, across), np.reshape(rows, (-1, 3)))
 
 
 def by_label(ax):
@@ -14,8 +22,22 @@ def by_label(ax):
     return {line.get_label(): line for line in ax.lines}
 
 
+def marked(ax, marker):
+    """The places of each line of these markers."""
+    return [line.get_xydata().tolist() for line in ax.lines if line.get_marker() == marker]
+
+
+def words(texts):
+    return [text.get_text() for text in texts]
+
+
+def places(ax):
+    """What each text is at, by its words."""
+    return {text.get_text(): text.xy for text in ax.texts}
+
+
 def tick_words(axis):
-    return [label.get_text() for label in axis.get_ticklabels()]
+    return words(axis.get_ticklabels())
 
 
 def band_edges(band):

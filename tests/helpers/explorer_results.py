@@ -35,14 +35,12 @@ FACTS = {
 }
 
 
-def made_up(
-    n: int = 40, n_meta: int = 6, n_contexts: int = 3, n_vocab: int = 300, seed: int = 0
-) -> dict[str, np.ndarray]:
-    """Arrays of every group. Latent 3 is dead; the first latents fire on the hostile tokens, each on its own.
+def made_up(n: int = 40, n_meta: int = 6, n_contexts: int = 3, n_vocab: int = 300) -> dict[str, np.ndarray]:
+    """Arrays of every kind. Latent 3 is dead; the first latents fire on the hostile tokens, each on its own.
 
     Latent 4 is alive and has no explanation.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     texts = [*HOSTILE, PLANTED, *(f" word{i}" for i in range(n_vocab - len(HOSTILE) - 2)), EXPLAINED]
     words = np.arange(len(HOSTILE) + 1, n_vocab - 1)
     alive = np.arange(n) != 3
@@ -119,10 +117,9 @@ def _other_seed(rng, arrays, words):
     """The dictionary of the partners, all of it alive, and which latents fire with which."""
     n = len(arrays["firings_frequency"])
     other = _contexts(rng, np.arange(n), 2, words) | _rules(rng, np.ones(n, dtype=bool), words)
-    for name in ("firings_frequency", "firings_mean", "firings_maximum"):
+    for name in ("firings_frequency", "firings_maximum"):
         other[name] = arrays[name].max() * rng.uniform(0.5, 1, n)
     other["firings_token"] = rng.choice(words, (n, 4))
-    other["firings_token_share"] = arrays["firings_token_share"]
     other["promotes_raised"] = rng.choice(words, (n, 5))
     other |= {"overlap_decoder": rng.uniform(0, 1, n), "overlap_encoder": rng.uniform(0, 1, n)}
     together = {

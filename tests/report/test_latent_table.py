@@ -81,6 +81,8 @@ def test_a_token_without_text_is_seen_where_the_latent_fires_on_it():
 def test_only_the_strongest_firings_of_the_latent_are_shown():
     page = context_table(ROWS[:1], replace(CONTEXTS, values=0 * CONTEXTS.values), texts_of)
     assert page.count("<code") == 2 and "span" not in page
+    with pytest.raises(InputError, match="at least one row"):
+        context_table([], CONTEXTS, texts_of)
 
 
 def test_colours_leave_the_page_s_own_to_it():
@@ -101,11 +103,6 @@ def test_visible_text():
         and visible("\x1b\u200f") == "\\x1b\\u200f"
         and visible("\u034f\u3164\ufe0f\U000e0041") == r"\u034f\u3164\ufe0f\U000e0041"
     )
-
-
-def test_a_table_has_rows():
-    with pytest.raises(InputError, match="at least one row"):
-        context_table([], CONTEXTS, texts_of)
 
 
 def test_rules_in_words():

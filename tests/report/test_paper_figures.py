@@ -51,8 +51,8 @@ def test_a_figure_has_a_link_for_each_model_that_has_it(tmp_path):
 
 
 REFUSED = {
-    "has the unknown field 'why'; the fields are paper, what, ours, why_not": {"paper": "A", "what": "x", "why": "y"},
-    "has no field 'what'": {"paper": "A", "ours": ["A1_x.png"]},
+    "unknown field 'why'; the fields are paper, what, ours, why_not": {"paper": "A", "what": "x", "why": "y"},
+    "no field 'what'": {"paper": "A", "ours": ["A1_x.png"]},
     "'x' needs a paper; allowed: A, B, C": {"paper": "Z", "what": "x", "why_not": "y"},
     "'x' needs ours, names of figures, or why_not": {"paper": "A", "what": "x"},
 }

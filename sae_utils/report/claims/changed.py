@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from sae_utils.report.claims.entries import NOT_RUN, Claim, in_order, number_here
 from sae_utils.report.claims.page import table
 
-NEW, DROPPED = "new", "dropped"
 HEAD = ("claim", "before", "number", "now", "number", "why")
 CHANGE = re.compile(r"(Set-up changed|Changed|Made stricter|Added|Worded).*", re.DOTALL)
 
@@ -20,8 +19,8 @@ def changed_page(before: Mapping, claims: Iterable[Claim], verdicts: Iterable[Ma
     now = {verdict["id"]: verdict for verdict in verdicts if "id" in verdict}
     rows = []
     for name in [*claims, *(name for name in before["verdicts"] if name not in claims)]:
-        number, was = before["verdicts"].get(name, ("", NEW))
-        here = now.get(name, {"estimate": None, "verdict": NOT_RUN if name in claims else DROPPED})
+        number, was = before["verdicts"].get(name, ("", "new"))
+        here = now.get(name, {"estimate": None, "verdict": NOT_RUN if name in claims else "dropped"})
         if was != here["verdict"]:
             note = claims[name].note if name in claims else ""
             told = CHANGE.search(note)

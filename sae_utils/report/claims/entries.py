@@ -7,9 +7,10 @@ value that it can have, where its unit's are others: a rule must be one that can
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
@@ -39,6 +40,7 @@ KNOWN = {
 HOLDS, UNDECIDED, FAILS = "holds", "undecided at this scale", "does not hold at this scale"
 NOT_JUDGED = "not judged here"
 NOT_RUN = "not run"
+Entry = TypeVar("Entry")
 FREE = (float("-inf"), float("inf"))
 UNITS = {  # with the least and the largest value
     "share": (0, 1),
@@ -117,9 +119,10 @@ def heading(paper: str) -> str:
     return f"Paper {paper}" if paper in "ABC" else paper
 
 
-def papers_number(number: float | None, known: str) -> str:
-    """The paper's number with how it is known, for a table."""
-    return f"{'no number' if number is None else format(number, 'g')} [{known}]"
+def papers_number(number: float | None, known: str = "") -> str:
+    """The paper's number, with how it is known where that is given."""
+    words = "no number" if number is None else format(number, "g")
+    return f"{words} [{known}]" if known else words
 
 
 def number_here(verdict: Mapping[str, float | None]) -> str:
@@ -161,17 +164,24 @@ def rules_of(claims: Iterable[Claim]) -> dict[str, str]:
 
 def load_claims(path: Path = CLAIMS) -> dict[str, Claim]:
     """Every claim by its id. Raises InputError for an unknown or missing field, an unknown tag, or an id used twice."""
-    entries = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)  # a seventh of the time
-    known = {field.name for field in fields(Claim)}
-    needed = {field.name for field in fields(Claim) if field.default is MISSING}
     claims: dict[str, Claim] = {}
-    for entry in entries:
-        name = entry.get("id", "without an id")
-        unknown, missing = sorted(set(entry) - known), sorted(needed - set(entry))
-        if unknown or missing:
-            fault = f"unknown field {unknown[0]!r}" if unknown else f"no field {missing[0]!r}"
-            raise InputError(f"claim {name}: {fault}; the fields are {', '.join(sorted(known))}")
-        if name in claims:
-            raise InputError(f"claim {name} is there twice")
-        claims[name] = Claim(**entry)
+    for claim in read_entries(path, Claim, "id"):
+        if claim.id in claims:
+            raise InputError(f"claim {claim.id} is there twice")
+        claims[claim.id] = claim
     return claims
+
+
+def read_entries(path: Path, kind: type[Entry], name: str) -> Iterator[Entry]:
+    """A YAML file's entries as the dataclass ``kind``, each known by its field ``name``.
+
+    Raises InputError for an unknown or missing field.
+    """
+    known = [field.name for field in fields(kind)]
+    needed = [field.name for field in fields(kind) if field.default is MISSING]
+    for entry in yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader):  # a seventh of safe_load's time
+        faults = [f"unknown field {field!r}" for field in entry if field not in known]
+        faults += [f"no field {field!r}" for field in needed if field not in entry]
+        if faults:
+            raise InputError(f"{path.name}, {name} {entry.get(name)!r}: {faults[0]}; the fields are {', '.join(known)}")
+        yield kind(**entry)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from sae_utils.paths import FIGURES, PUBLISHED
-from sae_utils.report.claims.entries import FAILS, HOLDS, Claim, load_claims, number_here
+from sae_utils.report.claims.entries import FAILS, HOLDS, load_claims, number_here, papers_number
 from sae_utils.report.claims.family import read_records, short
 from sae_utils.results import Results
 
@@ -38,7 +38,8 @@ def published_verdicts(*ids: str) -> Shown:
     rows = []
     for name in ids:
         found = [in_colour(record["verdicts"].get(name)) for record in records.values()]
-        rows.append([f"<b>{name}</b> {escape(claims[name].text)}", papers(claims[name]), *found])
+        paper = papers_number(claims[name].number)
+        rows.append([f"<b>{name}</b> {escape(claims[name].text)}", paper, *found])
     lines = [_row("th", head), *(_row("td", row) for row in rows)]
     return Shown(f"<table>{''.join(lines)}</table>", f"claims {', '.join(ids)}: figures/claims.md has them, too")
 
@@ -53,15 +54,10 @@ def findings(r: Results, *ids: str) -> Shown:
     for name in ids:
         found = here.get(name)
         others = [f"{record['model']} {in_colour(record['verdicts'].get(name))}" for record in beside.values()]
-        parts = [f"here {in_colour(found)}", *others, f"paper: {papers(claims[name])}"]
+        parts = [f"here {in_colour(found)}", *others, f"paper: {papers_number(claims[name].number)}"]
         lines.append(f"<li><b>{name}</b> {escape(claims[name].text)}<br>{claims[name].unit}: {'; '.join(parts)}</li>")
         texts.append(f"{name}: {number_here(found)} {short(found['verdict'])}" if found else f"{name}: not run")
     return Shown(f"<ul>{''.join(lines)}</ul>", "\n".join(texts))
-
-
-def papers(claim: Claim) -> str:
-    """The paper's number, or that it has none."""
-    return "no number" if claim.number is None else f"{claim.number:g}"
 
 
 def in_colour(verdict: Mapping | None) -> str:

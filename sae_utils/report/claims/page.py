@@ -6,6 +6,7 @@ The batch writes it at its end; so that a batch loads nothing heavy, this module
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
+from types import MappingProxyType
 
 from sae_utils.errors import InputError
 from sae_utils.report.claims.entries import (
@@ -27,6 +28,7 @@ from sae_utils.report.claims.entries import (
 from sae_utils.report.claims.family import REPLICATED, after_holm, by_rules, elsewhere, short
 
 COUNTED = (HOLDS, FAILS, UNDECIDED)
+NONE: Mapping = MappingProxyType({})
 HEAD = (
     "claim",
     "paper says",
@@ -51,12 +53,12 @@ def claims_page(
     claims: Iterable[Claim],
     answers: Mapping[str, Iterable[Mapping]],
     preset: str,
-    replications: Mapping[str, Mapping] | None = None,
-    models: Mapping[str, Mapping] | None = None,
+    replications: Mapping[str, Mapping] = NONE,
+    models: Mapping[str, Mapping] = NONE,
     notebooks: str = "../notebooks",
-    figures: Mapping[str, str] | None = None,
-    others: Mapping[str, str] | None = None,
-    drawn: Mapping[str, Sequence[str]] | None = None,
+    figures: Mapping[str, str] = NONE,
+    others: Mapping[str, str] = NONE,
+    drawn: Mapping[str, Sequence[str]] = NONE,
 ) -> str:
     """The page. ``answers``: by notebook, the verdicts of its results file (``verdicts.Verdict`` as a mapping).
 
@@ -68,12 +70,12 @@ def claims_page(
     Raises InputError for an answer by other rules than those of the claims; a record by other rules is named, and left
     out.
     """
-    claims, records = in_order(claims), {**(replications or {}), **(models or {})}
+    claims, records = in_order(claims), {**replications, **models}
     rules = rules_of(claims)
     hashes = " and ".join(f"`{one}`" for one in dict.fromkeys(rules.values()))
     stale = sorted(records.keys() - by_rules(records, rules))
-    places = [record["verdicts"] for record in by_rules(replications or {}, rules).values()]
-    models = by_rules(models or {}, rules)
+    places = [record["verdicts"] for record in by_rules(replications, rules).values()]
+    models = by_rules(models, rules)
     beside = {record["model"]: record["verdicts"] for record in models.values()}
     found = defaultdict(list)
     for notebook, verdicts in answers.items():
@@ -90,7 +92,7 @@ def claims_page(
             (claim, *answer) for claim in claims if claim.paper == paper for answer in found[claim.id] or [("", None)]
         ]
         if answered:
-            rows = _rows(answered, places, beside, notebooks, drawn or {})
+            rows = _rows(answered, places, beside, notebooks, drawn)
             counts.append(_counts(paper, rows))
             tables += [f"## {heading(paper)}: {title}", table(head, rows)]
     parts = [
@@ -99,7 +101,7 @@ def claims_page(
         f"[claims.yaml]({notebooks}/claims.yaml) (hash {hashes}), whose notes say how each number is computed, what "
         f"changed and why. What the papers did, and how it is known: [PAPERS.md]({notebooks}/PAPERS.md).",
         table(COUNTS_HEAD, counts),
-        _how_to_read(replications or {}),
+        _how_to_read(replications),
         *(
             f"*{record['model']}*: the same notebooks and rules on that model ([page]({name}/claims.md)). The worlds "
             "of D are of no model; there they are trained on in that preset's batches."

@@ -2,8 +2,7 @@
 
 ``FIELDS`` gives each array's dimensions by name: n latents, c contexts, v tokens of the vocabulary, m meta-latents, o
 latents of the other seed's dictionary and d contexts of those; after ``<`` comes the name of what an array's indices
-count (-1 stands for none, where it may). Equal names are equal lengths. A name that no array and no fact has is not
-checked: the other seed's dictionary may be left out.
+count (-1 stands for none, where it may). Equal names are equal lengths.
 """
 
 import json
@@ -34,73 +33,51 @@ FIELDS = {
     "contexts_copies": "c",
     "vocabulary_utf8": "bytes",
     "vocabulary_end": "v",
+    "partners_decoder_latent": "n < o or none",
+    "partners_decoder_cosine": "n",
+    "partners_encoder_latent": "n < o or none",
+    "partners_encoder_cosine": "n",
+    "partners_strict": "n",
+    "partners_shared_with": "n",
+    "other_firings_frequency": "o",
+    "other_firings_maximum": "o",
+    "other_firings_token": "o t < v or none",
+    "other_promotes_raised": "o p < v",
+    "other_contexts_latent": "d < o",
+    "other_contexts_group": "d",
+    "other_contexts_tokens": "d window < v",
+    "other_contexts_values": "d window",
+    "other_contexts_peak": "d < window",
+    "other_contexts_copies": "d",
+    "other_overlap_decoder": "n",
+    "other_overlap_encoder": "n",
+    "rules_kind": "n < rule_kinds or none",
+    "rules_token": "n r < v or none",
+    "rules_role": "n r < roles or none",
+    "rules_size": "n",
+    "rules_score": "n",
+    "rules_random": "n",
+    "other_rules_kind": "o < rule_kinds or none",
+    "other_rules_token": "o r < v or none",
+    "other_rules_role": "o r < roles or none",
+    "other_rules_size": "o",
+    "other_rules_score": "o",
+    "together_latent": "n f < n or none",
+    "together_correlation": "n f",
+    "together_share": "n f",
+    "novelty_novel": "n",
+    "novelty_nearest": "n",
+    "novelty_cosine": "n",
+    "novelty_mse_change": "n",
+    "composition_latent": "n a < m or none",
+    "composition_weight": "n a",
+    "meta_raised": "m q < v",
+    "meta_raised_logit": "m q",
+    "meta_lowered": "m q < v",
+    "meta_lowered_logit": "m q",
 }
-# Groups that a results file may leave out, each as a whole.
-OPTIONAL = {
-    "partners": {
-        "partners_decoder_latent": "n < o or none",
-        "partners_decoder_cosine": "n",
-        "partners_encoder_latent": "n < o or none",
-        "partners_encoder_cosine": "n",
-        "partners_strict": "n",
-        "partners_shared_with": "n",
-    },
-    "other": {
-        "other_firings_frequency": "o",
-        "other_firings_mean": "o",
-        "other_firings_maximum": "o",
-        "other_firings_token": "o t < v or none",
-        "other_firings_token_share": "o t",
-        "other_promotes_raised": "o p < v",
-        "other_contexts_latent": "d < o",
-        "other_contexts_group": "d",
-        "other_contexts_tokens": "d window < v",
-        "other_contexts_values": "d window",
-        "other_contexts_peak": "d < window",
-        "other_contexts_copies": "d",
-        "other_overlap_decoder": "n",
-        "other_overlap_encoder": "n",
-    },
-    "rules": {
-        "rules_kind": "n < rule_kinds or none",
-        "rules_token": "n r < v or none",
-        "rules_role": "n r < roles or none",
-        "rules_size": "n",
-        "rules_score": "n",
-        "rules_random": "n",
-        "other_rules_kind": "o < rule_kinds or none",
-        "other_rules_token": "o r < v or none",
-        "other_rules_role": "o r < roles or none",
-        "other_rules_size": "o",
-        "other_rules_score": "o",
-    },
-    "together": {
-        "together_latent": "n f < n or none",
-        "together_correlation": "n f",
-        "together_share": "n f",
-    },
-    "novelty": {
-        "novelty_novel": "n",
-        "novelty_nearest": "n",
-        "novelty_cosine": "n",
-        "novelty_mse_change": "n",
-    },
-    "composition": {
-        "composition_latent": "n a < m or none",
-        "composition_weight": "n a",
-        "meta_raised": "m q < v",
-        "meta_raised_logit": "m q",
-        "meta_lowered": "m q < v",
-        "meta_lowered_logit": "m q",
-    },
-}
-FACTS = ("model", "hook_point", "dictionary", "n_tokens", "n_parts")  # what the pages say, and must know
-FACTS_OF = {  # where that group is there
-    "partners": ("n_others", "partner_seed"),
-    "novelty": ("n_smaller",),
-    "other": ("seed",),
-    "rules": ("rule_kinds", "roles"),
-}
+FACTS = ("model", "hook_point", "dictionary", "n_tokens", "n_parts", "n_others", "seed", "partner_seed", "n_smaller")
+LISTS = ("rule_kinds", "roles")  # facts, too, whose entries arrays point to
 INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.int32)
 ALIGNMENT = 8  # bytes: what a typed array in the page asks for
 
@@ -111,25 +88,22 @@ def check(facts: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     Raises InputError for a fact or an array that is missing, for lengths that do not fit together and for an index
     that points nowhere.
     """
-    there = [name for name, group in OPTIONAL.items() if any(field in arrays for field in group)]
-    fields = FIELDS | {field: shape for name in there for field, shape in OPTIONAL[name].items()}
-    wanted = [*FACTS, *(fact for name in there for fact in FACTS_OF.get(name, ()))]
-    missing = [fact for fact in wanted if facts.get(fact) is None]
+    missing = [fact for fact in (*FACTS, *LISTS) if facts.get(fact) is None]
     if missing:
         raise InputError(f"results without the fact {missing[0]!r} cannot be explored")
-    lengths = {name: (len(facts[name]), name) for name in ("rule_kinds", "roles") if name in wanted}
-    for name, shape in fields.items():
+    lengths = {name: (len(facts[name]), name) for name in LISTS}
+    for name, shape in FIELDS.items():
         if name not in arrays:
             raise InputError(f"results without the array {name!r} cannot be explored")
         _check_shape(name, arrays[name], shape.partition(" < ")[0].split(), lengths)
-    for name, shape in fields.items():
+    for name, shape in FIELDS.items():
         counted, _, none = shape.partition(" < ")[2].partition(" or ")
-        if counted in lengths:
+        if counted:
             _check_indices(name, arrays[name], -1 if none else 0, lengths[counted][0] - 1)
     for name in ("contexts_latent", "other_contexts_latent"):
-        if name in fields and (np.diff(arrays[name].astype(np.int64)) < 0).any():
+        if (np.diff(arrays[name].astype(np.int64)) < 0).any():
             raise InputError(f"array {name!r} must ascend")
-    return {name: _compact(name, arrays[name]) for name in fields}
+    return {name: _compact(name, arrays[name]) for name in FIELDS}
 
 
 def pack(facts: Mapping, arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -49,10 +49,10 @@ def accuracy_by_k(
         ax.plot([values[i] for values in floors.values()], y[len(intervals) :], "|", color=GREY, markersize=11, mew=2)
         ax.axvline(next(iter(intervals.values()))[i, 0], color=GREY, linestyle=":", linewidth=1, zorder=0)
         for place, words, side in ((ceiling, "all activations", "right"), (majority, "majority", "left")):
+            beside = {"xytext": (1 if side == "left" else -1, 3), "textcoords": "offset points", "ha": side}
+            look = {"rotation": 90, "va": "bottom", "fontsize": 8, "color": GREY}
             ax.axvline(place, color=GREY, linewidth=1, zorder=0)
-            ax.annotate(words, (place, 0), (1 if side == "left" else -1, 3), xycoords=("data", "axes fraction"),
-                        textcoords="offset points", rotation=90, ha=side, va="bottom", fontsize=8,
-                        color=GREY)  # fmt: skip
+            ax.annotate(words, (place, 0), xycoords=("data", "axes fraction"), **beside, **look)
         ax.set(xlabel="test accuracy", title=_latents(k))
 
 

@@ -33,17 +33,9 @@ APART = 0.08  # of the y axis: least distance between two labels
 
 
 def footer(p: object, *more: str) -> str:
-    """What figures of made worlds are of, in place of the language model, which has no part in them.
-
-    ``p``: the parameters of notebook 10; ``more``: what else one figure is to say.
-    """
-    parts = [
-        f"made worlds: {p.n_atoms} atoms in {p.n_dimensions} dimensions",
-        f"L0 {p.atom_l0:g}",
-        f"{p.n_world_tokens:,} tokens",
-        f"{p.n_world_seeds} seeds",
-    ]
-    return " · ".join([*parts, *more])
+    """What figures of made worlds are of, by notebook 10's parameters; ``more``: what else one figure is to say."""
+    worlds = f"made worlds: {p.n_atoms} atoms in {p.n_dimensions} dimensions"
+    return " · ".join([worlds, f"L0 {p.atom_l0:g}", f"{p.n_world_tokens:,} tokens", f"{p.n_world_seeds} seeds", *more])
 
 
 def calibration(ax: Axes, curves: Mapping[str, Float[np.ndarray, " S"]], null: Float[np.ndarray, " S"]) -> None:
@@ -73,25 +65,15 @@ def what_latents_are(
 
     ``shares`` has for each kind the share of each of PARTS, and ``recall``, which is drawn as a diamond.
     """
-    width, x, ticks = 0.8, [], []
-    for i, _ in enumerate(shares):
-        x += [i * (len(labels) + 1) + j for j in range(len(labels))]
-        ticks += list(labels)
-    parts = {
-        name: (colour, np.concatenate([of_kind[name] for of_kind in shares.values()])) for name, colour in PARTS.items()
-    }
-    stacked_bars(ax, x, parts, width)
-    ax.plot(
-        x,
-        np.concatenate([of_kind["recall"] for of_kind in shares.values()]),
-        "kD",
-        markersize=4,
-        label="recall: share of the features that are found",
-        clip_on=False,
-    )
-    ax.set_xticks(x, ticks)
-    for i, kind in enumerate(shares):
-        middle = i * (len(labels) + 1) + (len(labels) - 1) / 2
+    pooled = {name: np.concatenate([of_kind[name] for of_kind in shares.values()]) for name in (*PARTS, "recall")}
+    starts = (len(labels) + 1) * np.arange(len(shares))
+    x = (starts[:, None] + np.arange(len(labels))).ravel()
+    stacked_bars(ax, x, {name: (colour, pooled[name]) for name, colour in PARTS.items()}, width=0.8)
+    words = "recall: share of the features that are found"
+    ax.plot(x, pooled["recall"], "kD", markersize=4, label=words, clip_on=False)
+    ax.set_xticks(x, len(shares) * list(labels))
+    for start, kind in zip(starts, shares, strict=True):
+        middle = start + (len(labels) - 1) / 2
         ax.annotate(kind, (middle, -0.12), xycoords=("data", "axes fraction"), ha="center", va="top")
     ax.set(ylim=(0, 1), ylabel="share of the latents")
     ax.yaxis.set_major_formatter(PercentFormatter(1))
@@ -111,10 +93,8 @@ def conditions(ax: Axes, rows: Mapping[str, Intervals], labels: Sequence[str], x
     """A share under each condition, a row each, by kind of world."""
     y = rows_from_top(ax, [in_names(label) for label in labels])
     for i, (kind, intervals) in enumerate(rows.items()):
-        draw_intervals(
-            ax, y + 0.12 - 0.24 * i, intervals, across=True, color=COLOURS[kind], marker="o", linestyle="none",
-            markersize=4, label=kind,
-        )  # fmt: skip
+        look = {"color": COLOURS[kind], "marker": "o", "linestyle": "none", "markersize": 4, "label": kind}
+        draw_intervals(ax, y + 0.12 - 0.24 * i, intervals, across=True, **look)
     ax.set(xlabel=xlabel, xlim=(-0.02, 1.02))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
 
@@ -157,12 +137,11 @@ def against_observable(
     points: Mapping[str, Float[np.ndarray, "n 2"]],
     real: tuple[float, float, float] | None,
     xlabel: str,
-    name: str = "notebook 01",
+    name: str = "",
 ) -> None:
     """P(atom | found in all) against something seen without the truth, a point for each stack, by kind of world.
 
-    ``real``: estimate, low and high of the same for the dictionaries of a language model, as a line and a band
-    with their ``name`` over it.
+    ``real``: the same with its interval for a language model's dictionaries, a line and a band under their ``name``.
     """
     for kind, at in points.items():
         ax.plot(*at.T, "o", color=COLOURS[kind], markersize=5, label=kind, clip_on=False, zorder=3)

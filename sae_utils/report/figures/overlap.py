@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from sae_utils.report.figures.names import name_points
 from sae_utils.report.figures.parts import Intervals, draw_intervals, key, legend_above, mean_and_range, rows_from_top
@@ -89,9 +88,8 @@ def matched_cosines(
     for line in (main.axvline, main.axhline):
         line(threshold, color=GREY, linestyle="--", linewidth=1)
     _shares_in_corners(main, decoder > threshold, encoder > threshold, (low + 0.02, threshold + 0.02), (low + 0.02, 1))
-    main.set(xlim=(low, 1.02), ylim=(low, 1.02))
-    main.set(xlabel="decoder cosine to the matched latent")
-    main.set(ylabel=f"encoder cosine to the matched latent\n({METRIC})")
+    main.set(xlim=(low, 1.02), ylim=(low, 1.02), xlabel="decoder cosine to the matched latent")
+    main.set_ylabel(f"encoder cosine to the matched latent\n({METRIC})")
     top.set_ylabel("latents")
     right.set_xlabel("latents")
     top.tick_params(labelbottom=False)
@@ -171,7 +169,15 @@ def criteria_side_by_side(
     ax.set(xlim=(-0.02, 1.03), xlabel=f"share of latents, or mean cosine\n(encoders: {METRIC})")
     ax.tick_params(axis="y", length=0)
     _name_measures(ax, y, [CRITERIA[name].colour for name in names])
-    ax.figure.legend(handles=_criteria_keys(some_dead), loc="outside upper left", ncols=3)
+    dead = [key("with dead latents", "black", marker="|", markersize=11, linestyle="")] if some_dead else []
+    keys = [
+        key("these dictionaries", "black", marker="o", linestyle=""),
+        *dead,
+        key("with raw encoder rows", "black", marker="x", markersize=5, linestyle=""),
+        key("published, of another model", "black", marker="D", markersize=4, linestyle=""),
+        key("random dictionaries of six kinds", GREY, **NULL_BAR),
+    ]
+    ax.figure.legend(handles=keys, loc="outside upper left", ncols=3)
 
 
 def _name_measures(ax: Axes, y: Float[np.ndarray, " rows"], colours: Sequence[str]) -> None:
@@ -181,15 +187,6 @@ def _name_measures(ax: Axes, y: Float[np.ndarray, " rows"], colours: Sequence[st
         if rows:
             ax.plot([1.02] * 2, [min(rows) - 0.4, max(rows) + 0.4], color=colour, linewidth=3, clip_on=False)
             ax.text(1.04, np.mean(rows), label, color=colour, va="center", ha="left")
-
-
-def _criteria_keys(some_dead: bool) -> list[Line2D]:
-    keys = [key("these dictionaries", "black", marker="o", linestyle="")]
-    if some_dead:
-        keys.append(key("with dead latents", "black", marker="|", markersize=11, linestyle=""))
-    keys.append(key("with raw encoder rows", "black", marker="x", markersize=5, linestyle=""))
-    keys.append(key("published, of another model", "black", marker="D", markersize=4, linestyle=""))
-    return [*keys, key("random dictionaries of six kinds", GREY, **NULL_BAR)]
 
 
 def membership(ax: Axes, shares: Intervals, null: Float[np.ndarray, " S"]) -> None:

@@ -70,11 +70,11 @@ def offset(i: int, n: int, step: float) -> float:
     return step * (i - (n - 1) / 2)
 
 
-def rows_from_top(ax: Axes, labels: Sequence[str], margin: float = 0.6) -> Float[np.ndarray, " n"]:
+def rows_from_top(ax: Axes, labels: Sequence[str]) -> Float[np.ndarray, " n"]:
     """One row of the axes for each label, the first on top; the rows' places on the y axis."""
     y = np.arange(len(labels))[::-1]
     ax.set_yticks(y, labels)
-    ax.set_ylim(-margin, len(labels) - 1 + margin)
+    ax.set_ylim(-0.6, len(labels) - 0.4)
     return y
 
 

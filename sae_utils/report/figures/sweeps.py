@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from sae_utils.report.figures.parts import draw_intervals, in_names, key, legend_above, rows_from_top
@@ -22,7 +23,7 @@ MEASURES = {
 }
 ALONG = ("shared_strict", "decoder_cosine", "agree")  # of what is drawn along an axis
 QUALITY = {"explained_variance": (BLACK, "explained variance"), "dead": (VERMILION, "dead latents, share")}
-RANDOM, INTERVAL, PAIR = "random directions", "mean over pairs, 95 % interval over seeds", "a pair of dictionaries"
+RANDOM, INTERVAL = "random directions", "mean over pairs, 95 % interval over seeds"
 EVERYTHING = (-0.03, 1.03)  # of a share, with room for a marker at either end
 
 Arrays = Mapping[str, np.ndarray]
@@ -73,13 +74,13 @@ def row_names(a: Arrays, before: str = "", wrong_l0: Sequence[str] = ()) -> list
     return names
 
 
-def measure_rows(axes: Sequence[Axes], a: Arrays, names: Sequence[str], measures: Sequence[str]) -> None:
+def measure_rows(axes: Sequence[Axes], a: Arrays, names: Sequence[str]) -> None:
     """A row for each name, the first on top, in the axes of each measure: an interval, and in grey what chance gives.
 
     Where the arrays hold every measure's pairs, a small point for each pair lies over its row.
     """
-    with_pairs = all(f"pairs_{name}" in a for name in measures)
-    for ax, name in zip(axes, measures, strict=True):
+    with_pairs = all(f"pairs_{name}" in a for name in MEASURES)
+    for ax, name in zip(axes, MEASURES, strict=True):
         y = rows_from_top(ax, names)
         if f"null_{name}" in a:
             ax.plot(a[f"null_{name}"], y, "|", color=GREY, markersize=14, markeredgewidth=2)
@@ -90,23 +91,24 @@ def measure_rows(axes: Sequence[Axes], a: Arrays, names: Sequence[str], measures
         ax.tick_params(labelleft=ax is axes[0])
 
 
-def title_measures(axes: Sequence[Axes], measures: Sequence[str], has_star: bool = False) -> None:
-    """Over each measure's axes what it is, and over all of them what the marks are, and a star at a name."""
-    for ax, name in zip(axes, measures, strict=True):
-        ax.set_title(MEASURES[name][1], fontsize="medium")
-    keys = [key(INTERVAL, BLUE, marker="o"), key(RANDOM, GREY, linestyle="", marker="|", markersize=12, mew=2)]
-    if has_star:
-        keys.append(key("L0 is another than asked for", BLACK, linestyle="", marker="$*$"))
-    axes[0].figure.legend(handles=keys, loc="outside upper left", ncols=3)
+def title_measures(axes: Sequence[Axes], keys: Sequence[Line2D]) -> None:
+    """Over each measure's axes what it is, and over all of them the ``keys`` to the marks."""
+    for ax, (_, words) in zip(axes, MEASURES.values(), strict=True):
+        ax.set_title(words, fontsize="medium")
+    axes[0].figure.legend(handles=keys, loc="outside upper left", ncols=len(keys))
+
+
+def _keys_of_rows() -> list[Line2D]:
+    return [key(INTERVAL, BLUE, marker="o"), key(RANDOM, GREY, linestyle="", marker="|", markersize=12, mew=2)]
 
 
 def layers_and_sites(fig: Figure, layers: Arrays, sites: Arrays) -> None:
     """Figure A10: every measure by layer, at one site, and below by site, in one layer."""
     heights = [len(layers["values"]), len(sites["values"])]
     axes = fig.subplots(2, len(MEASURES), sharex=True, height_ratios=heights)
-    measure_rows(axes[0], layers, row_names(layers, "layer "), list(MEASURES))
-    measure_rows(axes[1], sites, row_names(sites), list(MEASURES))
-    title_measures(axes[0], list(MEASURES))
+    measure_rows(axes[0], layers, row_names(layers, "layer "))
+    measure_rows(axes[1], sites, row_names(sites))
+    title_measures(axes[0], _keys_of_rows())
 
 
 def architectures(fig: Figure, a: Arrays, wrong_l0: Sequence[str], both: Mapping[str, str]) -> None:
@@ -115,8 +117,9 @@ def architectures(fig: Figure, a: Arrays, wrong_l0: Sequence[str], both: Mapping
     upper, lower = [f"{name}, all" for name in MEASURES], list(both)
     wide = [name for name in lower for _ in range(len(upper) // len(lower))]
     axes = fig.subplot_mosaic([upper, wide], height_ratios=[3, 2])
-    measure_rows([axes[name] for name in upper], a, names, list(MEASURES))
-    title_measures([axes[name] for name in upper], list(MEASURES), len(wrong_l0) > 0)
+    measure_rows([axes[name] for name in upper], a, names)
+    star = [key("L0 is another than asked for", BLACK, linestyle="", marker="$*$")]
+    title_measures([axes[name] for name in upper], _keys_of_rows() + (star if wrong_l0 else []))
     for name, label in both.items():
         both_ways(axes[name], a, name, kinds)
         axes[name].set(xlabel=label)
@@ -131,23 +134,19 @@ def both_ways(ax: Axes, a: Arrays, measure: str, names: Sequence[str]) -> None:
         (measure, "o", BLUE, "each pair, metric of the data", 0.15),
         (f"raw_{measure}", "x", VERMILION, "each pair, raw encoder rows", -0.15),
     ):
-        first, *others = a[f"pairs_{name}"].T
-        look = {"linestyle": "none", "marker": marker, "color": colour, "alpha": 0.8}
-        ax.plot(first, y + up, label=words, **look)
-        for pair in others:
-            ax.plot(pair, y + up, **look)
+        for i, pair in enumerate(a[f"pairs_{name}"].T):
+            label = None if i else words
+            ax.plot(pair, y + up, linestyle="none", marker=marker, color=colour, alpha=0.8, label=label)
     ax.set(xlim=EVERYTHING)
 
 
 def causes(fig: Figure, a: Arrays, names: Sequence[str]) -> None:
     """Figure A18: what dictionaries share that differ in each of the causes ``names``, and each pair of them."""
     axes = fig.subplots(1, len(MEASURES))
-    measure_rows(axes, a, names, list(MEASURES))
-    for ax, (_, words) in zip(axes, MEASURES.values(), strict=True):
-        ax.set_title(words, fontsize="medium")
-    keys = [key("mean over pairs, 95 % interval over units", BLUE, marker="o")]
-    keys.append(key(PAIR, GREY, linestyle="", marker="o", markersize=3.5))
-    fig.legend(handles=keys, loc="outside upper left", ncols=2)
+    measure_rows(axes, a, names)
+    interval = key("mean over pairs, 95 % interval over units", BLUE, marker="o")
+    pair = key("a pair of dictionaries", GREY, linestyle="", marker="o", markersize=3.5)
+    title_measures(axes, [interval, pair])
 
 
 def _short(value: float) -> str:

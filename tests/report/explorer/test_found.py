@@ -53,11 +53,6 @@ def test_search_finds_what_an_explanation_names(query, latent, tab, arrays):
     assert said.endswith(f"has {np.float32(arrays['rules_random'][latent]):.2f}")
 
 
-def test_a_latent_without_an_explanation_says_so(tab):
-    t = tab("#/latent/4")
-    assert "fires on too few tokens" in t.page.locator("main > .explanation").inner_text()
-
-
 def one_partner(arrays):
     arrays["partners_encoder_latent"][PARTNER] = arrays["partners_decoder_latent"][PARTNER]
     return int(arrays["partners_decoder_latent"][PARTNER])
@@ -68,10 +63,8 @@ def test_the_partner_stands_beside_the_latent(tab):
     partner = one_partner(arrays)
     t = tab(f"#/latent/{PARTNER}", arrays)
     sides = t.panel("Side by side with seed 1").locator(".one")
-    assert sides.locator("h3").all_inner_texts() == [
-        f"#{PARTNER} in seed 0 this latent",
-        f"#{partner} in seed 1 by both matchings",
-    ]
+    heads = [f"#{PARTNER} in seed 0 this latent", f"#{partner} in seed 1 by both matchings"]
+    assert sides.locator("h3").all_inner_texts() == heads
     texts = [f"word{token - len(HOSTILE) - 1}" for token in arrays["other_firings_token"][partner]]
     shown = sides.nth(1).locator("p", has_text="Activation on").locator(".token").all_text_contents()
     assert shown == [f"␣{text}" for text in texts]
@@ -85,24 +78,20 @@ def test_the_partner_stands_beside_the_latent(tab):
 
 def test_two_partners_stand_beside_the_latent_where_the_matchings_disagree(tab, arrays):
     t = tab("#/latent/10")
-    heads = t.panel("Side by side with seed 1").locator("h3").all_inner_texts()
-    partners = [arrays[f"partners_{side}_latent"][10] for side in ("decoder", "encoder")]
-    assert heads[1:] == [
-        f"#{i} in seed 1 by the {side} matching" for i, side in zip(partners, ("decoder", "encoder"), strict=True)
+    partners = [
+        f"#{arrays[f'partners_{side}_latent'][10]} in seed 1 by the {side} matching" for side in ("decoder", "encoder")
     ]
+    assert t.panel("Side by side with seed 1").locator("h3").all_inner_texts()[1:] == partners
 
 
 def test_all_windows_of_both_are_shown_on_demand(tab):
-    arrays = made_up(n_contexts=3)
+    arrays = made_up()
     partner = one_partner(arrays)
     arrays["contexts_group"][:], arrays["other_contexts_group"][:] = 0, 0
     arrays["contexts_latent"][:] = np.sort(np.append(arrays["contexts_latent"][:-9], np.full(9, PARTNER)))
     t = tab(f"#/latent/{PARTNER}", arrays)
     panel = t.panel("Side by side with seed 1")
-    counts = [
-        int((arrays[name] == i).sum()) for name, i in (("contexts_latent", 6), ("other_contexts_latent", partner))
-    ]
-    assert counts == [12, 2]
+    assert [(arrays["contexts_latent"] == PARTNER).sum(), (arrays["other_contexts_latent"] == partner).sum()] == [12, 2]
     assert panel.locator(".context").count() == 5 + 2
     panel.locator("button", has_text="All windows").click()
     assert panel.locator(".context").count() == 12 + 2
@@ -135,16 +124,15 @@ def test_the_scatter_colours_what_is_listed(tab):
     assert coloured() > 2 * few > 0
 
 
-@pytest.mark.parametrize(("least", "most"), [("1", ""), ("", "0.1"), ("0.01", "1")])
-def test_the_list_is_narrowed_by_how_often_latents_fire(least, most, tab, arrays):
+def test_the_list_is_narrowed_by_how_often_latents_fire(tab, arrays):
     t = tab("#/?show=all&sort=index", viewport=TALL)
-    for name, value in (("at least", least), ("at most", most)):
-        t.page.get_by_label(name).fill(value)
     often = 100 * np.float32(arrays["firings_frequency"])
-    low, high = float(least or 0), float(most or 100)
-    wanted = np.flatnonzero((often >= low) & (often <= high)).tolist()
-    t.wait_for_count(f"{len(wanted)} of 40 latents")
-    assert t.indices() == wanted
+    for least, most in (("1", ""), ("", "0.1"), ("0.01", "1")):
+        t.page.get_by_label("at least").fill(least)
+        t.page.get_by_label("at most").fill(most)
+        wanted = np.flatnonzero((often >= float(least or 0)) & (often <= float(most or 100))).tolist()
+        t.wait_for_count(f"{len(wanted)} of 40 latents")
+        assert t.indices() == wanted
     t.page.reload()
     t.wait_for_count(f"{len(wanted)} of 40 latents")
 
@@ -161,9 +149,8 @@ def test_an_empty_list_says_why_and_how_to_leave_it(tab):
     t = tab()
     t.search("nothing like it")
     t.wait_for_count("0 of 40 latents")
-    assert t.texts(".empty p") == [
-        "No latent has its activation on, is explained by or raises a token with “nothing like it”."
-    ]
+    told = "No latent has its activation on, is explained by or raises a token with “nothing like it”."
+    assert t.texts(".empty p") == [told]
     t.page.locator(".empty button").click()
     t.wait_for_count("40 latents")
     assert not t.page.locator(".empty").is_visible()
@@ -226,14 +213,3 @@ def test_what_is_saved_is_what_is_listed(tab, arrays):
     rows = saved(t, "meta-latents.csv")
     using = [np.flatnonzero((arrays["composition_latent"] == meta).any(1)) for meta in range(6)]
     assert [sorted(json.loads(row["made_of_it"])) for row in rows] == [of.tolist() for of in using]
-
-
-def test_a_meta_latent_shows_where_its_latents_fire(tab, arrays):
-    t = tab("#/meta/2")
-    using, at = np.nonzero(arrays["composition_latent"] == 2)
-    order = np.lexsort((using, -arrays["composition_weight"][using, at]))
-    first = [int(i) for i in using[order][:8] if arrays["firings_frequency"][i] > 0]
-    assert t.indices(".index", "Where those latents fire") == first
-    strongest = [np.flatnonzero(arrays["contexts_latent"] == i)[0] for i in first]
-    values = np.float32(arrays["contexts_values"][strongest, 5])
-    assert t.texts(".context .strength", "Where those latents fire") == [f"{value:.2f}" for value in values]

@@ -57,22 +57,18 @@ def test_every_number_of_a_latent_is_the_results_file_s(i, tab, arrays):
     assert cosine == shown_as(arrays["novelty_cosine"][i], 3)
     used = arrays["composition_latent"][i] >= 0
     assert t.numbers(title="Made of meta-latents") == shown_as(arrays["composition_weight"][i][used], 3)
-    bars = t.page.locator(".column").evaluate_all("all => all.map((bar) => bar.dataset.tip.split(': ')[1])")
+    bars = [text.partition(": ")[2] for text in t.tips(".column")]
     assert numbers(bars) == arrays["firings_histogram"][i].tolist()
 
     of = np.flatnonzero(arrays["contexts_latent"] == i)
     values = arrays["contexts_values"][of]
-    shown = (
-        t.panel("Where it fires")
-        .locator(".context .active")
-        .evaluate_all("all => all.map((token) => token.dataset.tip)")
-    )
-    assert numbers(text.rpartition("activation ")[2] for text in shown) == shown_as(values[values != 0], 2)
+    shown = [text.rpartition("activation ")[2] for text in t.tips(".body .active")]
+    assert numbers(shown) == shown_as(values[values != 0], 2)
     assert t.numbers(".context .strength", "Where it fires") == shown_as(values[:, 5], 2)
     assert t.indices(".copies", "Where it fires") == [n for n in arrays["contexts_copies"][of] if n > 1]
 
 
-def test_every_number_of_a_meta_latent_is_the_results_file_s(tab, arrays):
+def test_every_number_of_a_meta_latent_is_the_results_file_s_and_where_its_latents_fire(tab, arrays):
     t = tab("#/meta/2")
     using, at = np.nonzero(arrays["composition_latent"] == 2)
     weights = arrays["composition_weight"][using, at]
@@ -82,6 +78,11 @@ def test_every_number_of_a_meta_latent_is_the_results_file_s(tab, arrays):
     assert t.numbers(title="Latents that are made of it") == shown_as(weights[order], 3)
     logits = np.concatenate([arrays["meta_raised_logit"][2], arrays["meta_lowered_logit"][2]])
     assert t.numbers(title="Next tokens that it promotes") == shown_as(logits, 2)
+    first = [i for i in using[order][:8] if arrays["firings_frequency"][i] > 0]
+    assert t.indices(".index", "Where those latents fire") == first
+    strongest = [np.flatnonzero(arrays["contexts_latent"] == i)[0] for i in first]
+    values = arrays["contexts_values"][strongest, 5]
+    assert t.numbers(".context .strength", "Where those latents fire") == shown_as(values, 2)
 
 
 def test_hostile_tokens_are_text(tab):
@@ -110,13 +111,9 @@ def test_bytes_of_a_character_come_together_in_a_context_and_are_named_alone(tab
     arrays["firings_token"][i, :3] = [0, 1, 3]
     t = tab(f"#/latent/{i}", arrays)
     assert t.texts(".context .t")[:5] == [" Girvan", "·", "", "–", "Newman"]
-    tips = t.page.locator(".context .active").evaluate_all("all => all.map((token) => token.dataset.tip)")
-    assert tips[:2] == ["<0xE2> · activation 1.00", "– · activation 0.50"]
-    assert t.panel("Its activation by token").locator(".token").all_text_contents()[:3] == [
-        "␣Girvan",
-        "<0xE2>",
-        "<0x93>",
-    ]
+    assert t.tips(".context .active")[:2] == ["<0xE2> · activation 1.00", "– · activation 0.50"]
+    named = t.panel("Its activation by token").locator(".token").all_text_contents()
+    assert named[:3] == ["␣Girvan", "<0xE2>", "<0x93>"]
 
 
 def test_characters_that_are_not_seen_are_shown_by_their_code(tab):
@@ -129,8 +126,10 @@ def test_characters_that_are_not_seen_are_shown_by_their_code(tab):
     assert page.evaluate("visible", seen) == seen
 
 
-def test_a_dead_latent_has_a_page(tab):
-    t = tab("#/latent/3")
+def test_a_dead_latent_has_a_page_and_one_without_an_explanation(tab):
+    t = tab("#/latent/4")
+    assert "fires on too few tokens" in t.page.locator("main > .explanation").inner_text()
+    t.open_latent(3)
     assert t.texts(".badge") == ["dead"]
     assert t.page.locator(".context").count() == 0
     said = t.page.locator("main").inner_text()
@@ -148,17 +147,6 @@ def test_a_latent_that_a_matching_leaves_out_has_a_page(tab):
     assert "one matching has no partner for it" in t.panel("Partner in seed 1").inner_text()
     sides = ["none", f"#{arrays['partners_encoder_latent'][6]}"]
     assert t.texts("td:nth-child(2)", "Partner in seed 1") == sides
-
-
-def test_without_the_optional_groups(tab):
-    groups = ("partners", "novelty", "composition", "meta", "other", "rules", "together")
-    few = {name: values for name, values in made_up().items() if name.partition("_")[0] not in groups}
-    t = tab("#/latent/5", few)
-    t.wait_for_heading("Latent 5")
-    assert t.page.locator(".badge, .tabs button").count() == 0
-    assert t.texts("option") == ["Frequency", "Largest activation", "Number", "Worth a look", "All", "Alive", "Dead"]
-    t.open("#/meta/1?kind=meta&sort=shared")
-    assert t.heading() == "Not here"
 
 
 def test_fifty_thousand_latents_open_and_can_be_searched(tab):

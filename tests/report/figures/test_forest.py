@@ -5,11 +5,10 @@ import itertools
 import numpy as np
 import pytest
 from helpers.claims_made import claim
-from helpers.drawn import interval_ends
+from helpers.drawn import assert_rows, words
 
 from sae_utils.report.claims.entries import FAILS, HOLDS, NOT_JUDGED, UNDECIDED, in_order, load_claims
 from sae_utils.report.figures.forest import ends, forest
-from sae_utils.report.figures.style import BLACK, BLUE, GREY, VERMILION
 
 HERE, MODEL, PLACES = "here (laptop)", "other-135m", ["replication-1", "replication-2"]
 
@@ -31,34 +30,16 @@ def drawn(*rows):
     return forest("Paper A", rows, HERE, [MODEL], PLACES)
 
 
-def words(ax):
-    return [text.get_text() for text in ax.texts]
-
-
-def test_each_answer_has_its_interval_on_a_lane_of_its_own_in_its_verdicts_colour(style):
+def test_each_answer_has_a_lane_of_its_own_on_the_axis_of_the_rule_the_null_and_the_papers_number(style):
     (ax,) = drawn((claim(), ALL)).axes
-    np.testing.assert_allclose([interval_ends(c, across=True)[0] for c in ax.containers], [
-        [one["low"], one["high"]] for one in ALL.values()
-    ])  # fmt: skip
-    dots = [container.lines[0] for container in ax.containers]
-    np.testing.assert_allclose([dot.get_xydata()[0] for dot in dots], [[0.25, 3], [0.05, 2], [0.1, 1], [0.5, 0]])
-    assert [dot.get_color() for dot in dots] == [BLUE, VERMILION, BLACK, GREY]
-    assert [dot.get_marker() for dot in dots] == ["o", "s", "D", "D"]
-
-
-def test_rule_null_and_papers_number_are_on_the_same_axis(style):
-    (ax,) = drawn((claim(), ALL)).axes
+    rows = [[one["estimate"], one["low"], one["high"]] for one in ALL.values()]
+    assert_rows(ax.containers, rows, across=True)
+    assert [container.lines[0].get_ydata()[0] for container in ax.containers] == [3, 2, 1, 0]
     (region,) = ax.patches
     np.testing.assert_allclose(region.get_extents().transformed(ax.transData.inverted()).intervalx, [0.1, 0.9])
     star, null = (line for line in ax.lines if line.get_marker() == "*" or line.get_linestyle() == ":")
     assert star.get_xdata() == 0.4 and list(null.get_xdata()) == [0.01, 0.01]
-    assert words(ax) == ["0", "0.96", "A-9", "Some are shared.", "holds", "rule: 0.1 to 0.9", "0.250 share"]
-
-
-@pytest.mark.parametrize(("known", "whose"), [("CR", "paper's"), ("CP", "paper's or pilot's"), ("PP", "pilot's")])
-def test_the_legend_says_whose_the_number_before_is(style, known, whose):
-    fig = drawn(*((claim(known=tag), ALL) for tag in known))
-    assert f"{whose} number" in [text.get_text() for text in fig.legends[0].get_texts()]
+    assert words(ax.texts) == ["0", "0.96", "A-9", "Some are shared.", "holds", "rule: 0.1 to 0.9", "0.250 share"]
 
 
 def test_a_difference_from_the_null_has_no_null_on_its_axis(style):
@@ -68,11 +49,10 @@ def test_a_difference_from_the_null_has_no_null_on_its_axis(style):
 
 @pytest.mark.parametrize(("found", "word"), [({}, "not run"), ({HERE: NONE}, "not judged")])
 def test_a_claim_without_a_number_has_no_axis_and_says_so(style, found, word):
-    fig = drawn((claim(), found), (claim(id="A-10"), {HERE: ALL[HERE]}))
-    assert words(fig.axes[0]) == ["A-9", "Some are shared.", word, "rule: 0.1 to 0.9", "share"]
+    fig = drawn((claim(known="P"), found), (claim(id="A-10"), {HERE: ALL[HERE]}))
+    assert words(fig.axes[0].texts) == ["A-9", "Some are shared.", word, "rule: 0.1 to 0.9", "share"]
     assert not fig.axes[0].containers and not fig.axes[0].spines["bottom"].get_visible()
-    labels = [text.get_text() for text in fig.legends[0].get_texts()]
-    assert labels == [f"{HERE}, with 95 % interval", "paper's number", "null", "where the claim would hold (its rule)"]
+    assert words(fig.legends[0].get_texts())[1:3] == ["paper's or pilot's number", "null"]  # no model, no places
 
 
 @pytest.mark.parametrize(

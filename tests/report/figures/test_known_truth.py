@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from helpers.drawn import interval_ends, tick_words
+from helpers.drawn import assert_rows, rows_of, tick_words, words
 
 from sae_utils.report.figures import known_truth as plots
 from sae_utils.run.known_truth_parameters import KnownTruthParameters
@@ -12,21 +12,13 @@ def test_calibration_has_a_line_for_each_kind_and_the_null(ax):
     curves = {"independent": np.array([0.1, 0.5, 1.0]), "hierarchy": np.array([0.3, 0.2, 0.0])}
     null = np.full(3, 0.4)
     plots.calibration(ax, curves, null)
-    for line, expected in zip(ax.lines, [null, *curves.values()], strict=True):
-        np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
-        np.testing.assert_array_equal(line.get_ydata(), expected)
+    expected = [np.stack([[1, 2, 3], shares], axis=1) for shares in (null, *curves.values())]
+    np.testing.assert_array_equal([line.get_xydata() for line in ax.lines], expected)
 
 
 def test_labels_of_curves_that_end_together_stand_apart(ax):
-    plots.label_ends(
-        ax,
-        {
-            "independent": np.array([0.5, 1.0]),
-            "null": np.array([0.99, np.nan]),
-            "pairs": np.zeros(2),
-            "zipf": np.full(2, np.nan),
-        },
-    )
+    curves = {"independent": [0.5, 1.0], "null": [0.99, np.nan], "pairs": [0.0, 0.0], "zipf": [np.nan, np.nan]}
+    plots.label_ends(ax, {kind: np.array(shares) for kind, shares in curves.items()})
     heights = sorted(text.xy[1] for text in ax.texts)
     assert len(heights) == 3 and heights[-1] == 1
     assert np.diff(heights).min() >= plots.APART - 1e-9
@@ -49,13 +41,20 @@ def test_bars_are_the_shares_one_on_the_other(ax):
 def test_shares_against_k_have_their_intervals(ax):
     rows = np.array([[0.2, 0.1, 0.4], [0.6, 0.5, 0.9]])
     plots.against_k(ax, np.array([0.5, 3.0]), {"pairs": rows}, "share")
-    np.testing.assert_allclose(interval_ends(ax.containers[0]), rows[:, 1:])
+    assert_rows(ax.containers, [rows])
+
+
+def test_conditions_have_a_row_each(ax):
+    rows = {"independent": np.array([[0.2, 0.1, 0.4], [0.6, 0.5, 0.9]]), "hierarchy": np.array([[0.3, 0.2, 0.4]] * 2)}
+    plots.conditions(ax, rows, ["topk", "other"], "share")
+    assert_rows(ax.containers, rows.values(), across=True)
+    assert tick_words(ax.yaxis) == ["TopK", "other"]
 
 
 def test_points_of_ensembles_are_recall_and_precision(ax):
     points = np.array([[0.2, 0.9], [0.3, 0.8]])
     plots.recall_and_precision(ax, {"bag": ("k", points)}, "hierarchy")
-    np.testing.assert_array_equal(np.transpose(ax.lines[0].get_data()), points)
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), points)
 
 
 def test_the_language_model_s_value_is_a_line_and_a_band(ax):
@@ -70,8 +69,6 @@ def test_what_is_missing_and_named_has_intervals_unless_they_say_nothing(style):
     missing, named = np.array([[0.6, 0.5, 0.7]]), np.array([[0.4, -0.1, 1.0]])
     plots.missing_and_named(left, missing, named, ["hierarchy, relu"])
     plots.change_of_error(right, missing, named, ["hierarchy, relu"])
-    np.testing.assert_allclose(interval_ends(left.containers[0], across=True), missing[:, 1:])
-    assert [text.get_text() for text in left.texts] == ["interval 0 to 1"]
-    assert not len(left.containers[1].lines[0].get_xdata())
-    np.testing.assert_allclose(interval_ends(right.containers[1], across=True), named[:, 1:])
-    assert tick_words(left.yaxis) == ["hierarchy, ReLU"]
+    np.testing.assert_allclose(rows_of(left.containers[0], across=True), missing)
+    assert words(left.texts) == ["interval 0 to 1"] and not len(left.containers[1].lines[0].get_xdata())
+    assert_rows(right.containers, [missing, named], across=True)

@@ -1,7 +1,7 @@
 """Notebook 00's figures show the numbers they are given."""
 
 import numpy as np
-from helpers.drawn import band_edges, tick_words
+from helpers.drawn import band_edges, tick_words, words
 
 from sae_utils.report.figures import language_model as plots
 
@@ -26,18 +26,16 @@ def test_norms_are_a_curve_of_the_mlp_and_one_of_the_residual_stream_between_lay
     stream, mlp = (line.get_xydata().tolist() for line in ax.lines)
     assert stream == [[-0.5, 0.2], [0.5, 4], [1.5, 8]] and mlp == [[0, 2], [1, 4]]
     assert band_edges(ax.collections[0]) == {-0.5: (0.1, 0.3), 0.5: (2, 6), 1.5: (4, 16)}
-    assert [text.get_text() for text in ax.texts] == ["residual stream", "MLP output"]
 
 
 def test_ablation_shows_the_rise(ax):
     plots.ablation(ax, 2.0, np.array([2.5, 3.0]))
-    assert [bar.get_height() for bar in ax.patches] == [0.5, 1.0]
-    assert [text.get_text() for text in ax.texts] == ["0.50", "1.00"]
+    assert [bar.get_height() for bar in ax.patches] == [0.5, 1.0] and words(ax.texts) == ["0.50", "1.00"]
 
 
 def test_of_many_layers_some_are_named_and_the_largest_rises_labelled(ax):
     plots.ablation(ax, 2.0, np.array([6.0, *[2.1] * 27, 2.9, 3.0]))
-    assert [text.get_text() for text in ax.texts if text.get_text()] == ["4.00", "1.00"]
+    assert list(filter(None, words(ax.texts))) == ["4.00", "1.00"]
     assert ax.get_xticks().tolist() == [0, 5, 10, 15, 20, 25]
 
 

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from helpers.drawn import interval_ends, tick_words
+from helpers.drawn import rows_of, tick_words
 
 from sae_utils.analysis.latents.properties import LatentProperties
 from sae_utils.report.figures import latents as figures
@@ -29,7 +29,6 @@ def test_distributions_hold_every_latent_once_in_either_group(style):
     fig = plt.figure(figsize=(9, 4))
     figures.distributions(fig, values, {name: np.array([0.6, 0.55, 0.65]) for name in values})
     axes = fig.axes[: len(values)]
-    assert [ax.get_xlabel() for ax in axes] == [label for label, _ in figures.LABELS.values()]
     assert [ax.get_xscale() == "log" for ax in axes] == [log for _, log in figures.LABELS.values()]
     for ax in axes:
         assert ax.get_title() == "shared larger in 60 % (55 to 65)"
@@ -47,10 +46,9 @@ def test_coefficients_are_sorted_with_intervals_and_null(ax):
     null = np.tile(np.linspace(-0.1, 0.1, 201)[:, None], (1, 3)) * [1, 2, 3]
     figures.coefficients(ax, names, rows, null)
     assert tick_words(ax.yaxis) == ["entropy over tokens", "share in top principal components", "interpretability"]
-    assert ax.containers[1].lines[0].get_xdata().tolist() == [-1.0, 0.2, 0.7]
-    np.testing.assert_allclose(interval_ends(ax.containers[1], across=True), rows[[1, 0, 2], 1:])
-    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], 0.19 * np.array([2, 1, 3]), atol=1e-6)
-    np.testing.assert_allclose([bar.get_x() for bar in ax.patches], -0.095 * np.array([2, 1, 3]), atol=1e-6)
+    np.testing.assert_allclose(rows_of(ax.containers[1], across=True), rows[[1, 0, 2]])
+    bars = [(bar.get_x(), bar.get_width()) for bar in ax.patches]
+    np.testing.assert_allclose(bars, np.outer([2, 1, 3], [-0.095, 0.19]), atol=1e-6)
 
 
 def test_scores_are_shares_at_or_above_beside_the_nulls_of_the_same_group(style):
@@ -64,5 +62,3 @@ def test_scores_are_shares_at_or_above_beside_the_nulls_of_the_same_group(style)
     assert all((measured[figures.SHARED] >= v).sum() / 4 == share for v, share in zip(x, y, strict=True) if v)
     assert [line.get_xdata().tolist() for line in shared.lines[1:]] == [[0, 0.5, 0.6, 1], [0, 0.5, 1]]
     assert [line.get_xdata().tolist() for line in orphans.lines] == [[0, 0.8, 1], [0, 0.55, 1], [0, 0.5, 1]]
-    words = [text.get_text() for text in orphans.get_legend().get_texts()]
-    assert words == ["orphans", "random directions that fire as often", "shuffled text"]

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from helpers.drawn import interval_ends, tick_words
+from helpers.drawn import assert_rows, rows_of, tick_words, words
 
 from sae_utils.report.figures import meta
 from sae_utils.report.figures.style import BLUE, GREEN, GREY
@@ -18,11 +18,14 @@ def points(ax):
     return [tuple(np.round(xy, 3)) for container in ax.containers for xy in container.lines[0].get_xydata()]
 
 
+def colours(ax):
+    return [container[0].get_color() for container in ax.containers]
+
+
 def test_dots_have_their_intervals(ax):
     meta.dots(ax, [("a", ends(0.5), GREY), ("b", ends(-0.2, 0.3), GREY)], "label")
-    assert points(ax) == [(0.5, 0), (-0.2, 1)]
-    np.testing.assert_allclose(interval_ends(ax.containers[1], across=True), [[-0.5, 0.1]])
-    assert tick_words(ax.yaxis) == ["a", "b"]
+    assert_rows(ax.containers, [[0.5, 0.4, 0.6], [-0.2, -0.5, 0.1]], across=True)
+    assert [y for _, y in points(ax)] == [0, 1] and tick_words(ax.yaxis) == ["a", "b"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first on top
 
 
@@ -37,16 +40,14 @@ def test_explained_variance_by_size(ax):
 def test_regression_tells_meta_latents_from_latents_and_nulls(ax):
     found = {"meta-SAE (BatchTopK)": ends(0.5), "OMP: SAE of 128": ends(0.4), "OMP: random directions": ends(0.1)}
     meta.regression(ax, found, ["OMP: random directions"])
-    assert [container[0].get_color() for container in ax.containers] == [BLUE, GREEN, GREY]
-    assert tick_words(ax.yaxis)[1] == "best sum, SAE of 128" and points(ax)[2] == (0.1, 2)
+    assert colours(ax) == [BLUE, GREEN, GREY] and points(ax)[2] == (0.1, 2)
 
 
 def test_closeness_has_each_cosine_its_median_and_the_share_above(ax):
     meta.closeness(ax, {"small": np.array([0.9, 0.5, 0.8, 0.6]), "random": np.full(4, 0.2)}, ["random"], 0.7)
-    small, median, random = ax.lines[:3]
-    assert small.get_xdata().tolist() == [0.9, 0.5, 0.8, 0.6] and random.get_color() == GREY
-    assert median.get_xdata() == pytest.approx([0.7, 0.7])
-    assert [text.get_text() for text in ax.texts] == ["50.0%", "0.0%", "above 0.7", "paper's 0.7"]
+    small, median = ax.lines[:2]
+    assert small.get_xdata().tolist() == [0.9, 0.5, 0.8, 0.6] and median.get_xdata() == pytest.approx([0.7, 0.7])
+    assert words(ax.texts)[:2] == ["50.0%", "0.0%"]
 
 
 def test_by_width_leaves_out_what_could_not_be_measured(ax):
@@ -61,19 +62,13 @@ def test_edits_show_each_in_its_panel(style):
     values = {f"{what} {edit}": ends(i + j) for i, what in enumerate(meta.PANELS) for j, edit in enumerate(names)}
     meta.edits(axes, values)
     assert [[x for x, _ in points(ax)] for ax in axes] == [[i + j for j in range(9)] for i in range(3)]
-    grey = [container[0].get_color() == GREY for container in axes[1].containers]
-    assert [name for name, control in zip(names, grey, strict=True) if control] == list(meta.CONTROLS)
+    grey = [name for name, colour in zip(names, colours(axes[1]), strict=True) if colour == GREY]
+    assert grey == list(meta.CONTROLS)
 
 
-def test_groups_end_with_a_null(ax):
-    values = {"meta": [ends(0.2), ends(0.3)], "latents": [ends(0.4), ends(0.5)], "null": [ends(0.1)]}
+def test_groups_end_with_a_null_and_an_interval_of_the_whole_scale_is_words(ax):
+    values = {"meta": [ends(0.2), ends(0.5, 0.5)], "latents": [ends(0.4), ends(0.5)], "null": [ends(0.1)]}
     meta.groups(ax, values, ["strict", "mean cosine"], "share")
-    assert [x for x, _ in points(ax)] == [0.2, 0.3, 0.4, 0.5, 0.1]
-    assert ax.containers[-1][0].get_color() == GREY and tick_words(ax.yaxis) == ["strict", "mean cosine"]
-
-
-def test_an_interval_of_the_whole_scale_is_words(ax):
-    meta.groups(ax, {"meta": [ends(0.2), ends(0.5, 0.5)], "null": [ends(0.1)]}, ["strict", "agree"], "share")
-    assert ax.lines[0].get_xdata().tolist() == [0.5]
-    assert [text.get_text() for text in ax.texts] == ["interval 0 to 1"]
-    np.testing.assert_allclose(interval_ends(ax.containers[0], across=True), [[0.1, 0.3]])
+    assert [x for x, _ in points(ax)] == [0.2, 0.4, 0.5, 0.1] and colours(ax)[-1] == GREY
+    assert ax.lines[0].get_xdata().tolist() == [0.5] and words(ax.texts) == ["interval 0 to 1"]
+    np.testing.assert_allclose(rows_of(ax.containers[0], across=True), [[0.2, 0.1, 0.3]])

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from helpers.drawn import places
 from matplotlib.text import Text
 
-from sae_utils.report.figures.names import LINE, name_ends, name_points
+from sae_utils.report.figures.names import name_ends, name_points
 
 
 def boxes(ax):
@@ -39,10 +40,9 @@ def test_a_name_keeps_off_a_line_and_has_a_line_of_its_own_where_it_is_far(ax):
 def test_names_at_ends_keep_their_order_and_stand_apart(ax):
     ax.set(xlim=(0, 1), ylim=(0, 2))
     name_ends(ax, {"low": (1, 0.2, "black"), "top": (1, 2, "black"), "next": (1, 1.99, "black")}, 0.1)
-    at = {text.get_text(): text.get_position() for text in ax.texts}
-    assert [name for name, _ in sorted(at.items(), key=lambda one: -one[1][1])] == ["top", "next", "low"]
-    assert [y for _, y in at.values()] == pytest.approx([1.0, 0.9, 0.1]) and len({x for x, _ in at.values()}) == 1
-    assert {text.xy for text in ax.texts} == {(1, 0.2), (1, 2), (1, 1.99)} and LINE["arrowstyle"] == "-"
+    assert list(places(ax).items()) == [("top", (1, 2)), ("next", (1, 1.99)), ("low", (1, 0.2))]
+    x, heights = zip(*(text.get_position() for text in ax.texts), strict=True)
+    assert heights == pytest.approx([1.0, 0.9, 0.1]) and len(set(x)) == 1
 
 
 def test_names_of_many_low_ends_stay_beside_the_axes(ax):

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from helpers.drawn import band_edges, by_label, interval_ends, tick_words
+from helpers.drawn import assert_rows, band_edges, by_label, marked, words
 
 from sae_utils.analysis import directions
 from sae_utils.analysis.matching import criteria
@@ -23,10 +23,9 @@ def test_scatter_shows_each_matched_latent_once_and_the_histograms_count_them(st
     assert len(different) == (~agree).sum() - 1
     tops = np.array([bar.get_y() + bar.get_height() for bar in top.patches]).reshape(2, -1).max(axis=0)
     assert tops.sum() == 199 == sum(bar.get_width() for bar in right.patches)
-    assert main.get_xlim() == (-0.2, 1.02)
     has = ~np.isnan(decoder)
     share = {(i, j): (((decoder > 0.7) == i) & ((encoder > 0.7) == j))[has].mean() for i in (0, 1) for j in (0, 1)}
-    assert [text.get_text() for text in main.texts] == [f"{overlap.CORNERS[key]}: {share[key]:.0%}" for key in share]
+    assert words(main.texts) == [f"{overlap.CORNERS[key]}: {share[key]:.0%}" for key in share]
 
 
 def test_threshold_curves_draw_mean_range_and_the_larger_null_of_each_source(ax):
@@ -34,7 +33,6 @@ def test_threshold_curves_draw_mean_range_and_the_larger_null_of_each_source(ax)
     curves = {c: np.stack([1 - t, 0.8 - 0.8 * t]) for c in overlap.CURVES}
     null = {kind: np.exp(-(9 + i) * t) for i, kind in enumerate(directions.KINDS)}
     overlap.threshold_curves(ax, t, curves, null, 0.7)
-    assert len(ax.collections) == 3 and len(ax.lines) == 7  # three criteria, three nulls, the threshold
     np.testing.assert_allclose(ax.lines[0].get_ydata(), 0.9 - 0.9 * t)
     for line, larger in zip(ax.lines[3:6], ("uniform_tied", "activations_tied", "decoders_tied"), strict=True):
         np.testing.assert_allclose(line.get_ydata(), null[larger])
@@ -47,20 +45,13 @@ def test_criteria_draw_each_estimate_with_its_interval_its_nulls_and_the_publish
     rows = np.array([[0.3, 0.25, 0.35], [0.6, 0.5, 0.65], [0.9, 0.8, 1.0]])
     null = {kind: np.array([0.0, 0.1 * i, np.nan]) for i, kind in enumerate(directions.KINDS)}
     overlap.criteria_side_by_side(ax, names, rows, rows - 0.1 * some_dead, np.array([0.2, 0.6, np.nan]), null)
-    assert len(ax.containers) == 3
-    for i, container in enumerate(ax.containers):
-        np.testing.assert_allclose(container.lines[0].get_xydata(), [[rows[i, 0], 2 - i + 0.1]])
-        np.testing.assert_allclose(interval_ends(container, across=True), rows[i : i + 1, 1:])
-    marks = [[*line.get_xdata()] for line in ax.lines if line.get_marker() == "D"]
-    assert marks == [[0.414], [0.8], [0.782]]
-    crosses = [line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "x"]
-    assert crosses[0] == [[0.2, 1.9]] and np.isnan(crosses[1][0][0]) and len(crosses) == 2  # none where raw is the same
-    bars = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "s"]
-    assert bars == [[0.0, 0.0], [0.0, 0.5]]  # none where no null has a value
+    assert_rows(ax.containers, rows, across=True)
+    assert [x for ((x, _),) in marked(ax, "D")] == [0.414, 0.8, 0.782]
+    first, second = marked(ax, "x")  # none where raw is the same
+    assert first == [[0.2, 1.9]] and np.isnan(second[0][0])
+    assert [[x for x, _ in bar] for bar in marked(ax, "s")] == [[0.0, 0.0], [0.0, 0.5]]  # none where no null has a value
     dead = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "|" and line.get_markersize() == 11]
     np.testing.assert_allclose(dead, [0.2, 0.5, 0.8][: 3 * some_dead])
-    assert tick_words(ax.yaxis) == [overlap.CRITERIA[name].label for name in names]
-    assert [text.get_text() for text in ax.texts] == list(overlap.MEASURES.values())
 
 
 def test_every_criterion_can_be_shown_and_the_claims_have_the_numbers_that_are_published():
@@ -75,9 +66,9 @@ def test_membership_draws_every_share_with_its_interval_and_null(ax):
     shares = np.array([[0.5, 0.4, 0.6], [0.2, 0.15, 0.3], [0.3, 0.2, 0.4]])
     overlap.membership(ax, shares, np.array([0.9, 0.1, 0.0]))
     np.testing.assert_allclose([bar.get_height() for bar in ax.patches], shares[:, 0])
-    np.testing.assert_allclose(interval_ends(ax.containers[1]), shares[:, 1:])
+    ends = [segment[:, 1] for segment in ax.containers[1].lines[2][0].get_segments()]
+    np.testing.assert_allclose(ends, shares[:, 1:])
     assert [segment[0, 1] for segment in ax.collections[-1].get_segments()] == [0.9, 0.1, 0.0]
-    assert tick_words(ax.xaxis) == ["1", "2", "3"]
 
 
 def test_only_in_one_draws_points_and_laws(ax):
@@ -91,20 +82,13 @@ def test_only_in_one_draws_points_and_laws(ax):
     np.testing.assert_allclose(lines["random directions"].get_xydata(), [[2, 0.8], [3, 0.8], [4, 0.8]])
     independent = lines["if each found independently"].get_xydata()
     np.testing.assert_allclose(independent, [[2, 0.6], [3, 0.6**2], [4, 0.6**3]])
-    (points,) = ax.containers
-    np.testing.assert_allclose(points.lines[0].get_xydata(), np.stack([[2, 3, 4], shares[:, 0]], axis=1))
-    np.testing.assert_allclose(interval_ends(points), shares[:, 1:])
-    names = {text.get_text(): text for text in ax.texts}
-    assert [*names] == [
-        "power law without",
-        "a chance for each latent",
-        "power law with a floor",
-        "fitted to",
-        "to predict",
-    ]
-    heights = [names[name].xy[1] for name in list(names)[:3]]  # at their ends, but apart
+    assert_rows(ax.containers, [shares])
+    assert ax.containers[0].lines[0].get_xdata().tolist() == [2, 3, 4]
+    *names, before, after = ax.texts
+    assert words(names) == ["power law without", "a chance for each latent", "power law with a floor"]
+    heights = [text.xy[1] for text in names]  # at their ends, but apart
     assert heights[0] == laws[2, -1] and np.diff(heights).min() > 0.84 / 14 - 1e-9
-    assert names["fitted to"].get_position()[0] < 3.5 < names["to predict"].get_position()[0]
+    assert before.get_position()[0] < 3.5 < after.get_position()[0]
 
 
 def test_only_in_one_without_laws_and_with_a_null_beyond_the_axis(ax):
@@ -116,12 +100,9 @@ def test_only_in_one_without_laws_and_with_a_null_beyond_the_axis(ax):
 def test_pairwise_draws_each_pair_over_the_seed_whose_latents_are_counted(ax):
     shares = np.array([[np.nan, 0.25, 0.35], [0.75, np.nan, 0.65], [0.5, 0.5, np.nan]])
     overlap.pairwise(ax, shares, np.array([0.5, 0.4, 0.6]), "shared")
-    points = [line.get_xydata() for line in ax.lines if line.get_marker() == "o"]
-    np.testing.assert_allclose(
-        points, [[[-0.25, 0.25], [0.25, 0.35]], [[0.75, 0.75], [1.25, 0.65]], [[1.75, 0.5], [2.25, 0.5]]]
-    )
+    points = [[[-0.25, 0.25], [0.25, 0.35]], [[0.75, 0.75], [1.25, 0.65]], [[1.75, 0.5], [2.25, 0.5]]]
+    np.testing.assert_allclose(marked(ax, "o"), points)
     means = [segment[0, 1] for segment in ax.collections[0].get_segments()]
     np.testing.assert_allclose(means, [0.3, 0.7, 0.5])
-    band = ax.patches[0].get_bbox() if hasattr(ax.patches[0], "get_bbox") else ax.patches[0].get_extents()
+    band = ax.patches[0].get_bbox()
     assert (band.y0, band.y1) == (0.4, 0.6) and "0.500 (0.400 to 0.600)" in ax.patches[0].get_label()
-    assert ax.get_ylim() == (0, 1)

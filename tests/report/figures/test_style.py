@@ -28,7 +28,6 @@ def test_a_saved_figure_is_repeatable_and_leaves_no_part(style, tmp_path, monkey
 @pytest.mark.parametrize(
     ("notebook", "values", "footer"),
     [
-        ("00_language_model", {}, "pycode-2m"),
         (
             "01_seed_divergence",
             {"n_latents": 1152, "k": 32, "n_tokens": 800_000, "layer": 2},
@@ -46,13 +45,6 @@ def test_a_footer_says_what_a_figure_is_of(notebook, values, footer):
     assert plots.footer_of(NOTEBOOKS[notebook](**values)) == footer
 
 
-def test_a_notebooks_figure_is_saved_with_its_footer(style, tmp_path):
-    fig = plt.figure()
-    p = NOTEBOOKS["00_language_model"](results_dir=str(tmp_path))
-    assert plots.save_figure(fig, "L9", p) == tmp_path / "tiny" / "figures" / "L9.png"
-    assert fig.get_supxlabel() == "pycode-2m"
-
-
 def test_every_figure_of_a_notebook_has_a_question():
     called = re.compile(r'"([A-Z]\d+)_\w+", p\b')
     code = [cell.source for path in FOLDER.glob("*.ipynb") for cell in nbformat.read(path, 4).cells]
@@ -65,21 +57,26 @@ def extents(fig, *parts):
     return [part.get_window_extent() for part in parts]
 
 
-def test_a_figure_stands_under_its_question_and_keeps_its_own_title_and_legend(style, tmp_path):
+@pytest.fixture
+def p(style, tmp_path):
+    return NOTEBOOKS["00_language_model"](results_dir=str(tmp_path))
+
+
+def test_a_figure_stands_under_its_question_and_keeps_its_own_title_and_legend(p, tmp_path):
     fig = plt.figure(figsize=(5.5, 3))
     fig.suptitle("AUC 0.9")
     ax = fig.add_subplot(title="panel")
     ax.plot([0, 1], label="line")
     legend = fig.legend(loc="outside upper left")
-    plots.save_figure(fig, "A13_coefficients", NOTEBOOKS["00_language_model"](results_dir=str(tmp_path)))
+    assert plots.save_figure(fig, "A13_coefficients", p) == tmp_path / "tiny" / "figures" / "A13_coefficients.png"
+    assert fig.get_supxlabel() == "pycode-2m"
     assert fig.get_suptitle() == f"{QUESTIONS['A13']}\nAUC 0.9" and fig.get_figheight() > 3
     title, entry, panel = extents(fig, fig._suptitle, legend.get_texts()[0], ax.title)
     assert title.x1 < fig.bbox.x1 and panel.y1 < entry.y0 and entry.y1 < title.y1
 
 
-def test_a_long_footer_is_broken_between_its_parts_and_names_architectures(style, tmp_path):
+def test_a_long_footer_is_broken_between_its_parts_and_names_architectures(p):
     fig = plt.figure(figsize=(4, 3))
-    p = NOTEBOOKS["00_language_model"](results_dir=str(tmp_path))
     plots.save_figure(fig, "C9", p, " · ".join(["one part of it", "k 4 (topk)", *["a third part"] * 5]))
     note, rest, *lines = fig.get_supxlabel().split("\n")
     assert f"{note} {rest}" == NOTES["C9"] and lines[0].endswith("\xa0·") and len(lines) == 2

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from helpers.drawn import interval_ends, tick_words
+from helpers.drawn import rows_of, tick_words, words
 
 from sae_utils.report.figures.sweeps import (
     ALONG,
@@ -11,7 +11,6 @@ from sae_utils.report.figures.sweeps import (
     QUALITY,
     along,
     architectures,
-    both_ways,
     causes,
     doublings,
     layers_and_sites,
@@ -37,21 +36,14 @@ def fig(style):
     return plt.figure(figsize=(10, 4))
 
 
-def shown_in_rows(ax):
-    """Estimates, ends of the intervals and, where they are drawn, nulls of axes with rows."""
-    (container,) = ax.containers
-    caps = container.lines[1]
-    nulls = [line.get_xdata() for line in ax.lines if line.get_marker() == "|" and line not in caps]
-    return container.lines[0].get_xdata(), interval_ends(container, across=True), *nulls
-
-
-def expected_in_rows(a, name):
-    return a[name][:, 0], a[name][:, 1:], a[f"null_{name}"]
-
-
-def assert_all_equal(found, expected):
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other)
+def assert_in_rows(axes, a):
+    """Every measure's intervals and, where there are some, its nulls, the first row on top."""
+    for ax, name in zip(axes, MEASURES, strict=True):
+        (container,) = ax.containers
+        np.testing.assert_allclose(rows_of(container, across=True), a[name])
+        assert container.lines[0].get_ydata().tolist() == list(range(len(a[name])))[::-1]
+        nulls = [line for line in ax.lines if line.get_marker() == "|" and line not in container.lines[1]]
+        np.testing.assert_array_equal([line.get_xdata() for line in nulls], [a[k] for k in [f"null_{name}"] if k in a])
 
 
 def test_of_sweep_takes_its_arrays_alone():
@@ -63,11 +55,9 @@ def test_each_measure_has_a_line_with_intervals_and_a_null_and_quality_a_point_f
     along(fig, a, "latents")
     *measured, last = fig.axes
     for ax, name in zip(measured, ALONG, strict=True):
-        (container,) = ax.containers
         (null,) = (line for line in ax.lines if line.get_linestyle() == ":")
-        drawn = container.lines[0].get_ydata(), interval_ends(container), null.get_ydata()
-        assert_all_equal(drawn, expected_in_rows(a, name))
-        assert (ax.get_title(), ax.get_xlabel()) == (MEASURES[name][1], "latents")
+        np.testing.assert_allclose(rows_of(ax.containers[0]), a[name])
+        np.testing.assert_array_equal(null.get_ydata(), a[f"null_{name}"])
     means = [line.get_ydata() for line in last.lines if line.get_linestyle() == "-"]
     seeds = [line.get_ydata() for line in last.lines if line.get_linestyle() == "None"]
     np.testing.assert_allclose(means, [a[name].mean(1) for name in QUALITY])
@@ -88,10 +78,8 @@ def test_rows_say_l0_and_explained_variance_and_mark_a_wrong_l0():
 def test_layers_stand_over_sites_measure_by_measure(fig):
     layers, sites = arrays([0, 3, 5]), arrays(["mlp_out", "resid_post"])
     layers_and_sites(fig, layers, sites)
-    for axes, a in ((fig.axes[:4], layers), (fig.axes[4:], sites)):
-        for ax, name in zip(axes, MEASURES, strict=True):
-            assert_all_equal(shown_in_rows(ax), expected_in_rows(a, name))
-            assert ax.containers[0].lines[0].get_ydata().tolist() == list(range(len(a["values"])))[::-1]
+    assert_in_rows(fig.axes[:4], layers)
+    assert_in_rows(fig.axes[4:], sites)
     assert tick_words(fig.axes[0].yaxis) == row_names(layers, "layer ")
     assert tick_words(fig.axes[4].yaxis) == row_names(sites)
 
@@ -102,38 +90,22 @@ def test_architectures_have_all_measures_and_below_every_pair_both_ways(fig):
         a |= {f"pairs_raw_{name}": np.array([[0.0, 0.1, 0.7], [0.6, 0.5, 0.4]]), f"pairs_{name}": np.full((2, 3), 0.8)}
     architectures(fig, a, ["topk"], {"shared_strict": "shared", "encoder_close": "close rows"})
     *upper, left, right = fig.axes
-    for ax, name in zip(upper, MEASURES, strict=True):
-        assert_all_equal(shown_in_rows(ax), expected_in_rows(a, name))
+    assert_in_rows(upper, a)
     assert tick_words(upper[0].yaxis) == row_names(a, wrong_l0=["topk"])
-    assert [ax.get_xlabel() for ax in (left, right)] == ["shared", "close rows"]
+    assert "L0 is another than asked for" in words(fig.legends[0].get_texts())
     assert tick_words(left.yaxis) == ["ReLU", "TopK"]
-    assert "L0 is another than asked for" in [text.get_text() for text in fig.legends[0].get_texts()]
-
-
-def test_every_pair_of_seeds_is_drawn_raw_and_in_the_metric_of_the_data(ax):
-    raw, here = np.array([[0.0, 0.1, 0.7], [0.6, 0.5, 0.4]]), np.full((2, 3), 0.8)
-    both_ways(ax, {"pairs_raw_close": raw, "pairs_close": here}, "close", ["relu", "topk"])
-    np.testing.assert_array_equal([line.get_xdata() for line in ax.lines], [*here.T, *raw.T])
-    np.testing.assert_allclose([line.get_ydata() for line in ax.lines], np.repeat([[1.15, 0.15], [0.85, -0.15]], 3, 0))
-    assert tick_words(ax.yaxis) == ["relu", "topk"]
+    for ax, name in ((left, "shared_strict"), (right, "encoder_close")):
+        pairs = [*a[f"pairs_{name}"].T, *a[f"pairs_raw_{name}"].T]
+        np.testing.assert_array_equal([line.get_xdata() for line in ax.lines], pairs)
+        heights = [line.get_ydata() for line in ax.lines]
+        np.testing.assert_allclose(heights, np.repeat([[1.15, 0.15], [0.85, -0.15]], 3, 0))
 
 
 def test_causes_have_a_row_each_the_first_on_top_with_a_point_for_each_pair(fig):
     rows, pairs = np.array([[0.8, 0.7, 0.9], [0.7, 0.6, 0.8]]), np.array([[0.75, 0.8, 0.85], [0.65, 0.7, 0.75]])
     a = {name: rows + 0.01 * i for i, name in enumerate(MEASURES)}
     causes(fig, a | {f"pairs_{name}": pairs + 0.01 * i for i, name in enumerate(MEASURES)}, ["order", "text"])
+    assert_in_rows(fig.axes, a)
     for i, ax in enumerate(fig.axes):
         np.testing.assert_allclose([line.get_xdata() for line in ax.lines[:3]], pairs.T + 0.01 * i)
-        assert_all_equal(shown_in_rows(ax), (rows[:, 0] + 0.01 * i, rows[:, 1:] + 0.01 * i))
     assert tick_words(fig.axes[0].yaxis) == ["order", "text"]
-
-
-def test_no_text_lies_on_other_text(fig):
-    a = arrays(["jump_relu", "batch_topk", "gated", "relu"])
-    for name in ("shared_strict", "encoder_close"):
-        a |= {f"pairs_{kind}{name}": np.full((4, 3), 0.5) for kind in ("raw_", "")}
-    architectures(fig, a, [], {"shared_strict": "shared, strict", "encoder_close": "close encoder rows"})
-    fig.draw_without_rendering()
-    boxes = [ax.title.get_window_extent() for ax in fig.axes if ax.get_title()]
-    assert not any(one.overlaps(other) for one, other in zip(boxes, boxes[1:], strict=False))
-    assert all(box.x1 <= fig.bbox.x1 for box in boxes)

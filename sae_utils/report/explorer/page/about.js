@@ -21,10 +21,10 @@ const PICKED = 4;
 // A few latents of each sort to begin with, best explained first.
 function worthPanel() {
   const best = listed({ ...usualState("latent", ""), show: "worth" }, null);
-  const sorts = data.has("partners") ? [
+  const sorts = [
     ["Found in every other seed", "every", inEvery], ["Found in no other seed", "none", inNone],
-  ] : [["In this dictionary", "worth", () => true]];
-  if (data.has("novelty")) sorts.push([`Novel beside ${plural(data.facts.n_smaller, "latent")}`, "novel", isNovel]);
+    [`Novel beside ${plural(data.facts.n_smaller, "latent")}`, "novel", isNovel],
+  ];
   const columnsOf = sorts.map(([title, show, keep]) => {
     const some = best.filter(keep).slice(0, PICKED);
     const more = el("a", { href: `#/about?show=${show}` }, "all");
@@ -42,21 +42,18 @@ function pick(i) {
 
 function facts() {
   const { facts: known } = data;
+  const ifKnown = (x, digits) => Number.isFinite(x) && fixed(x, digits);
   const told = [
     ["Language model", known.model], ["Place", known.hook_point], ["Dictionary", known.dictionary],
     ["Held-out tokens", whole(known.n_tokens)], ["Latents", whole(data.n)], ["Dead", whole(count((i) => !isAlive(i)))],
+    ["Explained variance", ifKnown(known.explained_variance, 3)],
+    ["Without the farthest 0.1 % of tokens", ifKnown(known.explained_variance_trimmed, 3)],
+    ["Latents that fire on a token (L0)", ifKnown(known.l0, 1)],
+    [`Novel beside ${plural(known.n_smaller, "latent")}`, whole(count(isNovel))],
+    ["Meta-latents", whole(data.nMeta)],
+    ["Variance of decoder rows that they explain", ifKnown(known.meta_explained_variance, 3)],
   ];
-  if (Number.isFinite(known.explained_variance)) told.push(["Explained variance", fixed(known.explained_variance, 3)]);
-  if (Number.isFinite(known.explained_variance_trimmed)) {
-    told.push(["Without the farthest 0.1 % of tokens", fixed(known.explained_variance_trimmed, 3)]);
-  }
-  if (Number.isFinite(known.l0)) told.push(["Latents that fire on a token (L0)", fixed(known.l0, 1)]);
-  if (data.has("novelty")) told.push([`Novel beside ${plural(known.n_smaller, "latent")}`, whole(count(isNovel))]);
-  if (data.has("composition")) told.push(["Meta-latents", whole(data.nMeta)]);
-  if (Number.isFinite(known.meta_explained_variance)) {
-    told.push(["Variance of decoder rows that they explain", fixed(known.meta_explained_variance, 3)]);
-  }
-  return told;
+  return told.filter(([, text]) => text);
 }
 
 function count(keep) {
@@ -84,7 +81,6 @@ function frequencyPanel() {
 }
 
 function sharedPanel() {
-  if (!data.has("partners")) return null;
   const counts = new Array(data.facts.n_others + 1).fill(0);
   for (let i = 0; i < data.n; i++) if (isAlive(i)) counts[data.value("partners_shared_with", i)]++;
   const note = `Alive latents by the number of other seeds' dictionaries that share them: ${STRICT}.`;
@@ -98,15 +94,15 @@ function howPanel() {
     ["Search for a token, such as ", el("kbd", {}, "import"), ": first come the latents whose activation is mostly " +
       "on it, then those whose explanation names it, then those that raise it. In quotes, a whole token. A number finds " +
       "that latent."],
-    data.has("rules") && ["An explanation is the best of three simple rules: the token, the token before, or the " +
+    ["An explanation is the best of three simple rules: the token, the token before, or the " +
       `token's role in Python is one of a few. Its score is the ${SCORE}. It is no reader's words: a latent for a topic ` +
       "scores low."],
-    data.has("novelty") && [novelMeans()],
+    [novelMeans()],
     ["A latent's page lines up the text at the token where it fires. More colour is stronger; the value shows on " +
       "hover and on focus."],
     ["␣ is a space, ↵ a line break, ⇥ a tab. Activations are in the dictionary's own, normalised units."],
     ["Press ", el("kbd", {}, "?"), " for the keys. The address of each page can be kept and shared."],
   ];
-  const items = lines.filter(Boolean).map((line) => el("li", {}, line));
+  const items = lines.map((line) => el("li", {}, line));
   return panel("How to read it", null, el("ul", { class: "plain" }, items));
 }

@@ -8,9 +8,9 @@ function parseHash() {
   const [name, id] = path.split("/");
   const view = { name, id: /^\d+$/.test(id ?? "") ? Number(id) : -1 };
   const asked = Object.fromEntries(new URLSearchParams(query));
-  const state = usualState(asked.kind === "meta" && data.nMeta ? "meta" : "latent", asked.q ?? "");
+  const state = usualState(asked.kind === "meta" ? "meta" : "latent", asked.q ?? "");
   const source = sourceOf(state.kind);
-  if (Object.hasOwn(source.sorts(), asked.sort)) state.sort = asked.sort;
+  if (Object.hasOwn(source.sorts, asked.sort)) state.sort = asked.sort;
   if (Object.hasOwn(source.filters(), asked.show)) state.show = asked.show;
   if (asked.order === "up") state.order = "up";
   for (const name of ["least", "most"]) {
@@ -60,8 +60,8 @@ function pageOf({ name, id }) {
   if (name === "latent" && id >= 0 && id < data.n) return [`Latent ${id} · ${subject}`, latentPage(id)];
   if (name === "meta" && id >= 0 && id < data.nMeta) return [`Meta-latent ${id} · ${subject}`, metaPage(id)];
   if (name === "" || name === "about") return [`${plural(data.n, "latent")} · ${subject}`, aboutPage()];
-  const metas = data.nMeta ? ` and meta-latents 0 to ${data.nMeta - 1}` : "";
-  const has = `${location.hash} is not in this file, which has latents 0 to ${data.n - 1}${metas}.`;
+  const has = `${location.hash} is not in this file, which has latents 0 to ${data.n - 1} and ` +
+    `meta-latents 0 to ${data.nMeta - 1}.`;
   return ["Not here", [plainHead("Not here"), el("p", {}, has)]];
 }
 

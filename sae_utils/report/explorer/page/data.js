@@ -37,30 +37,24 @@ function derive(facts, arrays) {
     return values.subarray(i * shape[1], (i + 1) * shape[1]);
   };
   const n = arrays.firings_frequency.shape[0];
-  // Asked of each latent, so the names are split once.
-  const groups = new Set(Object.keys(arrays).map((name) => name.split("_")[0]));
-  const has = (group) => groups.has(group);
-  const found = { facts, arrays, value, row, has, n, nMeta: has("meta") ? arrays.meta_raised.shape[0] : 0 };
+  const found = { facts, arrays, value, row, n, nMeta: arrays.meta_raised.shape[0] };
   const { values: end } = arrays.vocabulary_end;
   found.utf8 = (id) => arrays.vocabulary_utf8.values.subarray(id ? end[id - 1] : 0, end[id]);
   found.tokens = Array.from(end, (_, id) => textAlone(found.utf8(id)));
-  found.contextStart = { "": starts(arrays.contexts_latent.values, n) };
-  if (has("other")) {
-    const { values } = arrays.other_contexts_latent;
-    found.contextStart.other_ = starts(values, arrays.other_firings_frequency.shape[0]);
-  }
+  found.contextStart = {
+    "": starts(arrays.contexts_latent.values, n),
+    other_: starts(arrays.other_contexts_latent.values, arrays.other_firings_frequency.shape[0]),
+  };
   found.metaCount = new Int32Array(n);
   found.users = Array.from({ length: found.nMeta }, () => []);
-  if (has("composition")) {
-    for (let i = 0; i < n; i++) {
-      row("composition_latent", i).forEach((meta, at) => {
-        if (meta < 0) return;
-        found.metaCount[i]++;
-        found.users[meta].push({ latent: i, weight: row("composition_weight", i)[at] });
-      });
-    }
-    for (const users of found.users) users.sort((a, b) => b.weight - a.weight);
+  for (let i = 0; i < n; i++) {
+    row("composition_latent", i).forEach((meta, at) => {
+      if (meta < 0) return;
+      found.metaCount[i]++;
+      found.users[meta].push({ latent: i, weight: row("composition_weight", i)[at] });
+    });
   }
+  for (const users of found.users) users.sort((a, b) => b.weight - a.weight);
   return found;
 }
 

@@ -10,10 +10,10 @@ function latentPage(i) {
     ["Fires on", percent(data.value("firings_frequency", i)), FIRES],
     ["Mean activation", activation(data.value("firings_mean", i)), "over the tokens on which it fires"],
     ["Largest", activation(data.value("firings_maximum", i)), "largest activation on the held-out text"],
-    data.has("composition") && ["Meta-latents", whole(data.metaCount[i]), "that its decoder row is made of"],
+    ["Meta-latents", whole(data.metaCount[i]), "that its decoder row is made of"],
   ];
   return [
-    pageHead(`Latent ${i}`, "latent", badges(i)), statistics(entries.filter(Boolean)), explanation(i),
+    pageHead(`Latent ${i}`, "latent", badges(i)), statistics(entries), explanation(i),
     comparePanel(i), el("div", { class: "page" }, body, side),
   ];
 }
@@ -29,14 +29,10 @@ function pageHead(title, kind, ...rest) {
 function badges(i) {
   const badge = (text, kind, tip) => el("span", { class: `badge ${kind}`, "data-tip": tip, tabindex: tip && 0 }, text);
   if (!isAlive(i)) return [badge("dead", "off")];
-  const shown = [];
-  if (data.has("partners")) {
-    const shared = data.value("partners_shared_with", i);
-    shown.push(badge(`in ${shared} of ${plural(data.facts.n_others, "other seed")}`, shared ? "on" : "off"));
-  }
-  if (data.has("novelty")) shown.push(isNovel(i) ? badge("novel", "new", novelMeans())
-    : badge("reconstruction", "on", reconstructionMeans()));
-  return shown;
+  const shared = data.value("partners_shared_with", i);
+  const found = badge(`in ${shared} of ${plural(data.facts.n_others, "other seed")}`, shared ? "on" : "off");
+  const novel = isNovel(i) ? badge("novel", "new", novelMeans()) : badge("reconstruction", "on", reconstructionMeans());
+  return [found, novel];
 }
 
 function statistics(entries) {
@@ -79,7 +75,6 @@ function tokensPanel(i) {
 const promotesPanel = (i) => panel("Next tokens that it promotes", PROMOTED_NOTE, promoted("promotes", i));
 
 function compositionPanel(i) {
-  if (!data.has("composition")) return null;
   const rows = pairs(i, "composition_latent", "composition_weight").map(({ id, value }) =>
     ({ name: metaLink(id), value, text: fixed(value, 3) }));
   const note = "Weights: the meta-SAE's activations on this latent's decoder row. Beside each, the tokens it raises.";
@@ -87,7 +82,6 @@ function compositionPanel(i) {
 }
 
 function partnerPanel(i) {
-  if (!data.has("partners")) return null;
   const title = `Partner in seed ${data.facts.partner_seed}`;
   const partner = (which) => data.value(`partners_${which}_latent`, i);
   const none = "None: the other dictionary has no latent left for it, or it is dead.";
@@ -106,7 +100,7 @@ function partnerPanel(i) {
 }
 
 function noveltyPanel(i) {
-  if (!data.has("novelty") || !isAlive(i)) return null;
+  if (!isAlive(i)) return null;
   const row = (name, text) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, number(text)));
   const change = data.value("novelty_mse_change", i), near = data.value("novelty_nearest", i);
   const note = isNovel(i) ? novelMeans() : reconstructionMeans();
@@ -123,7 +117,7 @@ const reconstructionMeans = () => `Reconstruction: added to the dictionary of ` 
   `${plural(data.facts.n_smaller, "latent")}, it raises the squared error there, so that one has what it stands for.`;
 
 function togetherPanel(i) {
-  if (!data.has("together") || !isAlive(i)) return null;
+  if (!isAlive(i)) return null;
   const share = data.row("together_share", i);
   const rows = pairs(i, "together_latent", "together_correlation").map(({ id, value }, at) => ({
     name: latentLink(id), value, text: fixed(value, 3),

@@ -1,10 +1,10 @@
 // The list beside the page: only the rows in sight are in the document, so its length does not matter.
 
-const rowHeight = () => (data.has("rules") ? 80 : 58); // pixels
+const ROW_HEIGHT = 80; // pixels
 
 // The first view: latents that are worth a look, if there are any; a search is among all.
 function usualState(kind, q) {
-  const source = sourceOf(kind), [sort] = Object.keys(source.sorts());
+  const source = sourceOf(kind), [sort] = Object.keys(source.sorts);
   const show = kind === "latent" && !q && anyWorth() ? "worth" : "all";
   return { kind, q, sort, order: "down", show, least: "", most: "" };
 }
@@ -79,13 +79,13 @@ function updateList(state) {
   list.state = state;
   list.wanted = state.q.trim() ? tokensMatching(state.q) : null;
   list.found = listed(state, list.wanted);
-  fill(parts.sort, source.sorts(), state.sort);
+  fill(parts.sort, source.sorts, state.sort);
   fill(parts.show, source.filters(), state.show);
   if (parts.search.value !== state.q) parts.search.value = state.q;
   parts.order.textContent = state.order === "up" ? "↑" : "↓";
   parts.order.setAttribute("aria-pressed", String(state.order === "up"));
   parts.rows.setAttribute("aria-label", `${source.noun}s`);
-  parts.tabs.replaceChildren(...(data.nMeta ? ["latent", "meta"].map(tab) : []));
+  parts.tabs.replaceChildren(tab("latent"), tab("meta"));
   const n = list.found.length, all = plural(source.count(), source.noun);
   parts.count.textContent = n === source.count() ? all : `${whole(n)} of ${all}`;
   parts.means.textContent = source.filters()[state.show].means ?? "";
@@ -94,7 +94,7 @@ function updateList(state) {
   parts.empty.hidden = n > 0;
   parts.save.disabled = n === 0;
   parts.empty.replaceChildren(...(n ? [] : nothing(state, source)));
-  parts.space.style.height = `${list.found.length * rowHeight()}px`;
+  parts.space.style.height = `${list.found.length * ROW_HEIGHT}px`;
   parts.rows.scrollTop = 0;
   list.active = -1;
   parts.space.replaceChildren();
@@ -106,8 +106,8 @@ function updateList(state) {
 // What an empty list says, and the way out of it.
 function nothing({ kind, q, show, least, most }, source) {
   const narrowed = show !== "all" || least !== "" || most !== "";
-  const where = kind === "meta" ? "raises a token with" : data.has("rules")
-    ? "has its activation on, is explained by or raises a token with" : "has its activation on or raises a token with";
+  const where = kind === "meta" ? "raises a token with"
+    : "has its activation on, is explained by or raises a token with";
   const said = q.trim() ? `No ${source.noun}${narrowed ? " among these" : ""} ${where} “${visible(q.trim())}”.`
     : `No ${source.noun} is like that.`;
   const wide = { show: "all", least: "", most: "" }, search = q.trim() && narrowed;
@@ -124,9 +124,9 @@ function tab(kind) {
 
 // A row that stays in sight stays in the document: a click on one that was replaced in the middle of it would be lost.
 function drawRows() {
-  const { rows, space } = list.parts, high = rowHeight();
-  const first = Math.max(0, Math.floor(rows.scrollTop / high) - 5);
-  const last = Math.min(list.found.length, Math.ceil((rows.scrollTop + rows.clientHeight) / high) + 5);
+  const { rows, space } = list.parts;
+  const first = Math.max(0, Math.floor(rows.scrollTop / ROW_HEIGHT) - 5);
+  const last = Math.min(list.found.length, Math.ceil((rows.scrollTop + rows.clientHeight) / ROW_HEIGHT) + 5);
   for (const [at, row] of list.drawn) {
     if (at >= first && at < last) continue;
     row.remove();
@@ -150,16 +150,16 @@ function drawRow(at) {
     class: "row", id: `row-${at}`, href: sourceOf(list.state.kind).href(i), role: "option", tabindex: "-1",
     "aria-setsize": list.found.length, "aria-posinset": at + 1,
   }, meta ? metaRow(i) : latentRow(i));
-  row.style.top = `${at * rowHeight()}px`;
-  row.style.height = `${rowHeight()}px`;
+  row.style.top = `${at * ROW_HEIGHT}px`;
+  row.style.height = `${ROW_HEIGHT}px`;
   return row;
 }
 
 function latentRow(i) {
-  const facts = [`fires on ${percent(data.value("firings_frequency", i))}`];
-  if (!isAlive(i)) facts[0] = "dead";
-  else if (data.has("partners")) facts.push(`shared ${data.value("partners_shared_with", i)}/${data.facts.n_others}`);
-  if (isAlive(i) && data.has("composition")) facts.push(`${data.metaCount[i]} meta`);
+  const facts = isAlive(i) ? [
+    `fires on ${percent(data.value("firings_frequency", i))}`,
+    `shared ${data.value("partners_shared_with", i)}/${data.facts.n_others}`, `${data.metaCount[i]} meta`,
+  ] : ["dead"];
   const fires = data.row("firings_token", i), raised = foundIn(data.row("promotes_raised", i));
   const onlyRaises = raised.length && !foundIn(fires).length;
   const raises = onlyRaises ? ["raises ", chip(raised[0], { class: "token hit" }), " · "] : [];
@@ -191,9 +191,9 @@ function metaRow(i) {
 // Marks the row of what the page shows, and brings it in sight.
 function markRow(at) {
   list.active = at;
-  const { rows } = list.parts, high = rowHeight(), top = at * high;
-  if (at >= 0 && (top < rows.scrollTop || top + high > rows.scrollTop + rows.clientHeight)) {
-    rows.scrollTop = top - (rows.clientHeight - high) / 2;
+  const { rows } = list.parts, top = at * ROW_HEIGHT;
+  if (at >= 0 && (top < rows.scrollTop || top + ROW_HEIGHT > rows.scrollTop + rows.clientHeight)) {
+    rows.scrollTop = top - (rows.clientHeight - ROW_HEIGHT) / 2;
   }
   drawRows();
 }

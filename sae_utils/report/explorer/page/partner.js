@@ -12,7 +12,7 @@ function partnersOf(i) {
 }
 
 function comparePanel(i) {
-  if (!data.has("other") || !data.has("partners") || !isAlive(i)) return null;
+  if (!isAlive(i)) return null;
   const found = partnersOf(i);
   if (!found.length) return null;
   const note = "Windows are chosen for each by itself, so both columns may show other places of the same text. " +

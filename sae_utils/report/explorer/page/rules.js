@@ -3,11 +3,11 @@
 const SCORE = "balanced accuracy of this rule on the half of the text where it was not chosen: 0.5 is guessing, 1 is " +
   "always right";
 
-const score = (i, of = "") => (data.has("rules") ? data.value(`${of}rules_score`, i) : NaN);
+const score = (i, of = "") => data.value(`${of}rules_score`, i);
 
 // The rule's label and the values that the file holds, as text; null where a latent has no score.
 function ruleOf(i, of = "") {
-  const kind = data.has("rules") ? data.value(`${of}rules_kind`, i) : -1;
+  const kind = data.value(`${of}rules_kind`, i);
   if (kind < 0) return null;
   const there = (name) => Array.from(data.row(`${of}rules_${name}`, i)).filter((id) => id >= 0);
   const tokens = there("token"), roles = there("role").map((id) => data.facts.roles[id]);
@@ -35,7 +35,7 @@ const ruleText = ({ label, tokens, roles, size }) => {
 const ALL = 12; // values of a rule that the file holds
 
 function explanation(i, of = "", shown = ALL) {
-  if (!data.has("rules") || !of && !isAlive(i)) return null;
+  if (!of && !isAlive(i)) return null;
   const rule = ruleOf(i, of);
   const none = "No explanation: it fires on too few tokens, or on nearly all, for a rule to be scored.";
   if (!rule) return el("p", { class: "explanation quiet" }, none);
@@ -52,8 +52,8 @@ const WORTH = { score: 0.8, least: 1e-4, most: 0.05 };
 function isWorth(i) {
   const often = data.value("firings_frequency", i);
   if (often < WORTH.least || often > WORTH.most) return false;
-  return !data.has("rules") || score(i) >= WORTH.score && !(score(i) <= data.value("rules_random", i));
+  return score(i) >= WORTH.score && !(score(i) <= data.value("rules_random", i));
 }
 
-const worthMeans = () => `Fires on ${100 * WORTH.least} % to ${100 * WORTH.most} % of the tokens` +
-  (data.has("rules") ? `, and a rule about the text tells when: its score is at least ${WORTH.score}.` : ".");
+const worthMeans = () => `Fires on ${100 * WORTH.least} % to ${100 * WORTH.most} % of the tokens, ` +
+  `and a rule about the text tells when: its score is at least ${WORTH.score}.`;

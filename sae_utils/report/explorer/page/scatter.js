@@ -5,7 +5,6 @@ const THRESHOLD = 0.7;
 let scatter = null;
 
 function scatterPanel() {
-  if (!data.has("partners")) return null;
   const of = (name) => data.arrays[`partners_${name}`].values;
   const xs = of("decoder_cosine"), ys = of("encoder_cosine"), one = of("decoder_latent"), other = of("encoder_latent");
   const points = [];

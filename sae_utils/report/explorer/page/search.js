@@ -4,33 +4,27 @@ const LATENTS = {
   href: (i) => `#/latent/${i}`,
   count: () => data.n,
   noun: "latent",
-  sorts: () => ({
-    ...(data.has("rules") && { score: { label: "Explanation", key: (i) => score(i) } }),
+  sorts: {
+    score: { label: "Explanation", key: (i) => score(i) },
     frequency: { label: "Frequency", key: (i) => data.value("firings_frequency", i) },
-    ...(data.has("partners") && {
-      shared: { label: "Sharedness", key: (i) => data.value("partners_shared_with", i) },
-      decoder: { label: "Decoder cosine", key: (i) => data.value("partners_decoder_cosine", i) },
-      encoder: { label: "Encoder cosine", key: (i) => data.value("partners_encoder_cosine", i) },
-    }),
-    ...(data.has("composition") && { meta: { label: "Meta-latents", key: (i) => data.metaCount[i] } }),
+    shared: { label: "Sharedness", key: (i) => data.value("partners_shared_with", i) },
+    decoder: { label: "Decoder cosine", key: (i) => data.value("partners_decoder_cosine", i) },
+    encoder: { label: "Encoder cosine", key: (i) => data.value("partners_encoder_cosine", i) },
+    meta: { label: "Meta-latents", key: (i) => data.metaCount[i] },
     maximum: { label: "Largest activation", key: (i) => data.value("firings_maximum", i) },
     index: { label: "Number", key: (i) => -i },
-  }),
+  },
   filters: () => ({
     worth: { label: "Worth a look", keep: isWorth, means: worthMeans() },
     all: { label: "All", keep: () => true },
     alive: { label: "Alive", keep: isAlive, means: "Fires on at least one token of the held-out text." },
     dead: { label: "Dead", keep: (i) => !isAlive(i), means: "Fires on no token of the held-out text." },
-    ...(data.has("partners") && {
-      every: { label: "In every seed", keep: inEvery, means: `Shared with each other seed's dictionary: ${STRICT}.` },
-      none: { label: "In no other seed", keep: inNone, means: `Shared with no other seed's dictionary: ${STRICT}.` },
-    }),
-    ...(data.has("novelty") && {
-      novel: { label: "Novel", keep: isNovel, means: novelMeans() },
-      reconstruction: { label: "Reconstruction", keep: (i) => isAlive(i) && !isNovel(i), means: reconstructionMeans() },
-    }),
+    every: { label: "In every seed", keep: inEvery, means: `Shared with each other seed's dictionary: ${STRICT}.` },
+    none: { label: "In no other seed", keep: inNone, means: `Shared with no other seed's dictionary: ${STRICT}.` },
+    novel: { label: "Novel", keep: isNovel, means: novelMeans() },
+    reconstruction: { label: "Reconstruction", keep: (i) => isAlive(i) && !isNovel(i), means: reconstructionMeans() },
   }),
-  fields: () => ["firings_token", ...(data.has("rules") ? ["rules_token"] : []), "promotes_raised"],
+  fields: ["firings_token", "rules_token", "promotes_raised"],
   often: (i) => data.value("firings_frequency", i),
 };
 
@@ -38,16 +32,16 @@ const METAS = {
   href: (i) => `#/meta/${i}`,
   count: () => data.nMeta,
   noun: "meta-latent",
-  sorts: () => ({
+  sorts: {
     latents: { label: "Latents", key: (i) => data.users[i].length },
     weight: { label: "Largest weight", key: (i) => data.users[i][0]?.weight ?? 0 },
     index: { label: "Number", key: (i) => -i },
-  }),
+  },
   filters: () => ({
     all: { label: "All", keep: () => true },
     used: { label: "Used", keep: (i) => data.users[i].length > 0 },
   }),
-  fields: () => ["meta_raised"],
+  fields: ["meta_raised"],
 };
 
 const STRICT = "one partner by both matchings, both cosines at least 0.7";
@@ -62,7 +56,7 @@ const sourceOf = (kind) => (kind === "meta" ? METAS : LATENTS);
 // comes the number, then whose activation is on such a token, then whose explanation names it (or a role of that
 // name), then what raises it; each sorted as asked, those without a value last. Bounds are percents of the tokens.
 function listed({ kind, q, sort, order, show, least, most }, wanted) {
-  const source = sourceOf(kind), { key } = source.sorts()[sort], { keep } = source.filters()[show];
+  const source = sourceOf(kind), { key } = source.sorts[sort], { keep } = source.filters()[show];
   const rank = wanted && ranks(source, q, wanted);
   const low = least === "" ? -Infinity : least / 100, high = most === "" ? Infinity : most / 100;
   const within = source.often ? (i) => source.often(i) >= low && source.often(i) <= high : () => true;
@@ -88,7 +82,7 @@ function ranks(source, q, wanted) {
       }
     }
   };
-  const fields = source.fields();
+  const { fields } = source;
   fields.forEach((name, at) => mark(data.arrays[name], wanted, fields.length - at));
   if (fields.includes("rules_token")) {
     const text = q.trim().toLowerCase();
