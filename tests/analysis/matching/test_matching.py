@@ -41,31 +41,19 @@ def defined_fractions(a, b, t=0.7):
     return {
         "strict": np.mean((p_dec == p_enc) & (dec[i, p_dec] >= t) & (enc[i, p_enc] >= t)),
         "notebook": np.mean((dec[i, p_dec] > t) & (enc[i, p_enc] > t)),
-        "decoder_only": np.mean(dec[i, p_dec] > t),
-        "max_decoder": np.mean(dec.max(1) > t),
         "max_cosine": np.mean((dec.max(1) > t) & (enc.max(1) > t)),
-        "agree": np.mean(p_dec == p_enc),
-        "decoder_cosine": dec[i, p_dec].mean(),
         "encoder_cosine": enc[i, p_enc].mean(),
     }
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_every_statistic_is_its_definition(seed):
+@pytest.mark.parametrize("seed", range(3))
+def test_curve_is_the_fraction_at_each_threshold(seed):
     pair = dictionaries(seed=seed)
-    expected = defined_fractions(*pair)
-    overlap = compare(*pair)
-    assert 0.1 < expected["strict"] < 0.9, "the case must be able to tell criteria apart"
-    for criterion in DEFINITIONS:
-        assert overlap.fraction(overlap.shared(criterion)) == expected[criterion]
-    for name in ("agree", "decoder_cosine", "encoder_cosine"):
-        assert seeds.latent_values(overlap, name).mean() == pytest.approx(expected[name], rel=1e-12)
-
-
-def test_curve_is_the_fraction_at_each_threshold():
-    pair = dictionaries()
-    thresholds = np.linspace(0, 1, 11)
-    found = seeds.curves({(0, 1): compare(*pair), (0, 2): compare(pair[0], pair[0])}, thresholds)
+    overlap, thresholds = compare(*pair), np.linspace(0, 1, 11)
+    assert 0.1 < overlap.fraction(overlap.shared("strict")) < 0.9, "the case must be able to tell criteria apart"
+    cosine = seeds.latent_values(overlap, "encoder_cosine").mean()
+    assert cosine == pytest.approx(defined_fractions(*pair)["encoder_cosine"], rel=1e-12)
+    found = seeds.curves({(0, 1): overlap, (0, 2): compare(pair[0], pair[0])}, thresholds)
     for i, t in enumerate(thresholds):
         expected = defined_fractions(*pair, t=t)
         assert {c: found[c][0, i] for c in found} == {c: expected[c] for c in ("strict", "notebook", "max_cosine")}

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from sae_utils.analysis.matching.assignment.auction import rough_potentials
 from sae_utils.analysis.matching.assignment.candidates import Candidates, find_candidates
-from sae_utils.analysis.matching.assignment.duals import AllPairs, potentials
+from sae_utils.analysis.matching.assignment.duals import potentials, violated
 from sae_utils.analysis.matching.assignment.products import pair_cosines, screen
 
 TOLERANCE = 1e-11  # a pair may exceed its potentials by this much; it enters the gap once per row
 PASSES = 100  # over the edges, in looking for potentials that also satisfy added pairs
-FEW = 8  # violated pairs of a row that are added at once
 MARGIN = 0.04  # candidates this near to the rough potentials enter the first problem; it moves time, not the result
 LEFT_OVER = 0.05  # by how much the rough potentials of what is left over are lowered; the same
 
@@ -71,7 +70,6 @@ def _solve(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], candidates: int, bl
     n, m = len(a), len(b)
     cheap = screen(a, b)
     pool = find_candidates(cheap, candidates, block)
-    check = AllPairs(a, b, cheap, pool.row_bound, pool.column_bound, block)
     edges, u = _first_problem(pool)
     rounds, partner = 0, None
     while True:
@@ -85,8 +83,7 @@ def _solve(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], candidates: int, bl
             u, v = potentials(rows, columns, cosine, partner, m, u)
         more = pool.violated(a, b, u, v, TOLERANCE)
         if not more.size:
-            more_rows, more_columns = check.violated(u, v, TOLERANCE, FEW)
-            more = more_rows * m + more_columns
+            more = violated(a, b, cheap, pool, u, v, TOLERANCE, block)
         if not more.size:
             break
         edges = _distinct(edges, more)
