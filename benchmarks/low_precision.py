@@ -14,7 +14,7 @@ from unittest import mock
 
 import torch
 
-from sae_utils.analysis.matching.overlap import overlap_of_pairs
+from sae_utils.analysis.matching import Rows, compare
 from sae_utils.data.activations import ActivationStream
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.data.text import token_rows
@@ -79,7 +79,8 @@ def main() -> None:
     explained = [evaluate(sae, batches).explained_variance.tolist() for sae in saes]
     print(f"explained variance of two seeds: float32 {explained[0]}, bfloat16 {explained[1]}")
     encoders, decoders = (torch.cat([getattr(s, name).detach() for s in saes]) for name in ("encoder", "W_dec"))
-    pairs = {pair: overlap_of_pairs(encoders, decoders, among=pair)[pair] for pair in ((0, 1), (2, 3), (0, 2))}
+    rows = [Rows(*one) for one in zip(encoders, decoders, strict=True)]
+    pairs = {(i, j): compare(rows[i], rows[j]) for i, j in ((0, 1), (2, 3), (0, 2))}
     strict, cosine = ({pair: o.fraction(o.shared(c)) for pair, o in pairs.items()} for c in ("strict", "decoder_only"))
     print(f"two seeds share, float32: {strict[0, 1]:.3f} (decoders alone {cosine[0, 1]:.3f}), "
           f"bfloat16: {strict[2, 3]:.3f} ({cosine[2, 3]:.3f})")  # fmt: skip

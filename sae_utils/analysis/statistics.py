@@ -40,9 +40,8 @@ Scores = Mapping[str, Float[np.ndarray, "seeds tasks"]]
 class Interval:
     """An estimate, the ends of its confidence interval, and how they were found; all three NaN where there is none.
 
-    ``error`` is the estimate's standard error and ``freedom`` its degrees of freedom, for a p value. Where no error is
-    known (a bootstrap, a difference), the distance to an end stands for it, as if that side were normal, or t with
-    ``freedom``.
+    ``error`` is the standard error and ``freedom`` its degrees of freedom, for a p value. Where no error is known (a
+    bootstrap, a difference), the distance to an end stands for it, as if that side were normal, or t with ``freedom``.
     """
 
     estimate: float
@@ -87,10 +86,7 @@ def mean_defined(values: Iterable[float]) -> float:
 
 
 def over_seeds(values: Sequence[float], bounds: Bounds = UNBOUNDED) -> Interval:
-    """The mean of one independent value for each seed, with Student's interval.
-
-    Raises InputError with fewer than two values.
-    """
+    """The mean of one independent value for each seed. Raises InputError with fewer than two values."""
     if len(values) < 2:
         raise InputError(f"an interval over seeds needs at least 2, not {len(values)}")
     values = np.asarray(values, dtype=np.float64)
@@ -117,15 +113,13 @@ def over_defined_seeds(values: Sequence[float], bounds: Bounds = UNBOUNDED) -> I
 
 
 def over_chains(values: Sequence[Sequence[float]], bounds: Bounds = UNBOUNDED) -> Interval | None:
-    """The mean over chains of seeds of each one's mean over pairs of widths; of one chain alone, ``over_widths``."""
-    if len(values) == 1:
-        return over_widths(values[0], bounds)
-    return over_seeds([np.mean(chain) for chain in values], bounds) if values else None
+    """The mean over chains of seeds of each one's mean over pairs of widths.
 
-
-def over_widths(values: Sequence[float], bounds: Bounds = UNBOUNDED) -> Interval | None:
-    """The mean of one value for each pair of widths, as if independent; None for fewer than two."""
-    return replace(over_seeds(values, bounds), method=OVER_WIDTHS) if len(values) > 1 else None
+    Of one chain alone, over its pairs of widths as if they were independent. None where either has fewer than two.
+    """
+    if len(values) == 1 and len(values[0]) > 1:
+        return replace(over_seeds(values[0], bounds), method=OVER_WIDTHS)
+    return over_seeds([np.mean(chain) for chain in values], bounds) if len(values) > 1 else None
 
 
 def jackknife(
@@ -191,7 +185,7 @@ def percentiles(estimate: float, draws: Sequence[float], method: str = BOOTSTRAP
 
 
 def bootstrap_of_mean(values: Float[np.ndarray, " n"]) -> Interval:
-    """The mean over latents with the percentile bootstrap; it covers this pair of dictionaries alone."""
+    """The mean over latents, percentile bootstrap."""
     values = np.asarray(values, dtype=np.float64)
     if not len(values):
         raise InputError("no latents to resample")
@@ -205,8 +199,7 @@ def over_latents(
 ) -> Interval:
     """The mean over ``groups`` of a statistic of their latents (NaN left out), percentile bootstrap over latents.
 
-    Each group holds arrays with an entry for each latent, which are resampled together. It covers these dictionaries
-    alone.
+    Each group holds arrays with an entry for each latent, which are resampled together.
     """
     rng = np.random.default_rng(0)
 

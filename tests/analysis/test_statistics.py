@@ -22,7 +22,6 @@ from sae_utils.analysis.statistics import (
     over_pairs,
     over_seeds,
     over_tasks_and_seeds,
-    over_widths,
     paired_difference,
 )
 from sae_utils.errors import InputError
@@ -64,7 +63,7 @@ def test_intervals_over_chains_or_of_one_chain_over_widths():
     assert over_chains(chains) == over_seeds([0.2, 0.4, 0.1])
     alone = over_chains(chains[:1], (0, 1))
     assert alone.ends == over_seeds([0.1, 0.3], (0, 1)).ends and alone.method.endswith("not over seeds")
-    assert over_chains([]) is over_chains([[0.1]]) is over_widths([0.1]) is None
+    assert over_chains([]) is over_chains([[0.1]]) is None
 
 
 def test_pairs_of_three_seeds_are_jackknifed_and_of_two_are_two_values():
@@ -129,17 +128,21 @@ def test_bootstrap_of_a_share_is_binomial_and_repeatable():
     assert constant.low == pytest.approx(0.1) and constant.high == pytest.approx(0.1)
 
 
-def test_what_no_interval_can_be_made_of_is_refused():
-    with pytest.raises(InputError, match="^an interval over seeds needs at least 2, not 1$"):
-        over_seeds([1.0])
-    with pytest.raises(InputError, match="at least 3 seeds"):
-        over_pairs({(0, 1): 0.5})
-    with pytest.raises(InputError, match="every pair"):
-        over_pairs({(0, 1): 0.5, (1, 2): 0.5})
-    with pytest.raises(InputError, match="no latents"):
-        bootstrap_of_mean(np.array([]))
-    with pytest.raises(InputError, match="does not hold its estimate"):
-        Interval(0.5, 0.6, 0.7, JACKKNIFE)
+@pytest.mark.parametrize(
+    ("message", "made"),
+    [
+        ("^an interval over seeds needs at least 2, not 1$", lambda: over_seeds([1.0])),
+        ("at least 3 seeds", lambda: over_pairs({(0, 1): 0.5})),
+        ("every pair", lambda: over_pairs({(0, 1): 0.5, (1, 2): 0.5})),
+        ("no latents", lambda: bootstrap_of_mean(np.array([]))),
+        ("no windows", lambda: over_groups(np.array([]), np.array([]))),
+        ("does not hold its estimate", lambda: Interval(0.5, 0.6, 0.7, JACKKNIFE)),
+        *(("at least two of each", lambda n=n: over_tasks_and_seeds(np.zeros(n))) for n in ((1, 5), (5, 1), (5,))),
+    ],
+)
+def test_what_no_interval_can_be_made_of_is_refused(message, made):
+    with pytest.raises(InputError, match=message):
+        made()
 
 
 @pytest.mark.parametrize("of_tasks", [True, False])
@@ -196,12 +199,6 @@ def test_lead_takes_each_half_s_rival_from_the_other():
     scores = {"a": np.zeros((2, 4)), "b": np.array([[1.0, 0, 1, 0]] * 2), "c": np.array([[0, 0.5, 0, 0.5]] * 2)}
     # On the even tasks b is the best, which is nothing on the odd ones; there c is, which is nothing on the even ones.
     assert lead(scores, "a", ("b", "c")).estimate == 0
-
-
-@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (5,)])
-def test_one_task_or_one_seed_gives_no_interval(shape):
-    with pytest.raises(InputError, match="at least two of each"):
-        over_tasks_and_seeds(np.zeros(shape))
 
 
 def test_bootstrap_over_groups_of_one_is_over_windows_and_copies_do_not_count():

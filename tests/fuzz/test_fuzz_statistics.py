@@ -48,7 +48,7 @@ def check(interval, values, bounds=s.UNBOUNDED):
 @given(VALUES)
 def test_intervals_over_seeds_and_widths(values):
     check(or_refused(s.over_seeds, values), values)
-    check(or_refused(s.over_widths, values), values)
+    check(or_refused(s.over_chains, [values]), values)
     defined = [value for value in values if not math.isnan(value)]
     check(or_refused(s.over_defined_seeds, values), defined if len(defined) > 1 else [math.nan])
 

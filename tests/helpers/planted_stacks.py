@@ -1,4 +1,4 @@
-"""Stacks of dictionaries whose overlap is planted: what is in which is known."""
+"""Stacks of dictionaries whose rows, or whose overlap, are planted: what is in which is known."""
 
 import numpy as np
 import torch
@@ -6,6 +6,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_utils.analysis.directions import random_directions
+from sae_utils.saes import SAE, SAEConfig
+
+
+def sae_of(decoders: Float[Tensor, "S n d"], encoders=None, architecture="topk", **how) -> SAE:
+    """A stack with these rows, of one dtype with them; encoders are the decoders if none are given, biases are 0."""
+    sae = SAE(SAEConfig(decoders.shape[2], decoders.shape[1], architecture, **how), range(len(decoders)))
+    with torch.no_grad():
+        sae.to(decoders.dtype).W_dec.copy_(decoders)
+        sae.encoder.copy_(decoders if encoders is None else encoders)
+    return sae
 
 
 def planted(held: Bool[np.ndarray, "S atoms"], n: int, d: int, seed: int = 0) -> Float[Tensor, "S n d"]:

@@ -7,20 +7,8 @@
 """
 
 from sae_utils.analysis.known_truth.agreement import Agreement, found_in
-from sae_utils.analysis.known_truth.novelty import Novelty, novelty
+from sae_utils.analysis.known_truth.novelty import novelty
 from sae_utils.analysis.known_truth.observables import closest_cofiring
-from sae_utils.analysis.known_truth.truth import ATOM, COMPOSITE, OTHER, TILE, Truth, truth_of
+from sae_utils.analysis.known_truth.truth import COMPOSITE, truth_of
 
-__all__ = [
-    "ATOM",
-    "COMPOSITE",
-    "OTHER",
-    "TILE",
-    "Agreement",
-    "Novelty",
-    "Truth",
-    "closest_cofiring",
-    "found_in",
-    "novelty",
-    "truth_of",
-]
+__all__ = ["COMPOSITE", "Agreement", "closest_cofiring", "found_in", "novelty", "truth_of"]

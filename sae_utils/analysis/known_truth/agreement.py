@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from sklearn.metrics import roc_auc_score
 
-from sae_utils.analysis.known_truth.truth import Truth
+from sae_utils.analysis.known_truth.truth import Truth, auc_of
 from sae_utils.analysis.matching import from_both_sides
 from sae_utils.analysis.matching.membership import Membership, membership
 from sae_utils.analysis.statistics import JACKKNIFE, Bounds, Interval, jackknife
@@ -66,8 +65,7 @@ def auc(a: Agreement) -> float:
     Ties count half; NaN where all latents have the property or none has.
     """
     alive = a.member.alive
-    has, counts = a.has[alive], a.member.counts[alive]
-    return float(roc_auc_score(has, counts)) if has.any() and not has.all() else float("nan")
+    return auc_of(a.has[alive], a.member.counts[alive])
 
 
 def interval(a: Agreement, statistic: Callable[[Agreement], float], bounds: Bounds = (0.0, 1.0)) -> Interval:

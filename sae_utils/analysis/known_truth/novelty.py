@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from sae_utils.analysis.known_truth.truth import Truth
+from sae_utils.analysis.known_truth.truth import Truth, auc_of
 from sae_utils.analysis.matching import nearest
 from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.saes import SAE
@@ -47,15 +46,10 @@ def novelty(
             Novelty(
                 float(missing[atoms].mean()) if atoms.any() else float("nan"),
                 float(named[atoms].mean()) if atoms.any() else float("nan"),
-                _auc(missing[atoms], -cosine[atoms]),
-                _auc(missing[atoms], -per_token[atoms]),
+                auc_of(missing[atoms], -cosine[atoms]),
+                auc_of(missing[atoms], -per_token[atoms]),
                 insertion.change_of_set(s, t, missing) / float(insertion.mse[s]),
                 insertion.change_of_set(s, t, named) / float(insertion.mse[s]),
             )
         )
     return found
-
-
-def _auc(has: np.ndarray, score: np.ndarray) -> float:
-    """NaN where all have it or none has."""
-    return float(roc_auc_score(has, score)) if has.any() and not has.all() else float("nan")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from sae_utils.data.synthetic import Circles, Sample, World
@@ -26,7 +27,6 @@ class Truth:
 
     kind: np.ndarray  # [S, n], one of KINDS
     atom: Int[np.ndarray, "S n"]  # the nearest
-    cosine: Float[np.ndarray, "S n"]  # to it
     f1: Float[np.ndarray, "S n"]  # of firing, against that atom's; 0 for dead latents
     found: Bool[np.ndarray, "S features"]  # atoms that a latent is; of circles, planes that have a tile
 
@@ -75,7 +75,12 @@ def truth_of(dictionaries: Dictionary, world: World, sample: Sample) -> Truth:
         kind[cosine >= CLOSE] = ATOM
         found = ((cosines.numpy() >= CLOSE) & alive[..., None]).any(1)
     kind[~alive] = DEAD
-    return Truth(kind, atom, cosine, own_f1, found)
+    return Truth(kind, atom, own_f1, found)
+
+
+def auc_of(has: Bool[np.ndarray, " n"], score: Float[np.ndarray, " n"]) -> float:
+    """The chance that what has a property has the larger score than what has not; NaN where all or none have it."""
+    return float(roc_auc_score(has, score)) if has.any() and not has.all() else float("nan")
 
 
 def _firing_f1(fires: sparse.csr_matrix, sample: Sample) -> Float[np.ndarray, "n atoms"]:

@@ -9,32 +9,17 @@
 ``assignment``  the exact solver behind one-to-one matching of large dictionaries
 """
 
-from sae_utils.analysis.matching.matching import THRESHOLD, Matching, Rows, SeedOverlap, compare, match, nearest
-from sae_utils.analysis.matching.overlap import (
-    STATISTICS,
-    Pairs,
-    figure_arrays,
-    from_both_sides,
-    latent_values,
-    overlap_of_pairs,
-    pairwise,
-    summarise,
-)
+from sae_utils.analysis.matching.matching import THRESHOLD, Rows, compare, match, nearest
+from sae_utils.analysis.matching.overlap import Pairs, figure_arrays, from_both_sides, pairwise
 
 __all__ = [
-    "STATISTICS",
     "THRESHOLD",
-    "Matching",
     "Pairs",
     "Rows",
-    "SeedOverlap",
     "compare",
     "figure_arrays",
     "from_both_sides",
-    "latent_values",
     "match",
     "nearest",
-    "overlap_of_pairs",
     "pairwise",
-    "summarise",
 ]

@@ -49,7 +49,6 @@ def relaxed_stability(pairs: Pairs, seeds: Sequence[int]) -> Values:
 
     As in the authors' code (PAPERS.md C.3), it grows with the number of runs and of latents by itself.
     """
-
     values = {}
     for run in seeds:
         others = [pairs[run, j] for j in seeds if j != run]
@@ -135,11 +134,9 @@ def measure(
 ) -> dict[str, Interval]:
     """Each criterion on a whole stack, with the interval that its number of seeds allows; ``pairs`` from both sides.
 
-    With a ``null``, the pairs of as many random dictionaries, each pair's value is less that of its own null.
-
-    The jackknife over seeds, for the criteria of which leaving one seed out leaves a value: with three seeds those of
-    pairs. Two seeds tell nothing about others: then the latents are resampled. Raises InputError for one seed, or
-    where a pair is missing.
+    With a ``null``, the pairs of as many random dictionaries, each value is less that of its null. Intervals are the
+    jackknife's over seeds, for the criteria that have a value with one seed left out; two seeds tell nothing about
+    others, and latents are resampled. Raises InputError for one seed, or where a pair is missing.
     """
     seeds = sorted({seed for pair in pairs for seed in pair})
     if len(seeds) < 2 or len(pairs) != len(seeds) * (len(seeds) - 1):
@@ -162,8 +159,7 @@ def measure(
 def _over_latents(pairs: Pairs, criteria: Mapping[str, Criterion], null: Pairs | None) -> dict[str, Interval]:
     """Criteria of one pair of dictionaries, percentile bootstrap over latents of each side.
 
-    Both sides show the same matching: they are taken as wholly dependent, so that the ends of the interval are the
-    means of theirs.
+    Both sides show one matching: taken as wholly dependent, the ends of the interval are the means of theirs.
     """
     rng = np.random.default_rng(0)
     seeds = sorted(next(iter(pairs)))
@@ -194,7 +190,7 @@ def _resampled(overlap: SeedOverlap, rng: np.random.Generator) -> SeedOverlap:
 
 
 def means(pairs: Pairs, criteria: Mapping[str, Criterion] = CRITERIA) -> dict[str, float]:
-    """Each criterion on a whole stack without an interval: for nulls. NaN where it has no value."""
+    """Each criterion on a whole stack, without an interval; NaN where it has no value."""
     seeds = sorted({seed for pair in pairs for seed in pair})
     return {name: mean_defined(criterion.values(pairs, seeds).values()) for name, criterion in criteria.items()}
 

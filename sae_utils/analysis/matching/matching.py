@@ -6,7 +6,7 @@ Cosines are signed and computed in float64 on the CPU. Rows are latents, in any 
 Indices are those of the full dictionaries, also where dead latents were left out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -153,14 +153,8 @@ def seen_from_second(overlap: SeedOverlap, first: Rows, second: Rows) -> SeedOve
     )
 
 
-def threshold_curve(overlap: SeedOverlap, thresholds: Sequence[float]) -> dict[str, Float[np.ndarray, " t"]]:
-    """The shared fraction at each threshold: paper A's three curves, by criterion."""
-    at = [replace(overlap, threshold=float(t)) for t in thresholds]
-    return {c: np.array([o.fraction(o.shared(c)) for o in at]) for c in ("strict", "notebook", "max_cosine")}
-
-
 def _by_decoder_and_encoder(how, first: Rows, second: Rows) -> tuple[Matching, Matching]:
-    """The decoders' matching and the encoders'; of tied dictionaries both are the same, and found once."""
+    """Of tied dictionaries both matchings are the same, and found once."""
     counted = first.counted, second.counted
     decoder = _among_counted(how, first.decoder, second.decoder, *counted)
     if torch.equal(first.encoder, first.decoder) and torch.equal(second.encoder, second.decoder):

@@ -56,7 +56,7 @@ class Membership:
 def membership(pairs: Pairs, criterion: str = "notebook") -> Membership:
     """Which latents are found where, by one of ``matching.DEFINITIONS``; ``pairs`` from both sides.
 
-    The default is what paper A's figure counts: matched decoder and encoder cosine above 0.7, no equality test.
+    The default is what paper A's figure counts.
     """
     n_seeds = 1 + max(i for i, _ in pairs)
     alive = np.stack([pairs[i, (i + 1) % n_seeds].counted for i in range(n_seeds)])
@@ -93,8 +93,8 @@ def u_shape(m: Membership) -> float:
 def histogram_intervals(m: Membership) -> list[Interval]:
     """``histogram`` with the jackknife over seeds.
 
-    With one seed left out there is one bin fewer, so bins are aligned from the nearer end. The jackknife uses only the
-    spread of these values, so the shift does not matter. Two seeds have the bootstrap over latents.
+    With one seed left out there is one bin fewer, so bins are aligned from the nearer end: the jackknife uses the
+    spread of these values alone. Two seeds have the bootstrap over latents.
     """
     if m.n_seeds == 2:
         return [_over_latents(m, count) for count in (1, 2)]

@@ -1,6 +1,6 @@
 """What a stack of dictionaries that differ only in their seed has in common: every pair compared, then summarised."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -8,18 +8,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_utils.analysis.matching.matching import (
-    DEFINITIONS,
-    Rows,
-    SeedOverlap,
-    compare,
-    seen_from_second,
-    threshold_curve,
-)
+from sae_utils.analysis.matching.matching import DEFINITIONS, Rows, SeedOverlap, compare, seen_from_second
 from sae_utils.analysis.statistics import Interval, mean_over_pairs
 
 Pairs = Mapping[tuple[int, int], SeedOverlap]  # the overlap of dictionaries i and j, seen from i
 LOOSE = 0.55  # a cosine at which paper A's curves of one to one and many to one have parted
+CURVES = ("strict", "notebook", "max_cosine")  # of ``DEFINITIONS``, in paper A's figure
 
 
 def _many_to_one_gain(overlap: SeedOverlap) -> Float[np.ndarray, " n"]:
@@ -48,18 +42,11 @@ def latent_values(overlap: SeedOverlap, name: str) -> Float[np.ndarray, " counte
 
 
 def overlap_of_pairs(
-    encoders: Float[Tensor, "S n d"],
-    decoders: Float[Tensor, "S n d"],
-    alive: Bool[Tensor, "S n"] | None = None,
-    among: Iterable[int] | None = None,
+    encoders: Float[Tensor, "S n d"], decoders: Float[Tensor, "S n d"], alive: Bool[Tensor, "S n"] | None = None
 ) -> dict[tuple[int, int], SeedOverlap]:
-    """Compare every pair (i, j), i < j, of a stack; rows are latents: ``sae.encoder`` and ``sae.W_dec``.
-
-    ``among``: only the pairs of these positions in the stack.
-    """
+    """Compare every pair (i, j), i < j, of a stack; rows are latents: ``sae.encoder`` and ``sae.W_dec``."""
     rows = _rows(encoders, decoders, alive)
-    positions = range(len(rows)) if among is None else sorted(among)
-    return {(i, j): compare(rows[i], rows[j]) for i, j in combinations(positions, 2)}
+    return {(i, j): compare(rows[i], rows[j]) for i, j in combinations(range(len(rows)), 2)}
 
 
 def from_both_sides(
@@ -74,7 +61,6 @@ def from_both_sides(
 
 
 def _rows(encoders, decoders, alive) -> list[Rows]:
-    """The dictionaries of a stack."""
     alive = [None] * len(decoders) if alive is None else alive
     return [Rows(*one) for one in zip(encoders, decoders, alive, strict=True)]
 
@@ -85,9 +71,9 @@ def summarise(pairs: Pairs) -> dict[str, Interval]:
 
 
 def curves(pairs: Pairs, thresholds: Sequence[float]) -> dict[str, Float[np.ndarray, "pairs t"]]:
-    """The shared fraction of each pair at each threshold, by criterion."""
-    each = [threshold_curve(overlap, thresholds) for overlap in pairs.values()]
-    return {criterion: np.stack([curve[criterion] for curve in each]) for criterion in each[0]}
+    """The shared fraction of each pair at each threshold: paper A's three curves, by criterion."""
+    at = [[replace(overlap, threshold=float(t)) for t in thresholds] for overlap in pairs.values()]
+    return {c: np.array([[o.fraction(o.shared(c)) for o in row] for row in at]) for c in CURVES}
 
 
 def pairwise(pairs: Pairs, name: str) -> Float[np.ndarray, "S S"]:

@@ -52,9 +52,8 @@ def shared_by_cause(
 ) -> dict[str, Shared]:
     """What two dictionaries share that differ in each of ``CAUSES`` alone, and in ``ALL``; pairs are of units.
 
-    Other passages are of the unit itself, whose pair with itself has the mean of both sides.
-
-    ``stacks``, of ``stacks_needed``, are by (order, text).
+    ``stacks``, of ``stacks_needed``, are by (order, text). Other passages are of the unit itself, whose pair with
+    itself has the mean of both sides.
     """
     found = {}
     for cause in (*CAUSES, ALL):

@@ -4,7 +4,7 @@ The same seeds are at every point of a sweep, so a trend or a difference is comp
 without each of them, at all points at once: its interval is the jackknife's over seeds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,16 +66,14 @@ class SweepPoint(Shared):
         return {**intervals, "null": dict(self.null), **quality}
 
 
-def sweep_point(sae: SAE, evaluation: Evaluation, covariance: Float[Tensor, "d d"], seed: int = 0) -> SweepPoint:
+def sweep_point(sae: SAE, evaluation: Evaluation, covariance: Float[Tensor, "d d"]) -> SweepPoint:
     """Compare every pair of a stack, dead latents left out; ``covariance`` is that of the activations."""
     alive = evaluation.alive.cpu()
-    rows = sae.W_dec.detach().cpu()[alive]
+    spreads = {nulls.ACTIVATIONS: covariance, nulls.DECODERS: nulls.second_moment(sae.W_dec.detach().cpu()[alive])}
     empty = empty_share(sae.encoder, covariance)
     return SweepPoint(
         compare_all(sae.encoder, sae.W_dec, alive, covariance),
-        _null(
-            int(alive.sum(1).max()), {nulls.ACTIVATIONS: covariance, nulls.DECODERS: nulls.second_moment(rows)}, seed
-        ),
+        _null(int(alive.sum(1).max()), spreads),
         *(tuple(x.tolist()) for x in (evaluation.explained_variance, evaluation.l0, evaluation.dead_fraction)),
         tuple(evaluation.explained_variance_trimmed.tolist()),
         evaluation.tokens_of_half_the_variance,
@@ -102,14 +100,14 @@ def _means(pairs: Pairs, name: str) -> dict[tuple[int, int], float]:
     return {pair: float(latent_values(o, name).mean()) for pair, o in pairs.items()}
 
 
-def _null(n: int, spreads: Mapping[str, Tensor], seed: int) -> dict[str, float]:
+def _null(n: int, spreads: Mapping[str, Tensor]) -> dict[str, float]:
     """The largest of each measure between two dictionaries of ``n`` random directions, over all kinds of these.
 
     Where encoders equal decoders both matchings agree on many latents for that alone: for the agreement of the two,
     only independent encoders count.
     """
     found: dict[str, list[float]] = {name: [] for name in MEASURES}
-    for kind, (encoders, decoders) in nulls.null_stacks((2, n), spreads, seed).items():
+    for kind, (encoders, decoders) in nulls.null_stacks((2, n), spreads, seed=0).items():
         (pair,) = overlap_of_pairs(in_metric(encoders, spreads[nulls.ACTIVATIONS]), decoders).values()
         for name in MEASURES:
             if name != "agree" or kind.endswith(nulls.INDEPENDENT):
@@ -125,9 +123,11 @@ def trend(points: Mapping[float, SweepPoint], measure: str) -> Interval:
     if len(points) < 2:
         raise InputError(f"a trend needs at least two points, not {len(points)}")
     x = np.log2(list(points))
-    return leave_one_out(
-        lambda s: float(np.polyfit(x, [p.mean(measure, s) for p in points.values()], 1)[0]), _seeds(points)
-    )
+
+    def slope(without: int | None) -> float:
+        return float(np.polyfit(x, [point.mean(measure, without) for point in points.values()], 1)[0])
+
+    return leave_one_out(slope, _n_seeds(points.values()))
 
 
 def difference(high: Sequence[Shared], low: Sequence[Shared], measure: str) -> Interval:
@@ -136,7 +136,7 @@ def difference(high: Sequence[Shared], low: Sequence[Shared], measure: str) -> I
     def mean(points: Sequence[Shared], without: int | None) -> float:
         return float(np.mean([point.mean(measure, without) for point in points]))
 
-    return leave_one_out(lambda s: mean(high, s) - mean(low, s), _seeds(dict(enumerate([*high, *low]))))
+    return leave_one_out(lambda s: mean(high, s) - mean(low, s), _n_seeds([*high, *low]))
 
 
 def claims_of(sweeps: Mapping[str, Mapping[object, SweepPoint]]) -> dict[str, Interval]:
@@ -164,7 +164,8 @@ def claims_of(sweeps: Mapping[str, Mapping[object, SweepPoint]]) -> dict[str, In
 
 def figure_arrays(name: str, points: Mapping[object, SweepPoint]) -> dict[str, np.ndarray]:
     """What the figure of one sweep draws, by ``name`` and what it is: values, intervals, nulls and quality by point."""
-    arrays = {"values": np.array(list(points)), **quality(points)}
+    arrays = {"values": np.array(list(points))}
+    arrays |= {which: np.array([getattr(point, which) for point in points.values()]) for which in QUALITY}
     for measure in next(iter(points.values())).pairs:
         arrays[measure] = np.array([point.interval(measure).ends for point in points.values()])
     for measure in BOTH_WAYS:
@@ -180,14 +181,9 @@ def each_once(pairs: Mapping[tuple[int, int], float]) -> list[float]:
     return [(value + pairs[j, i]) / 2 for (i, j), value in pairs.items() if i <= j]
 
 
-def quality(points: Mapping[object, SweepPoint]) -> dict[str, Float[np.ndarray, "points S"]]:
-    """Explained variance, L0 and dead latents of each dictionary."""
-    return {name: np.array([getattr(point, name) for point in points.values()]) for name in QUALITY}
-
-
-def _seeds(points: Mapping[object, Shared]) -> int:
+def _n_seeds(points: Iterable[Shared]) -> int:
     """How many seeds the points have; raises InputError where they differ."""
-    counts = {point.n_seeds for point in points.values()}
+    counts = {point.n_seeds for point in points}
     if len(counts) != 1:
         raise InputError(f"points of one sweep must have the same seeds, not {sorted(counts)} of them")
     return counts.pop()

@@ -7,12 +7,11 @@
 ``cost``          how fast a method trains
 """
 
-from sae_utils.analysis.stability.consensus import consensus, consensus_of
+from sae_utils.analysis.stability.consensus import consensus_of
 from sae_utils.analysis.stability.cost import tokens_per_second
 from sae_utils.analysis.stability.frontier import (
     EQUAL_EV,
     EQUAL_L0,
-    Point,
     across_methods,
     between,
     interval,
@@ -20,23 +19,16 @@ from sae_utils.analysis.stability.frontier import (
     matched,
     measure,
 )
-from sae_utils.analysis.stability.subspaces import leading_subspace, subspace_overlap
-from sae_utils.analysis.stability.substitution import kept_work
 
 __all__ = [
     "EQUAL_EV",
     "EQUAL_L0",
-    "Point",
     "across_methods",
     "between",
-    "consensus",
     "consensus_of",
     "interval",
-    "kept_work",
-    "leading_subspace",
     "less_of_both",
     "matched",
     "measure",
-    "subspace_overlap",
     "tokens_per_second",
 ]

@@ -66,19 +66,16 @@ class Point:
 
 
 @torch.no_grad()
-def measure(stack: SAE, x: Float[Tensor, "tokens d_in"], seed: int = 0) -> Point:
-    """Everything about a stack on raw activations; ``seed`` draws the nulls.
-
-    Raises InputError where a dictionary has no latent that fires.
-    """
+def measure(stack: SAE, x: Float[Tensor, "tokens d_in"]) -> Point:
+    """Everything about a stack on raw activations. Raises InputError where a dictionary has no latent that fires."""
     quality, spread = evaluate(stack, x.split(BATCH)), directions.covariance(x.split(BATCH))
     alive, rows = quality.alive.cpu(), stack.W_dec.detach().cpu()
     pairs = from_both_sides(in_metric(stack.encoder, spread), rows, alive)
     seeds = range(len(rows))
-    random = _random_rows(int(alive.sum(1).max()), rows[alive], seed)
+    random = _random_rows(int(alive.sum(1).max()), rows[alive])
     chance = float(latent_values(overlap_of_pairs(random, random)[0, 1], "decoder_cosine").mean())
-    subspaces, ranks, by_chance = _subspaces(pairs, rows, seed)
-    work, dealt_anew = _work(stack, pairs, x[:WORK_TOKENS], seed)
+    subspaces, ranks, by_chance = _subspaces(pairs, rows)
+    work, dealt_anew = _work(stack, pairs, x[:WORK_TOKENS])
     values = {
         **{name: {(s,): float(one) for s, one in enumerate(of_each)} for name, of_each in (
             ("l0", quality.l0), ("explained_variance", quality.explained_variance), ("dead", quality.dead_fraction)
@@ -94,18 +91,18 @@ def measure(stack: SAE, x: Float[Tensor, "tokens d_in"], seed: int = 0) -> Point
     return Point(values, {"cosine": chance} | nulls)
 
 
-def _random_rows(n: int, rows: Float[Tensor, "m d"], seed: int) -> Float[Tensor, "2 n d"]:
+def _random_rows(n: int, rows: Float[Tensor, "m d"]) -> Float[Tensor, "2 n d"]:
     """Two dictionaries of random directions that are spread as the rows are."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     return directions.directions(2 * n, directions.second_moment(rows), generator).view(2, n, -1)
 
 
-def _subspaces(pairs: Pairs, rows: Float[Tensor, "S n d"], seed: int) -> tuple[Values, Values, Values]:
+def _subspaces(pairs: Pairs, rows: Float[Tensor, "S n d"]) -> tuple[Values, Values, Values]:
     """For each pair the overlap of the subspaces of what it does not share, their mean rank, and the null's overlap.
 
     The null is of as many latents of either, shared or not, drawn DRAWS times.
     """
-    found, ranks, null, rng = {}, {}, {}, np.random.default_rng(seed)
+    found, ranks, null, rng = {}, {}, {}, np.random.default_rng(0)
     for i, j in combinations(range(len(rows)), 2):
         both = [(rows[i], pairs[i, j]), (rows[j], pairs[j, i])]
         unshared = [of[o.counted & ~o.shared("strict")] for of, o in both]
@@ -121,9 +118,9 @@ def _subspaces(pairs: Pairs, rows: Float[Tensor, "S n d"], seed: int) -> tuple[V
     return found, ranks, null
 
 
-def _work(stack: SAE, pairs: Pairs, x, seed: int) -> tuple[Values, Values]:
+def _work(stack: SAE, pairs: Pairs, x) -> tuple[Values, Values]:
     """What partners keep for each pair, seen from the first; and what they do dealt out anew, none to whose it was."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     partners = {pair: torch.from_numpy(o.decoder.partner) for pair, o in pairs.items() if pair[0] < pair[1]}
     dealt = {pair: partner.clone() for pair, partner in partners.items()}
     for pair, partner in partners.items():

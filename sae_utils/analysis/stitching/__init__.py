@@ -16,25 +16,18 @@ The stitched dictionary itself, which can be used as an SAE, is ``sae_utils.saes
 
 from sae_utils.analysis.stitching.frankenstein import frankensteins, fvu_at, fvu_at_l0
 from sae_utils.analysis.stitching.insertion import insert
-from sae_utils.analysis.stitching.novelty import PAPER_THRESHOLDS, separation
-from sae_utils.analysis.stitching.swap_groups import KINDS, relate
+from sae_utils.analysis.stitching.novelty import PAPER_THRESHOLDS
+from sae_utils.analysis.stitching.swap_groups import KINDS
 from sae_utils.analysis.stitching.together import code_the_residual, insert_together, residuals
-from sae_utils.analysis.stitching.walk import dictionary_after, pair_error, walk_along, walk_steps
 
 __all__ = [
     "KINDS",
     "PAPER_THRESHOLDS",
     "code_the_residual",
-    "dictionary_after",
     "frankensteins",
     "fvu_at",
     "fvu_at_l0",
     "insert",
     "insert_together",
-    "pair_error",
-    "relate",
     "residuals",
-    "separation",
-    "walk_along",
-    "walk_steps",
 ]

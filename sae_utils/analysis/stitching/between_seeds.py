@@ -40,11 +40,6 @@ class LargerK:
     l0: Float[np.ndarray, " m"]
     change: Float[np.ndarray, "S m"]
 
-    @property
-    def mean_change(self) -> Float[np.ndarray, " m"]:
-        """Over bases."""
-        return self.change.mean(0) if len(self.change) else np.zeros(0)
-
     def at(self, base: int, l0: float) -> float:
         """Change in MSE, a share, of one base with ``l0`` more active latents."""
         return float(np.interp(l0, self.l0, self.change[base]) / 100)
@@ -69,7 +64,8 @@ def between_seeds(stack: SAE, batches: Batches, spread: Float[Tensor, "d_in d_in
     Raises InputError for other architectures.
     """
     own = larger_k(stack, lambda: islice(batches(), 1, None, 2))
-    both = overlaps(stack, evaluate(stack, batches()).alive.cpu(), spread)
+    alive = evaluate(stack, batches()).alive.cpu()
+    both = from_both_sides(in_metric(stack.encoder, spread), stack.W_dec.detach().cpu(), alive)
     replaced = {RANDOM: random_rows(stack, spread)}
     halves = [insert(stack, stack, islice(batches(), h, None, 2), replaced, sets=True) for h in range(2)]
     grid, groups = np.linspace(0, stack.config.k, 41), {"orphans": orphans(both), "shared": shared(both)}
@@ -77,11 +73,6 @@ def between_seeds(stack: SAE, batches: Batches, spread: Float[Tensor, "d_in d_in
     values = pair_values(both, *halves, groups, own)
     intervals = {name: over_ordered_pairs(by_pair) for name, by_pair in values.items()}
     return BetweenSeeds(intervals, own, grid, curves)
-
-
-def overlaps(stack: SAE, alive: Bool[Tensor, "S n"], spread: Float[Tensor, "d_in d_in"]) -> Pairs:
-    """Each pair from both sides; encoders are matched in the metric of ``spread``, the activations' covariance."""
-    return from_both_sides(in_metric(stack.encoder, spread), stack.W_dec.detach().cpu(), alive)
 
 
 def orphans(both_sides: Pairs) -> Chosen:

@@ -35,7 +35,6 @@ from sae_utils.saes.stitched import check_one, check_pair
 class Insertion:
     """Coefficients of the change in MSE for each pair of a small (s) and a large (t) dictionary, in raw units."""
 
-    n_tokens: int
     mse: Float[np.ndarray, " S"]  # of the small dictionaries, per token, summed over dimensions
     linear: Float[np.ndarray, "S T n"]  # a_j
     square: Float[np.ndarray, "T n"]  # H_jj
@@ -59,10 +58,7 @@ class Insertion:
         return self.firing_frequency > 0
 
     def change_replaced(self, name: str) -> Float[np.ndarray, "S T n"]:
-        """``change`` with the unit decoder rows ``name`` in the place of the latents' own, at their own activations.
-
-        The rows must have the norms of those that they replace.
-        """
+        """``change`` with the rows ``name``, of the same norms, in the place of the latents' own."""
         return self.square - 2 * self.replaced[name]
 
     def change_of_set(self, s: int, t: int, chosen: Bool[np.ndarray, " n"]) -> float:
@@ -140,7 +136,6 @@ def insert(
         gram = torch.einsum("tid,tjd->tij", rows[""], rows[""]).cpu().numpy()
         together *= gram / (n_tokens * scale**2)
     return Insertion(
-        n_tokens,
         (error_sum / n_tokens).cpu().numpy(),
         mean.pop(""),
         (squares * norms / (n_tokens * scale**2)).cpu().numpy(),

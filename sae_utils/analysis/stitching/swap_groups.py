@@ -42,15 +42,12 @@ class SwapGroup:
 
 @dataclass(frozen=True)
 class Relation:
-    """How two dictionaries relate at one threshold: every latent that counts is in exactly one of the three.
-
-    ``dead_small`` and ``dead_large`` are the latents that were left out.
-    """
+    """How two dictionaries relate at one threshold: every latent that counts is in exactly one of the first three."""
 
     groups: tuple[SwapGroup, ...]
     novel: Int[np.ndarray, " n"]  # of the larger SAE
     lost: Int[np.ndarray, " m"]  # of the smaller SAE
-    dead_small: Int[np.ndarray, " a"]
+    dead_small: Int[np.ndarray, " a"]  # left out
     dead_large: Int[np.ndarray, " b"]
     cosine: Float[np.ndarray, " m"]  # the largest of each latent of the larger SAE, to one of the smaller that counts
 

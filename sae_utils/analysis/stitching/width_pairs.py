@@ -50,7 +50,7 @@ class WidthPair:
         return self.cosine[s, t][alive], self.insertion.change[s, t][alive]
 
     def random_latents(self, s: int, t: int) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-        """The same of the null: as many latents, with the same activations, on random directions."""
+        """The same of as many latents with the same activations on random directions."""
         alive = self.insertion.alive[t]
         return self.random_cosine[s, t][alive], self.insertion.change_replaced(RANDOM)[s, t][alive]
 
@@ -74,10 +74,7 @@ def compare_widths(
     alive_small: Bool[np.ndarray, "S n"],
     spread: Float[Tensor, "d_in d_in"],
 ) -> WidthPair:
-    """One pass over raw activations; ``spread`` is the covariance that the null's directions are drawn from.
-
-    Raises InputError as ``insert`` does.
-    """
+    """``insert`` on raw activations; ``spread`` is the covariance that the null's directions are drawn from."""
     random = random_rows(large, spread)
     insertion = insert(small, large, batches, {RANDOM: random})
 

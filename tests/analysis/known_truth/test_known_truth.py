@@ -3,24 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from helpers.planted_stacks import sae_of
 from torch.nn.functional import normalize
 
 from sae_utils.analysis import known_truth
 from sae_utils.analysis.known_truth import agreement
+from sae_utils.analysis.known_truth.observables import firing_correlation
 from sae_utils.analysis.matching.membership import Membership
 from sae_utils.data.synthetic import WorldConfig
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.training import TrainingConfig, train
-
-
-def dictionary_of(rows, k=4):
-    """TopK dictionaries with these decoder rows [S, n, d] as encoders as well, in raw units."""
-    sae = SAE(SAEConfig(rows.shape[2], rows.shape[1], "topk", k), range(len(rows)))
-    with torch.no_grad():
-        sae.W_dec.copy_(rows)
-        sae.encoder.copy_(rows)
-    return sae
 
 
 def apart(kind, n_atoms=16, d=64, **changes):
@@ -32,17 +25,16 @@ def apart(kind, n_atoms=16, d=64, **changes):
 
 def test_atoms_are_found_with_recall_precision_and_f1_of_one():
     world = apart("independent")
-    truth = known_truth.truth_of(dictionary_of(world.atoms[None], k=8), world, world.sample(4000, 0))
+    truth = known_truth.truth_of(sae_of(world.atoms[None], k=8), world, world.sample(4000, 0))
     assert (truth.recall, truth.precision) == (1, 1)
     np.testing.assert_array_equal(truth.atom[0], np.arange(16))
-    np.testing.assert_allclose(truth.cosine, 1, rtol=1e-6)
     assert set(truth.kind[0]) == {"atom"}
 
 
 def test_f1_compares_firing_with_the_atom_s():
     world = apart("independent")
     sample = world.sample(4000, 0)
-    sae = dictionary_of(world.atoms[None], k=16)
+    sae = sae_of(world.atoms[None], k=16)
     with torch.no_grad():
         sae.b_enc[:] = -0.5  # noise is .05 and magnitudes are 1 or more: the code is the truth
         sae.b_enc[0, 3] = 10.0  # fires on every token
@@ -57,7 +49,7 @@ def test_sums_of_a_family_are_composites_and_sums_of_strangers_are_not():
     world = apart("hierarchy")
     a = world.atoms
     rows = normalize(torch.stack([a[0] + a[1], a[0] + 0.3 * a[2], a[0] + a[5], a[4], a[1] + a[2]]), dim=1)
-    truth = known_truth.truth_of(dictionary_of(rows[None]), world, world.sample(4000, 0))
+    truth = known_truth.truth_of(sae_of(rows[None], k=4), world, world.sample(4000, 0))
     # The second is nearer than .9 to its parent; siblings are no family.
     assert truth.kind[0].tolist() == ["composite", "atom", "other", "atom", "other"]
     assert truth.share("composite") == pytest.approx([0.2])
@@ -67,7 +59,7 @@ def test_a_direction_in_the_plane_of_a_circle_is_a_tile_whatever_its_angle():
     world = apart("circles")
     angle = torch.tensor([0.0, 0.7, 2.0])[:, None]
     rows = torch.cat([angle.cos() * world.atoms[2] + angle.sin() * world.atoms[3], world.atoms[[0]] + world.atoms[[4]]])
-    truth = known_truth.truth_of(dictionary_of(normalize(rows, dim=1)[None]), world, world.sample(4000, 0))
+    truth = known_truth.truth_of(sae_of(normalize(rows, dim=1)[None], k=4), world, world.sample(4000, 0))
     assert truth.kind[0].tolist() == ["tile", "tile", "tile", "other"]
     assert truth.recall == pytest.approx([1 / 8])  # one plane of eight
     assert truth.precision == pytest.approx([3 / 4])
@@ -77,7 +69,7 @@ def test_a_direction_in_the_plane_of_a_circle_is_a_tile_whatever_its_angle():
 def test_random_directions_are_nothing(kind):
     world = WorldConfig(kind).world()
     rows = normalize(torch.randn(2, 384, 64, generator=torch.Generator().manual_seed(0)), dim=-1)
-    truth = known_truth.truth_of(dictionary_of(rows), world, world.sample(4000, 0))
+    truth = known_truth.truth_of(sae_of(rows, k=4), world, world.sample(4000, 0))
     assert truth.recall.max() == 0
     assert truth.precision.max() == 0
     assert truth.share("composite").max() == 0
@@ -85,7 +77,7 @@ def test_random_directions_are_nothing(kind):
 
 def test_a_latent_that_never_fires_is_dead_and_finds_nothing():
     world = apart("independent")
-    sae = dictionary_of(world.atoms[None], k=16)
+    sae = sae_of(world.atoms[None], k=16)
     with torch.no_grad():
         sae.b_enc[0, 5] = -100.0
     truth = known_truth.truth_of(sae, world, world.sample(4000, 0))
@@ -96,9 +88,9 @@ def test_a_latent_that_never_fires_is_dead_and_finds_nothing():
 
 def test_a_planted_dictionary_is_recovered():
     world = WorldConfig("independent", 32, 32, 2.0).world()
-    source = world.source(60_000, 0)
+    source = world.source(30_000, 0)
     sae = SAE.create(SAEConfig(32, 64, "topk", 2), [0, 1, 2], world.name, source.normalisation[world.name])
-    train([sae], source, TrainingConfig(60_000, 128, base_lr=1.6e-3), progress=False)
+    train([sae], source, TrainingConfig(30_000, 128, base_lr=1.6e-3), progress=False)
     truth = known_truth.truth_of(sae, world, world.sample(4000, 1))
     assert truth.recall.min() == 1
     member = known_truth.found_in(sae, truth)
@@ -147,7 +139,7 @@ def test_no_value_no_interval():
 def test_insertion_of_what_is_missing():
     world = apart("independent")
     sample = world.sample(4000, 0)
-    small, large = (dictionary_of(torch.stack([rows, rows]), k=8) for rows in (world.atoms[:8], world.atoms))
+    small, large = (sae_of(torch.stack([rows, rows]), k=8) for rows in (world.atoms[:8], world.atoms))
     with torch.no_grad():
         for sae in (small, large):
             sae.b_enc[:] = -0.5
@@ -163,12 +155,10 @@ def test_insertion_of_what_is_missing():
 def test_firing_correlation_is_numpy_s():
     world = WorldConfig("pairs", 64, 16, 2.0).world()
     sample = world.sample(3000, 0)
-    sae = dictionary_of(world.atoms[None], k=3)
+    sae = sae_of(world.atoms[None], k=3)
     fires = (sae.encode(sample.x).dense(16)[:, 0] > 0).numpy().astype(float)
     expected = np.corrcoef(fires.T)
     np.fill_diagonal(expected, 0)
-    from sae_utils.analysis.known_truth.observables import firing_correlation
-
     found = firing_correlation(sae, sample.x.split(1000))
     np.testing.assert_allclose(found, expected, atol=1e-9)
     chosen = np.arange(16) < 4

@@ -72,14 +72,6 @@ def test_only_in_one_is_the_mean_over_all_choices():
     assert membership.only_in_one(found)[-1] == pytest.approx(membership.histogram(found)[0])
 
 
-def test_random_dictionaries_are_in_one_only():
-    rows = planted(np.zeros((4, 0), dtype=bool), n=30, d=64)
-    found = of_stack(rows, rows)
-    assert membership.histogram(found).tolist() == [1, 0, 0, 0]
-    assert membership.only_in_one(found).tolist() == [1, 1, 1] and membership.kept(found) == 1
-    assert membership.u_shape(found) == 0
-
-
 def test_leaving_out_a_dictionary_is_never_having_had_it():
     encoders, decoders = noisy(5, 20, 12)
     kept = [0, 1, 3, 4]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.planted_stacks import sae_of
 from helpers.random_saes import make, raw_activations
 from scipy.stats import spearmanr
 
@@ -8,7 +9,8 @@ from sae_utils.analysis.directions import covariance
 from sae_utils.analysis.matching import pairwise
 from sae_utils.analysis.matching.metric import in_metric
 from sae_utils.analysis.matching.overlap import from_both_sides
-from sae_utils.analysis.stability import (
+from sae_utils.analysis.stability import frontier, tokens_per_second
+from sae_utils.analysis.stability.frontier import (
     EQUAL_EV,
     EQUAL_L0,
     Point,
@@ -18,10 +20,9 @@ from sae_utils.analysis.stability import (
     less_of_both,
     matched,
     measure,
-    tokens_per_second,
 )
 from sae_utils.analysis.statistics import jackknife
-from sae_utils.saes import SAE, SAEConfig, evaluate
+from sae_utils.saes import evaluate
 from sae_utils.saes.training import TrainingConfig
 
 PAIRS = ((0, 1), (0, 2), (1, 2))
@@ -63,7 +64,8 @@ def test_a_seed_that_is_left_out_takes_its_pairs_with_it():
     assert np.isnan(interval(lambda without: np.nan if without == 1 else 0.0, 3).estimate)
 
 
-def test_a_correlation_over_methods_leaves_seeds_out():
+def test_a_correlation_over_methods_leaves_seeds_out(monkeypatch):
+    monkeypatch.setattr(frontier, "RESAMPLES", 100)
     x, y = np.random.default_rng(0).random((2, 5, 3))
     stable = {str(m): lambda s, m=m: float(np.delete(x[m], [] if s is None else s).mean()) for m in range(5)}
     true = {str(m): lambda s, m=m: float(np.delete(y[m], [] if s is None else s).mean()) for m in range(5)}
@@ -75,12 +77,13 @@ def test_a_correlation_over_methods_leaves_seeds_out():
     assert np.isnan(across_methods(stable, dict.fromkeys(true, lambda s: 1.0), 3).estimate)
 
 
-def test_a_correlation_leaves_methods_out_too():
+def test_a_correlation_leaves_methods_out_too(monkeypatch):
+    monkeypatch.setattr(frontier, "RESAMPLES", 500)
     # Seeds agree exactly: all doubt is about which methods there are. A single one, far out, carries the correlation.
     x, y = [1, 2, 3, 4, 9], [3, 1, 4, 2, 9]
     stable, true = ({str(m): lambda s, value=value: value for m, value in enumerate(of)} for of in (x, y))
     draws, rng = [], np.random.default_rng(5)
-    for _ in range(4000):
+    for _ in range(500):
         some = rng.integers(5, size=5)
         if len(set(some)) > 1:
             draws.append(spearmanr(np.take(x, some), np.take(y, some)).statistic)
@@ -100,11 +103,7 @@ def rows_in(axes, n, seed):
 def test_what_is_unshared_overlaps_more_than_other_latents_only_where_it_lies_in_a_plane(apart):
     # Twenty latents are shared; of the others each seed has its own ten, in two dimensions, or among all the rest.
     same, own = rows_in(range(4, 24), 20, 0), [0, 1] if apart else range(4, 24)
-    stack = SAE(SAEConfig(24, 30, "topk", 4), range(3))
-    with torch.no_grad():
-        for s in range(3):
-            stack.W_dec[s] = torch.cat([same, rows_in(own, 10, s + 1)])
-            stack.encoder[s] = stack.W_dec[s]
+    stack = sae_of(torch.stack([torch.cat([same, rows_in(own, 10, s + 1)]) for s in range(3)]), k=4)
     found = measure(stack, torch.randn(2000, 24, generator=torch.Generator().manual_seed(9)))
     assert (found.mean("subspace") > 0.1) == apart
     assert (found.mean("rank") < 2.5) == apart

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sae_utils.analysis.stability import leading_subspace, subspace_overlap
+from sae_utils.analysis.stability.subspaces import leading_subspace, subspace_overlap
 
 
 def in_plane(axes, n=200, d=8, seed=0):

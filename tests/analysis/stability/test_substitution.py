@@ -3,7 +3,8 @@ import pytest
 import torch
 from helpers.random_saes import make, raw_activations
 
-from sae_utils.analysis.stability import kept_work, substitution
+from sae_utils.analysis.stability import substitution
+from sae_utils.analysis.stability.substitution import kept_work
 
 
 def one_by_one(stack, pair, partner, x):

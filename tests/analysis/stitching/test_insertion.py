@@ -13,7 +13,10 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-9}
 
 
 def one_by_one(small, large, x, s, t):
-    """The definition: one latent's activation, by its own SAE, times its decoder row, added to the reconstruction."""
+    """The definition: one latent's activation, by its own SAE, times its decoder row, added to the reconstruction.
+
+    The larger SAE's decoder bias, which differs, is in its encoder alone.
+    """
     with torch.no_grad():
         base, z = small(x)[:, s], large.encode(x).dense(large.config.n_latents)[:, t]
         rows = large.W_dec[t] / large.scale
@@ -25,7 +28,7 @@ def one_by_one(small, large, x, s, t):
 def test_all_at_once_is_one_by_one(architecture, dtype):
     small, large, x = pair(architecture, dtype)
     found = insert(small, large, x.split(64))
-    assert found.change.shape == (2, 3, 40) and found.n_tokens == 200
+    assert found.change.shape == (2, 3, 40)
     for s in range(2):
         assert found.mse[s] == pytest.approx(mse(x, small(x)[:, s].detach()), rel=1e-6)
         for t in range(3):
@@ -59,20 +62,6 @@ def test_a_set_is_inserted_as_its_latents_together(architecture):
         assert changes[m] == pytest.approx(best, rel=1e-6)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_permutation_of_latents_changes_nothing(architecture):
-    small, large, x = pair(architecture)
-    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
-    moved = pair(architecture)[1]
-    with torch.no_grad():
-        for name, p in moved.named_parameters():
-            if name != "b_dec":
-                p.copy_(p[:, order])
-    before, after = insert(small, large, [x]), insert(small, moved, [x])
-    np.testing.assert_allclose(after.change, before.change[:, :, order], rtol=1e-9, atol=1e-12)
-    np.testing.assert_array_equal(after.alive, before.alive[:, order])
-
-
 def test_the_size_of_the_batches_and_the_stacks_change_nothing():
     small, large, x = pair("batch_topk")
     whole_pass, parts = insert(small, large, [x]), insert(small, large, x.split(7))
@@ -82,20 +71,6 @@ def test_the_size_of_the_batches_and_the_stacks_change_nothing():
     np.testing.assert_allclose(
         insert(whole(small.dictionary(1)), large, [x]).change[0], whole_pass.change[1], rtol=1e-12
     )
-
-
-def test_the_larger_decoder_bias_is_not_added_but_its_encoder_s_is_used():
-    small, large, x = pair("relu")
-    shifted = pair("relu")[1]
-    with torch.no_grad():
-        # Another b_dec with the same pre-activations: the codes are the same, so is every insertion.
-        shifted.b_dec.add_(1.0)
-        shifted.b_enc.add_(shifted.encoder.sum(-1))
-    before, after = insert(small, large, [x]), insert(small, shifted, [x])
-    np.testing.assert_allclose(after.change, before.change, rtol=1e-9, atol=1e-12)
-    with torch.no_grad():
-        large.b_dec.add_(1.0)
-    assert np.abs(insert(small, large, [x]).change - before.change).max() > 0.01
 
 
 def test_other_decoder_rows_at_the_same_activations():

@@ -8,7 +8,6 @@ from helpers.stitched_pairs import REFUSALS, other, pair
 from sae_utils.analysis.stitching.between_seeds import larger_k, novel_and_orphan
 from sae_utils.analysis.stitching.frankenstein import frankensteins, fvu_at
 from sae_utils.analysis.stitching.insertion import insert
-from sae_utils.analysis.stitching.novelty import associate
 from sae_utils.analysis.stitching.swap_groups import relate
 from sae_utils.analysis.stitching.together import code_the_residual
 from sae_utils.analysis.stitching.walk import dictionary_after, pair_error, walk_steps
@@ -41,7 +40,6 @@ OTHERS = {
     "widths must rise, but 40 latents come twice": lambda: frankensteins([ONE, TWO, TWO], 0.7),
     "a stack of 2 dictionaries": lambda: frankensteins([pair("topk")[0], TWO], 0.7),
     "n_latents=300 must be 16 to 256, the widths that were trained": lambda: fvu_at([16, 256], [0.4, 0.1], 300),
-    "properties of (3,) and (4,) latents": lambda: associate(np.ones(3) > 0, np.ones(4) > 0),
     "architecture='relu' has no k that could be larger; allowed: topk": lambda: larger_k(RELU[0], unread),
     "novel latents and orphans are compared between 3 or more seeds, not 0": lambda: novel_and_orphan([None], [{}]),
 }

@@ -3,21 +3,22 @@
 import numpy as np
 import pytest
 import torch
+from helpers.planted_stacks import sae_of
+from helpers.random_saes import how_sparse
 
 from sae_utils.analysis import stitching
-from sae_utils.saes import SAE, SAEConfig, evaluate
+from sae_utils.analysis.stitching.novelty import separation
+from sae_utils.analysis.stitching.swap_groups import relate
+from sae_utils.analysis.stitching.walk import pair_error, walk_along, walk_steps
+from sae_utils.saes import evaluate
 
 N_SMALL, N_LARGE, D = 4, 12, 16
 
 
 def known_dictionary(architecture, n_latents):
     """The first ``n_latents`` of D orthogonal directions; encoders equal decoders, no bias; all may be active."""
-    how = {"k": n_latents} if architecture == "topk" else {"sparsity": 0.0}
-    sae = SAE(SAEConfig(D, n_latents, architecture, **how), [0]).double()
-    with torch.no_grad():
-        sae.W_dec[0] = torch.eye(D, dtype=torch.float64)[:n_latents]
-        sae.encoder.copy_(sae.W_dec)
-    return sae
+    rows = torch.eye(D, dtype=torch.float64)[None, :n_latents]
+    return sae_of(rows, architecture=architecture, **how_sparse(architecture, n_latents, 0.0))
 
 
 def sparse_sums(n=300):
@@ -34,14 +35,14 @@ def test_from_insertion_to_the_end_of_the_walk(architecture):
     missing = np.arange(N_LARGE) >= N_SMALL
     np.testing.assert_allclose(found.change[0, 0], np.where(missing, -1, 1) * power[:N_LARGE], rtol=1e-12)
     cosine = (large.W_dec[0] @ small.W_dec[0].T).amax(1).detach().numpy()
-    assert stitching.separation(cosine, found.change[0, 0]).auc == 1.0
+    assert separation(cosine, found.change[0, 0]).auc == 1.0
 
-    relation = stitching.relate(small.W_dec[0], large.W_dec[0], 0.7)
+    relation = relate(small.W_dec[0], large.W_dec[0], 0.7)
     assert relation.novel.tolist() == np.flatnonzero(missing).tolist()
     assert relation.counts()["identical"] == N_SMALL and relation.counts()["lost"] == 0
 
-    error = stitching.pair_error(small, large, [x])
-    walked = stitching.walk_along(stitching.walk_steps(relation, error), error)
+    error = pair_error(small, large, [x])
+    walked = walk_along(walk_steps(relation, error), error)
     gone = np.sort(power[N_SMALL:N_LARGE])[::-1].cumsum()
     np.testing.assert_allclose(walked.mse[: 1 + len(gone)], power[N_SMALL:].sum() - np.append(0, gone), rtol=1e-9)
     assert (np.diff(walked.mse) <= 1e-12).all()

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from helpers.planted_stacks import sae_of
 from helpers.stitched_pairs import mse, pair
 
 from sae_utils.analysis.stitching.together import code_the_residual, insert_together, residuals
 from sae_utils.analysis.stitching.walk import pair_error
-from sae_utils.saes import ARCHITECTURES, SAE, SAEConfig
+from sae_utils.saes import ARCHITECTURES
 
 CHOSEN = np.array([0, 3, 7, 11, 20])
 
@@ -65,10 +66,7 @@ def test_a_complete_code_counts_twice():
 
 def missing_directions():
     """A smaller SAE that has 4 of 8 orthogonal directions, and what is on the other 4."""
-    sae = SAE(SAEConfig(8, 4, "relu", sparsity=0.0), [0]).double()
-    with torch.no_grad():
-        sae.W_dec[0] = torch.eye(8, dtype=torch.float64)[:4]
-        sae.encoder.copy_(sae.W_dec)
+    sae = sae_of(torch.eye(8, dtype=torch.float64)[None, :4], architecture="relu", sparsity=0.0)
     x = torch.rand(300, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     return sae, x, torch.eye(8, dtype=torch.float64)[4:]
 

@@ -25,16 +25,18 @@ from sae_utils.analysis.stitching.walk import (
 )
 from sae_utils.saes import ARCHITECTURES, evaluate
 
+ORDERS = ("greedy", "gentle", "cosine", "random")
+
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_step_is_what_a_forward_pass_gives(architecture):
     small, large, x, relation, error = related(architecture)
     assert len(relation.groups) >= 3 and len(relation.novel) >= 3
-    for order in ("greedy", "gentle", "cosine", "random"):
+    for order in ORDERS:
         steps = walk_steps(relation, error, order)
         found = walk_along(steps, error)
         assert found.phase == tuple(step.phase for step in steps)
-        for i in range(len(steps) + 1):
+        for i in (*range(0, len(steps), 3), len(steps)):  # sums: what is wrong at a step stays wrong
             dictionary = dictionary_after(small, large, steps[:i])
             expected = evaluate(dictionary, [x])
             assert found.mse[i] == pytest.approx(expected.mse.item(), rel=1e-9)
@@ -46,7 +48,7 @@ def test_every_step_is_what_a_forward_pass_gives(architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_walk_ends_exactly_at_the_larger_sae(architecture, dtype):
     small, large, x, relation, error = related(architecture, dtype)
-    for order in ("greedy", "gentle", "cosine", "random"):
+    for order in ORDERS:
         end = dictionary_after(small, large, walk_steps(relation, error, order))
         for name in ("encoder", "W_dec", "b_enc", "b_dec"):
             assert torch.equal(getattr(end, name), getattr(large, name)), name
@@ -65,7 +67,7 @@ def test_pairs_that_never_fire_together_need_not_be_held(architecture, monkeypat
     *_, found = related(architecture)
     assert found.quadratic.nnz < dense.quadratic.size
     np.testing.assert_allclose(found.quadratic.toarray(), dense.quadratic, rtol=1e-9, atol=1e-15)
-    for order in ("greedy", "gentle", "cosine", "random"):
+    for order in ORDERS:
         steps, others = (walk_steps(relation, error, order) for error in (dense, found))
         assert [(s.inserted.tolist(), s.removed.tolist()) for s in steps] == [
             (s.inserted.tolist(), s.removed.tolist()) for s in others
@@ -151,16 +153,6 @@ def test_a_swap_alone_is_a_forward_pass_with_the_group_exchanged():
         if swaps:
             assert numbers["mse"] == pytest.approx(np.mean([q.mse.item() for q in quality]) / base.mse.item() - 1)
             assert numbers["l0"] == pytest.approx(np.mean([q.l0.item() for q in quality]) - base.l0.item())
-
-
-def test_orders_differ_and_end_alike():
-    _, _, _, relation, error = related("relu")
-    orders = ("greedy", "gentle", "cosine", "random")
-    summaries = [summarise_walk(walk_along(walk_steps(relation, error, order), error)) for order in orders]
-    assert len({s.climb["all"] for s in summaries}) > 1
-    ends = [s.total_change for s in summaries]
-    assert ends == pytest.approx([ends[0]] * 4)
-    assert [s.change["insert"] for s in summaries] == pytest.approx([summaries[0].change["insert"]] * 4)
 
 
 def test_a_chain_climbs_as_a_share_of_its_fall():

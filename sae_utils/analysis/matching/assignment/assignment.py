@@ -8,7 +8,6 @@ problem is solved again. When none is left, the potentials prove that no assignm
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
@@ -16,13 +15,11 @@ from torch import Tensor
 
 from sae_utils.analysis.matching.assignment.auction import rough_potentials
 from sae_utils.analysis.matching.assignment.candidates import Candidates, find_candidates
-from sae_utils.analysis.matching.assignment.duals import AllPairs, potentials
+from sae_utils.analysis.matching.assignment.duals import potentials, violated
 from sae_utils.analysis.matching.assignment.products import pair_cosines, screen
-from sae_utils.errors import InputError
 
 TOLERANCE = 1e-11  # a pair may exceed its potentials by this much; it enters the gap once per row
 PASSES = 100  # over the edges, in looking for potentials that also satisfy added pairs
-FEW = 8  # violated pairs of a row that are added at once
 MARGIN = 0.04  # candidates this near to the rough potentials enter the first problem; it moves time, not the result
 LEFT_OVER = 0.05  # by how much the rough potentials of what is left over are lowered; the same
 
@@ -50,17 +47,9 @@ def assign(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], candidates: int = 6
     """The assignment of the rows of ``a`` to rows of ``b`` with the largest total cosine, proven optimal.
 
     Every row of the smaller side gets a partner. ``candidates``: how many pairs of each row and column the first
-    sparse problem holds, about; it moves time, not the result. ``block``: cosines held at once. Rows are float64,
-    of length 1 or 0; InputError otherwise.
+    sparse problem holds, about; it moves time, not the result. ``block``: cosines held at once. There is a row on
+    either side, and all are float64 and of length 1 or 0: ``matching.match`` sees to that.
     """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not len(a) or not len(b):
-        raise InputError(f"cannot assign rows of shapes {tuple(a.shape)} and {tuple(b.shape)}; both must be [n, d]")
-    for rows in (a, b):
-        length = rows.norm(dim=1)
-        if rows.dtype != torch.float64 or not ((length - 1).abs().lt(1e-9) | (length == 0)).all():
-            raise InputError("rows to assign must be float64 and of length 1 or 0; normalise them first")
-    if candidates < 1 or block < 1:
-        raise InputError(f"candidates={candidates} and block={block} must be at least 1")
     if len(a) > len(b):
         return _transposed(assign(b, a, candidates, block))
     # Zero rows take what the others leave, at cosine 0: no choice of theirs changes the total.
@@ -81,7 +70,6 @@ def _solve(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], candidates: int, bl
     n, m = len(a), len(b)
     cheap = screen(a, b)
     pool = find_candidates(cheap, candidates, block)
-    check = AllPairs(a, b, cheap, pool.row_bound, pool.column_bound, block)
     edges, u = _first_problem(pool)
     rounds, partner = 0, None
     while True:
@@ -95,8 +83,7 @@ def _solve(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], candidates: int, bl
             u, v = potentials(rows, columns, cosine, partner, m, u)
         more = pool.violated(a, b, u, v, TOLERANCE)
         if not more.size:
-            more_rows, more_columns = check.violated(u, v, TOLERANCE, FEW)
-            more = more_rows * m + more_columns
+            more = violated(a, b, cheap, pool, u, v, TOLERANCE, block)
         if not more.size:
             break
         edges = _distinct(edges, more)

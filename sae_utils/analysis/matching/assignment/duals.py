@@ -5,16 +5,16 @@ every assignment from above, by their sum; where the bound is met the assignment
 duality). With fewer rows than columns, v >= 0 and v = 0 for columns without a partner.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sae_utils.analysis.matching.assignment.candidates import Candidates
 from sae_utils.analysis.matching.assignment.products import ROUNDING, Screen, pair_cosines, product, tiles
 
 STEP = 5e-12  # potentials are moved by no less: along near ties ever smaller steps would move them for ever
+FEW = 8  # violated pairs of a row that are added at once
 
 
 def potentials(
@@ -84,53 +84,46 @@ def _least_above(
     return x
 
 
-@dataclass(frozen=True)
-class AllPairs:
-    """Checks potentials against every pair of ``a`` (no zero rows) and ``b``, block by block.
+def violated(
+    a: Float[Tensor, "n d"],
+    b: Float[Tensor, "m d"],
+    screen: Screen,
+    pool: Candidates,
+    u: Float[np.ndarray, " n"],
+    v: Float[np.ndarray, " m"],
+    tolerance: float,
+    block: int,
+) -> Int[np.ndarray, " e"]:
+    """Pairs row * m + column, outside the candidates, with cos > u + v + tolerance, in float64: a few of each row.
 
-    ``row_bound`` and ``column_bound``: a pair that is not among the candidates has a cosine of at most the smaller of
-    its two bounds, so that most pairs need no product.
+    None are returned only if there are none; ``a`` has no zero rows. Most pairs need no product: the smaller of the
+    candidates' bounds of its row and column tells. The cheap products find the pairs that come near; the margin bounds
+    their error and that of comparing in float32, and the exact cosine decides.
     """
-
-    a: Float[Tensor, "n d"]
-    b: Float[Tensor, "m d"]
-    screen: Screen
-    row_bound: Float[np.ndarray, " n"]
-    column_bound: Float[np.ndarray, " m"]
-    block: int
-
-    def violated(
-        self, u: Float[np.ndarray, " n"], v: Float[np.ndarray, " m"], tolerance: float, few: int
-    ) -> tuple[Int[np.ndarray, " e"], Int[np.ndarray, " e"]]:
-        """Pairs outside the candidates with cos > u + v + tolerance, in float64: up to ``few`` + 1 of each row.
-
-        None are returned only if there are none. The cheap products serve to find the pairs that come near; the
-        margin bounds their error and that of comparing in float32, and the exact cosine decides.
-        """
-        scale, margin = self.screen.scale, self.screen.error + 8 * ROUNDING * (1 + np.abs(u).max() + np.abs(v).max())
-        zero = ~(self.b != 0).any(dim=1).numpy()
-        rows = np.flatnonzero(_unsafe(u, v, self.row_bound, self.column_bound))
-        columns = np.flatnonzero(_unsafe(v, u, self.column_bound, self.row_bound) & ~zero)
-        near_zero = _zero_columns(u, v, np.flatnonzero(zero), tolerance, few)
-        near, rng = [], np.random.default_rng(0)
-        small_a, small_b = self.screen.a[rows], self.screen.b[columns]
-        u32, v32 = ((torch.from_numpy(x) / scale).float() for x in (u[rows], v[columns] - margin))
-        for part, other in tiles(len(rows), len(columns), self.block):
-            above = product(small_a[part], small_b[other]).float() > u32[part, None] + v32[other]
-            i, j = np.divmod(np.flatnonzero(above.numpy()), above.shape[1])
-            if not i.size:
-                continue
-            cosine = pair_cosines(self.a[rows[part]], self.b[columns[other]], i, j)
-            i, j = rows[part][i], columns[other][j]
-            excess = cosine - u[i] - v[j]
-            i, j, excess = (x[excess > tolerance] for x in (i, j, excess))
-            kept = _worst(i, excess, few, rng)
-            near.append((i[kept], j[kept], excess[kept]))
-        if not near:
-            return near_zero
-        i, j, excess = (np.concatenate(x) for x in zip(*near, strict=True))
-        kept = _worst(i, excess, few, rng)
-        return np.append(near_zero[0], i[kept]), np.append(near_zero[1], j[kept])
+    scale, margin = screen.scale, screen.error + 8 * ROUNDING * (1 + np.abs(u).max() + np.abs(v).max())
+    zero = ~(b != 0).any(dim=1).numpy()
+    rows = np.flatnonzero(_unsafe(u, v, pool.row_bound, pool.column_bound))
+    columns = np.flatnonzero(_unsafe(v, u, pool.column_bound, pool.row_bound) & ~zero)
+    near_zero = _zero_columns(u, v, np.flatnonzero(zero), tolerance)
+    near, rng = [], np.random.default_rng(0)
+    small_a, small_b = screen.a[rows], screen.b[columns]
+    u32, v32 = ((torch.from_numpy(x) / scale).float() for x in (u[rows], v[columns] - margin))
+    for part, other in tiles(len(rows), len(columns), block):
+        above = product(small_a[part], small_b[other]).float() > u32[part, None] + v32[other]
+        i, j = np.divmod(np.flatnonzero(above.numpy()), above.shape[1])
+        if not i.size:
+            continue
+        cosine = pair_cosines(a[rows[part]], b[columns[other]], i, j)
+        i, j = rows[part][i], columns[other][j]
+        excess = cosine - u[i] - v[j]
+        i, j, excess = (x[excess > tolerance] for x in (i, j, excess))
+        kept = _worst(i, excess, rng)
+        near.append((i[kept], j[kept], excess[kept]))
+    if not near:
+        return near_zero
+    i, j, excess = (np.concatenate(x) for x in zip(*near, strict=True))
+    kept = _worst(i, excess, rng)
+    return np.append(near_zero, i[kept] * len(v) + j[kept])
 
 
 def _unsafe(
@@ -143,22 +136,20 @@ def _unsafe(
     return (below > 0) & (u + least[below - 1] < 0)
 
 
-def _zero_columns(
-    u: np.ndarray, v: np.ndarray, zero: np.ndarray, tolerance: float, few: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _zero_columns(u: np.ndarray, v: np.ndarray, zero: np.ndarray, tolerance: float) -> Int[np.ndarray, " e"]:
     """Violated pairs with zero rows of ``b``, whose cosines are all 0: the least potential, and others in turn."""
     if not zero.size:
-        return zero, zero
+        return zero
     zero = zero[np.argsort(v[zero], kind="stable")]
     rows = np.flatnonzero(u + v[zero[0]] < -tolerance)
-    turn = (np.arange(len(rows))[:, None] + np.arange(few)) % len(zero)
+    turn = (np.arange(len(rows))[:, None] + np.arange(FEW)) % len(zero)
     columns = zero[np.concatenate([np.zeros((len(rows), 1), dtype=int), turn], axis=1)]
-    return np.repeat(rows, few + 1), columns.ravel()
+    return np.repeat(rows, FEW + 1) * len(v) + columns.ravel()
 
 
-def _worst(rows: np.ndarray, excess: np.ndarray, few: int, rng: np.random.Generator) -> Int[np.ndarray, " e"]:
-    """Positions of up to ``few`` of the worst pairs of each row; a random weight spreads ties over the columns."""
+def _worst(rows: np.ndarray, excess: np.ndarray, rng: np.random.Generator) -> Int[np.ndarray, " e"]:
+    """Positions of up to ``FEW`` of the worst pairs of each row; a random weight spreads ties over the columns."""
     order = np.lexsort((-excess * rng.uniform(0.5, 1, len(excess)), rows))
     grouped = rows[order]
     rank = np.arange(len(order)) - np.searchsorted(grouped, grouped)
-    return order[rank < few]
+    return order[rank < FEW]
