@@ -61,9 +61,8 @@ def renamed(tensors):
 )
 def test_weights_that_are_not_all_there_are_refused_by_name(llama, change, said):
     rewrite(llama / "model.safetensors", change)
-    with pytest.raises(InputError, match=f"model '{llama}': {said}") as error:
+    with pytest.raises(InputError, match=f"model '{llama}': {said}"):
         load_language_model(llama)
-    assert "\n" not in str(error.value)
 
 
 def test_a_tensor_that_no_shard_holds_is_missing(llama):
@@ -97,17 +96,15 @@ def test_a_family_that_is_computed_otherwise_is_refused(tmp_path, family, dtype)
     said = (
         "TransformerLens computes [A-z0-9]+ForCausalLM otherwise than transformers does: .* differ by [0-9.]+ of their"
     )
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=said):
         load_language_model(folder, dtype=dtype)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("family", "dtype"), [("qwen3_next", "float32"), ("olmo", "bfloat16")])
 def test_a_family_that_does_not_run_is_refused(tmp_path, family, dtype):
     folder = make_family(tmp_path / "model", family)
-    with pytest.raises(InputError, match="loads [A-z0-9]+ForCausalLM and fails in its first forward pass: ") as error:
+    with pytest.raises(InputError, match="loads [A-z0-9]+ForCausalLM and fails in its first forward pass: "):
         load_language_model(folder, dtype=dtype)
-    assert "\n" not in str(error.value)
 
 
 def test_a_site_that_a_family_does_not_have_is_not_offered(tmp_path):

@@ -142,9 +142,8 @@ LINE = '{"text": "one"}\n'
 )
 def test_broken_json_lines_are_refused_with_the_line(tmp_path, text, said):
     path = written(tmp_path / "a.jsonl", text)
-    with pytest.raises(InputError, match=rf"^corpus='{path}'{said}$") as error:
+    with pytest.raises(InputError, match=rf"^corpus='{path}'{said}$"):
         list(TextStream(path))
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("columns", [{"text": []}, {"text": [], "n": []}])
