@@ -40,6 +40,7 @@ NODES: dict[str, tuple[type[ast.AST], ...]] = {
 }
 CONSTANTS = {"number": (int, float, complex), "None": (type(None),)}  # by the type of the value; True is no number
 CONTAINED = (*NODES, *CONSTANTS, "decorator")
+# By the type of a node, or of a constant's value.
 CONTAINED_BY = {kind: name for name, kinds in (NODES | CONSTANTS).items() for kind in kinds}
 
 # A concept, and the other labels that its classes are balanced within: neither the package nor being a test tells it.

@@ -164,15 +164,12 @@ def test_windows_are_found_in_their_files_and_sides_share_no_file_or_copy(tokeni
     assert len(source_windows(tokenizer, 24, files=made[:20]).tokens) == len(w.tokens), "the copy is no news"
 
 
-@pytest.mark.parametrize("family", ["gpt_neox", "llama"])
-def test_windows_begin_as_the_models_rows_do(family):
-    tokenizer = family_tokenizer(family)
+def test_windows_begin_as_the_models_rows_do():
+    tokenizer, text = family_tokenizer("llama"), "".join(file.text for file in files())
     w = source_windows(tokenizer, 24, files=files())
     assert len(w.tokens) > 40 and w.tokens.shape[1] == 24
-    begun = "<bos>" if family == "llama" else ""
-    text = "".join(file.text for file in files())
     for window in tokenizer.batch_decode(w.tokens):
-        assert window.startswith(begun) and window.removeprefix(begun) in text
+        assert window.startswith("<bos>") and window.removeprefix("<bos>") in text
 
 
 def test_labels_of_source_need_offsets():

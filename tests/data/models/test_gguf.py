@@ -82,7 +82,6 @@ def test_its_weights_dequantised_are_the_folders(tmp_path, cache, kind):
     # llama.cpp keeps the two halves of a rotated pair beside each other, transformers half a head apart.
     query = weights["blk.0.attn_q.weight"].reshape(HEADS, -1, 2, WIDTH).swapaxes(1, 2).reshape(WIDTH, WIDTH)
     np.testing.assert_array_equal(tensors["model.layers.0.self_attn.q_proj.weight"].numpy(), query)
-    assert f"of type {kind}" in (names.find(str(file)).folder / "README.md").read_text()
 
 
 def test_it_is_converted_once_and_again_only_if_damaged(tmp_path, cache, monkeypatch):

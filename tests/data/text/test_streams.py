@@ -62,10 +62,10 @@ def test_waits_grow_and_start_again_after_a_text_and_end(monkeypatch, caplog):
     assert sum(waited[9:]) == 127
 
 
-@pytest.mark.parametrize("name", ["a[1].jsonl", "a*.jsonl", "a?.jsonl", "a b%20.jsonl"])
+@pytest.mark.parametrize("name", ["a[1].parquet", "a*.parquet", "a?.parquet", "a b%20.parquet"])
 def test_names_of_files_are_no_patterns(tmp_path, name):
-    (tmp_path / name).write_text(json.dumps({"text": "this one"}))
-    (tmp_path / "a1.jsonl").write_text(json.dumps({"text": "not this one"}))
+    for file, text in ((name, "this one"), ("a1.parquet", "not this one")):
+        pd.DataFrame({"text": [text]}).to_parquet(tmp_path / file)
     assert list(TextStream(str(tmp_path / name))) == ["this one"]
 
 
