@@ -164,11 +164,6 @@ def _learning_rate(step: int, config: PretrainingConfig) -> float:
     return config.lr * min(1.0, up, down)
 
 
-def _identity(config: PretrainingConfig, stream: np.ndarray) -> dict:
-    """What a checkpoint belongs to: the settings and the training text."""
-    return {"config": asdict(config), "stream": sha256_of([np.ascontiguousarray(stream)])}
-
-
 def _save(folder: Path, model: GPTNeoXForCausalLM, optimizer: torch.optim.AdamW, identity: dict) -> None:
     state = {}
     for name, p in model.named_parameters():
@@ -210,7 +205,7 @@ def pretrain(streams: dict[str, np.ndarray], config: PretrainingConfig, work: Pa
     """
     model = build_model(config).to(device)
     optimizer = _optimizer(model, config)
-    identity = _identity(config, streams["train"])
+    identity = {"config": asdict(config), "stream": sha256_of([np.ascontiguousarray(streams["train"])])}
     first = _restore(work, model, optimizer, identity)
     bar = tqdm(total=config.n_steps, initial=first, unit="step", desc="pycode-2m", mininterval=5)
     batches = training_batches(streams["train"], config, first)

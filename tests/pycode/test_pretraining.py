@@ -119,14 +119,16 @@ def test_impossible_configs_are_refused():
         PretrainingConfig(n_tokens=5)
 
 
-@pytest.mark.parametrize("change", [{"n_tokens": 20 * 64}, {"lr": 1e-4}])
-def test_a_checkpoint_of_other_settings_or_text_or_a_torn_one_is_refused(tmp_path, change):
+def test_a_checkpoint_of_other_settings_or_text_or_a_torn_one_is_refused(tmp_path):
     pretraining.pretrain(streams(), SMALL, tmp_path, "cpu")
-    with pytest.raises(InputError, match="other settings or other text"):
-        pretraining.pretrain(streams(), replace(SMALL, **change), tmp_path, "cpu")
     other = {name: stream[::-1] for name, stream in streams().items()}
-    with pytest.raises(InputError, match="other settings or other text"):
-        pretraining.pretrain(other, SMALL, tmp_path, "cpu")
+    for text, config in (
+        (streams(), replace(SMALL, n_tokens=20 * 64)),
+        (streams(), replace(SMALL, lr=1e-4)),
+        (other, SMALL),
+    ):
+        with pytest.raises(InputError, match="other settings or other text"):
+            pretraining.pretrain(text, config, tmp_path, "cpu")
     state = tmp_path / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-10])
     with pytest.raises(InputError, match="truncated"):

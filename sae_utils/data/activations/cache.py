@@ -23,14 +23,7 @@ from tqdm import tqdm
 
 from sae_utils.data.activations.order import Order, kept_positions
 from sae_utils.data.activations.shuffle_buffer import BeyondRange, beyond_range
-from sae_utils.data.activations.source import (
-    ActivationSource,
-    ActivationStream,
-    Normalisation,
-    check_whole,
-    forward,
-    probe,
-)
+from sae_utils.data.activations.source import ActivationSource, ActivationStream, Normalisation, forward, probe
 from sae_utils.data.models.language_model import LanguageModel, check_dtype
 from sae_utils.errors import InputError
 from sae_utils.files import only_writer, read_safetensors, sha256_of, whole_file, write_json
@@ -99,7 +92,6 @@ def build_cache(
     or an argument is wrong; and where activations are beyond the range of ``dtype`` (BeyondRange) or not finite.
     """
     folder, dtype = Path(folder), check_dtype(dtype)
-    check_whole("rows_per_shard", rows_per_shard, 1)
     manifest = {
         "format": FORMAT,
         "weights_sha256": model.fingerprint,
@@ -214,18 +206,15 @@ class ActivationCache(ActivationSource):
             try:
                 entry = json.loads(_entry(self.folder, i).read_text())[name]
                 raw = np.memmap(self.folder / entry["file"], np.uint8, mode="c")
-                known, shape = entry["sha256"], self._shape(i, name)
+                known, per_shard = entry["sha256"], self.manifest["rows_per_shard"]
+                n_rows = min(per_shard, len(self.order.keep) - i * per_shard)  # the last has the rest
+                shape = (n_rows, self.manifest["context"], self.d_in[name])
             except (OSError, ValueError, KeyError, TypeError):
                 raise self._damaged(f"shard {i} is missing or cut short") from None
             if _sha256(raw) != known or raw.size != activation_bytes(math.prod(shape), 1, self._dtype):
                 raise self._damaged(f"{entry['file']} is damaged (its sha256 differs)")
             self._shards[i, name] = torch.from_numpy(raw).view(self._dtype).view(shape)
         return self._shards[i, name]
-
-    def _shape(self, i: int, name: str) -> tuple[int, int, int]:
-        """Of a shard: as many rows as the others have, or the rest."""
-        rows = min(self.manifest["rows_per_shard"], len(self.order.keep) - i * self.manifest["rows_per_shard"])
-        return rows, self.manifest["context"], self.d_in[name]
 
     def _damaged(self, what: str) -> InputError:
         return InputError(f"activation cache {self.folder}: {what}; delete it all")

@@ -94,15 +94,15 @@ def _as_text(label: object) -> str:
 
 def _read_table(source: str, columns: Sequence[str]) -> dict[str, list]:
     path, suffix = local_file(source)
-    read = READERS.get(suffix, _of_hub)
-    if path and read is _of_hub:
+    if path and suffix not in READERS:
         raise InputError(f"data set {source!r} is a {path.suffix or 'plain'} file; allowed: {', '.join(READERS)}")
-    if read is not _of_hub and not path:
+    if suffix in READERS and not path:
         raise InputError(f"data set {source!r}: there is no such file")
-    if read is _of_hub and (reason := hub.why_not("dataset", source)):
+    if not path and (reason := hub.why_not("dataset", source)):
         raise InputError(f"data set {source!r} is not an existing .csv or .jsonl file, and {reason}")
+    rows = READERS[suffix](path) if path else _of_hub(source)
     try:
-        examples = list(itertools.islice(read(source if read is _of_hub else path), MOST_EXAMPLES))
+        examples = list(itertools.islice(rows, MOST_EXAMPLES))
     except Exception as error:  # the kinds differ by what the name turns out to be
         raise InputError(f"data set {source!r} cannot be read: {one_line(error)}") from error
     if not examples:

@@ -10,14 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from sae_utils.data.labelled.windows import NEITHER, LabelledWindows
-from sae_utils.data.text import (
-    RowMaker,
-    SourceFile,
-    installed_files,
-    near_duplicate_groups,
-    set_apart,
-    tokenise,
-)
+from sae_utils.data.text import RowMaker, tokenise
+from sae_utils.data.text.installed_python import SourceFile, installed_files, near_duplicate_groups, set_apart
 from sae_utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +40,8 @@ NODES: dict[str, tuple[type[ast.AST], ...]] = {
 }
 CONSTANTS = {"number": (int, float, complex), "None": (type(None),)}  # by the type of the value; True is no number
 CONTAINED = (*NODES, *CONSTANTS, "decorator")
+# By the type of a node, or of a constant's value.
+CONTAINED_BY = {kind: name for name, kinds in (NODES | CONSTANTS).items() for kind in kinds}
 
 # A concept, and the other labels that its classes are balanced within: neither the package nor being a test tells it.
 TASKS = {name: ("package",) if name == "test" else ("package", "test") for name in (*SPANS, *CONTAINED)}
@@ -143,16 +139,9 @@ def line_facts(text: str) -> dict[str, Float[np.ndarray, " lines"]]:
                 _mark(facts["test"], node)
             for decorator in node.decorator_list:
                 facts["decorator"][decorator.lineno - 1] = 1
-        for name in _contained(node):
-            facts[name][node.lineno - 1] = 1
+        if contained := CONTAINED_BY.get(type(node.value if isinstance(node, ast.Constant) else node)):
+            facts[contained][node.lineno - 1] = 1
     return facts
-
-
-def _contained(node: ast.AST) -> list[str]:
-    """The concepts of NODES and CONSTANTS that a node is."""
-    if isinstance(node, ast.Constant):
-        return [name for name, kinds in CONSTANTS.items() if type(node.value) in kinds]
-    return [name for name, kinds in NODES.items() if isinstance(node, kinds)]
 
 
 def window_labels(path: str, facts: dict[str, Float[np.ndarray, " lines"]], lines: slice) -> dict[str, int]:
@@ -162,7 +151,7 @@ def window_labels(path: str, facts: dict[str, Float[np.ndarray, " lines"]], line
     is asked of code alone, for a docstring never contains one.
     """
     size = facts["size"][lines]
-    share = {name: _share(facts[name][lines], size) for name in SPANS}
+    share = {name: float((facts[name][lines] * size).sum() / max(1.0, size.sum())) for name in SPANS}  # of characters
     code = share["docstring"] <= FEW
     package = _package(path)
     return {
@@ -174,11 +163,6 @@ def window_labels(path: str, facts: dict[str, Float[np.ndarray, " lines"]], line
         "class": _clear(share["class"], 1.0),
         **{name: int(facts[name][lines].any()) if code else NEITHER for name in CONTAINED},
     }
-
-
-def _share(marked, size) -> float:
-    """Share of the characters that lie on marked lines."""
-    return float((marked * size).sum() / max(1.0, size.sum()))
 
 
 def _clear(share: float, least: float) -> int:

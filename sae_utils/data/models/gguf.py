@@ -8,13 +8,10 @@ import importlib.util
 import json
 import os
 import shutil
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from sae_utils.errors import InputError, one_line
-from sae_utils.files import only_writer, sha256_of_file, write_json, write_text
+from sae_utils.files import only_writer, sha256_of_file, write_json
 from sae_utils.paths import RESULTS, ROOT
 
 ENDING = ".gguf"
@@ -79,9 +76,15 @@ def convert(file: Path, folder: Path) -> None:
     """
     with only_writer(CONVERTED / f".{folder.name}.lock", str(folder)):
         if not _is_whole(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            with _whole_folder(folder) as part:
+            part = folder.with_name(f".{folder.name}.part")
+            for unfinished in (folder, part):
+                shutil.rmtree(unfinished, ignore_errors=True)
+            part.mkdir(parents=True)
+            try:
                 _write(file, part)
+                os.replace(part, folder)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -90,31 +93,6 @@ def _is_whole(folder: Path) -> bool:
         return False
     made = json.loads((folder / MADE).read_text(encoding="utf-8"))
     return all((folder / name).is_file() and sha256_of_file(folder / name) == sha for name, sha in made.items())
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which gets its name when the block has ended without an error."""
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        os.replace(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _card(file: Path) -> str:
-    """The folder's model card: where its weights are from, and in which types the file has them."""
-    import gguf
-
-    types = Counter(tensor.tensor_type.name for tensor in gguf.GGUFReader(file).tensors)
-    kinds = ", ".join(f"{count} of type {kind}" for kind, count in types.most_common())
-    return (
-        f"Converted from {file.name} (sha256 {sha256_of_file(file)}).\n\nIts tensors: {kinds}. The weights here are "
-        "those, dequantised to float32: what a type with fewer bits has rounded stays rounded.\n"
-    )
 
 
 def _write(file: Path, folder: Path) -> None:
@@ -131,7 +109,6 @@ def _write(file: Path, folder: Path) -> None:
         raise InputError(f"model {str(file)!r}: a GGUF file needs the package gguf; pip install gguf") from None
     except Exception as error:  # transformers and gguf raise their own and NumPy's kinds for what they cannot read
         raise InputError(f"model {str(file)!r} cannot be read as GGUF: {one_line(error)}") from None
-    write_text(folder / "README.md", _card(file))
     config = model.config.to_dict()
     config.pop("quantization_config", None)  # the saved weights are dequantised
     config["architectures"] = [type(model).__name__]

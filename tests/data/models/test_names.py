@@ -55,9 +55,8 @@ def test_names_and_their_places(here):
 )
 def test_names_that_can_be_nothing(here, name, said):
     (here / "folder").mkdir()
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=said):
         names.find(name)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +73,8 @@ def test_names_that_can_be_nothing(here, name, said):
 )
 def test_config_of_something_else(tmp_path, text, said):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(InputError, match=f"model 'mine'{said}") as error:
+    with pytest.raises(InputError, match=f"model 'mine'{said}"):
         names.read_config("mine", tmp_path / "config.json")
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("key", ["num_hidden_layers", "n_layer", "num_layers"])

@@ -61,9 +61,8 @@ def renamed(tensors):
 )
 def test_weights_that_are_not_all_there_are_refused_by_name(llama, change, said):
     rewrite(llama / "model.safetensors", change)
-    with pytest.raises(InputError, match=f"model '{llama}': {said}") as error:
+    with pytest.raises(InputError, match=f"model '{llama}': {said}"):
         load_language_model(llama)
-    assert "\n" not in str(error.value)
 
 
 def test_a_tensor_that_no_shard_holds_is_missing(llama):
@@ -90,24 +89,24 @@ def test_tensors_that_are_tied_or_made_are_not_missing_and_others_do_not_matter(
     assert load_language_model(gpt2).fingerprint == plain.fingerprint
 
 
-@pytest.mark.parametrize("family", ["cohere", "cohere2", "hunyuan"])
-@pytest.mark.parametrize("dtype", reference.TOLERANCE)
+OTHERWISE = [("cohere", "float32"), ("cohere2", "float32"), ("hunyuan", "float32")]
+
+
+@pytest.mark.parametrize(("family", "dtype"), [*OTHERWISE, ("cohere", "float16"), ("hunyuan", "bfloat16")])
 def test_a_family_that_is_computed_otherwise_is_refused(tmp_path, family, dtype):
     folder = make_family(tmp_path / "model", family)
     said = (
         "TransformerLens computes [A-z0-9]+ForCausalLM otherwise than transformers does: .* differ by [0-9.]+ of their"
     )
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=said):
         load_language_model(folder, dtype=dtype)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("family", "dtype"), [("qwen3_next", "float32"), ("olmo", "bfloat16")])
 def test_a_family_that_does_not_run_is_refused(tmp_path, family, dtype):
     folder = make_family(tmp_path / "model", family)
-    with pytest.raises(InputError, match="loads [A-z0-9]+ForCausalLM and fails in its first forward pass: ") as error:
+    with pytest.raises(InputError, match="loads [A-z0-9]+ForCausalLM and fails in its first forward pass: "):
         load_language_model(folder, dtype=dtype)
-    assert "\n" not in str(error.value)
 
 
 def test_a_site_that_a_family_does_not_have_is_not_offered(tmp_path):

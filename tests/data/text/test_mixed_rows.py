@@ -122,12 +122,11 @@ def test_mixtures_are_refused_in_one_line_and_have_no_one_order_of_documents(cor
         f"0.7 {files[0]}": "has a weight for one source alone",
         f"0.7 {files[0]} + 0 {files[1]}": "which is not a weight above 0 and a source",
         f"1 {files[0]} + 1 {files[0]}": "twice",
-        f"1 {files[0]} + 1 none.txt": "corpus='none.txt': there is no such file",
+        f"1 {files[0]} + 1 none.txt": "none.txt': there is no such file",
         f"1 {files[0]} + 1 {__file__}": "is a .py file; allowed: .txt, .jsonl, .parquet",
     }
     for wrong, said in cases.items():
-        with pytest.raises(InputError, match=said) as error:
+        with pytest.raises(InputError, match=f"^corpus=.*{said}"):
             token_rows(wrong, tokenizer, "train", 1, 16, None)
-        assert str(error.value).startswith("corpus=") and "\n" not in str(error.value)
     with pytest.raises(InputError, match="has several sources, each with its own order of documents: name one"):
         documents(corpus, "train")

@@ -62,10 +62,10 @@ def test_waits_grow_and_start_again_after_a_text_and_end(monkeypatch, caplog):
     assert sum(waited[9:]) == 127
 
 
-@pytest.mark.parametrize("name", ["a[1].jsonl", "a*.jsonl", "a?.jsonl", "a b%20.jsonl"])
+@pytest.mark.parametrize("name", ["a[1].parquet", "a*.parquet", "a?.parquet", "a b%20.parquet"])
 def test_names_of_files_are_no_patterns(tmp_path, name):
-    (tmp_path / name).write_text(json.dumps({"text": "this one"}))
-    (tmp_path / "a1.jsonl").write_text(json.dumps({"text": "not this one"}))
+    for file, text in ((name, "this one"), ("a1.parquet", "not this one")):
+        pd.DataFrame({"text": [text]}).to_parquet(tmp_path / file)
     assert list(TextStream(str(tmp_path / name))) == ["this one"]
 
 
@@ -142,9 +142,8 @@ LINE = '{"text": "one"}\n'
 )
 def test_broken_json_lines_are_refused_with_the_line(tmp_path, text, said):
     path = written(tmp_path / "a.jsonl", text)
-    with pytest.raises(InputError, match=rf"^corpus='{path}'{said}$") as error:
+    with pytest.raises(InputError, match=rf"^corpus='{path}'{said}$"):
         list(TextStream(path))
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("columns", [{"text": []}, {"text": [], "n": []}])
