@@ -112,29 +112,26 @@ class SweepParameters(LayerParameters):
 
 
 class FamilyParameters(LayerParameters):
-    """A family of dictionaries of several widths, from narrow to wide, on the first tokens of a source."""
+    """A family of ReLU dictionaries, as paper B's, and one of TopK, on the first tokens of a source."""
 
     saes: Saes = []
+    site: Site = "resid_post"
     widths: Widths
-    k: K = 8
+    k: K = value(8, "latents that are active on a token: TopK exactly, ReLU by the coefficient that a search finds")
     n_seeds: TwoOrMore
-    n_tokens: Tokens = 200_000
-    n_source_tokens: SourceTokens = 400_000
+    n_tokens: Tokens = 100_000
+    n_source_tokens: SourceTokens = 0
     n_eval_tokens: EvalTokens = 40_000
     batch_size: BatchSize = 128
     data_seed: DataSeed = 0
 
 
 class StitchingParameters(FamilyParameters):
-    """Parameters of ``03_stitching``: a family of ReLU dictionaries, as paper B's, and one of TopK."""
+    """Parameters of ``03_stitching``."""
 
-    site: Site = value("resid_post", "where in the block: mlp_out, resid_pre, resid_post")
     widths: Widths = value([32, 64, 128], "latents of the ReLU dictionaries, from narrow to wide")
     topk_widths: Widths = value([32, 64], "latents of the TopK dictionaries, from narrow to wide")
-    k: K = value(8, "latents that are active on a token: TopK exactly, ReLU by the coefficient that a search finds")
     n_seeds: TwoOrMore = value(3, "dictionaries of each width, which differ only in their seed; at least 3")
-    n_tokens: Tokens = value(100_000, "tokens that each dictionary is trained on")
-    n_source_tokens: SourceTokens = 0
 
     @model_validator(mode="after")
     def _enough_seeds(self) -> Self:
@@ -147,14 +144,10 @@ class StitchingParameters(FamilyParameters):
 class MetaSaeParameters(FamilyParameters):
     """Parameters of ``04_meta_saes``: the ReLU family of ``03_stitching``, and meta-SAEs of the widest."""
 
-    site: Site = value("resid_post", "where in the block: mlp_out, resid_pre, resid_post")
     widths: Widths = value([32, 64, 128], "latents of the dictionaries, narrow to wide; meta-SAEs are of the widest")
-    k: K = value(8, "latents that are active on a token: TopK exactly, ReLU by the coefficient that a search finds")
     n_seeds: TwoOrMore = value(
         3, "dictionaries of each width, which differ only in their seed; with saes, meta-SAEs; at least 2"
     )
-    n_tokens: Tokens = value(100_000, "tokens that each dictionary is trained on")
-    n_source_tokens: SourceTokens = 0
     n_meta: Count = value(32, "meta-latents in the meta-SAEs that are looked at closely")
     meta_k: Count = value(4, "meta-latents that are active on a decoder row, on average")
     meta_widths: ListOf[TwoOrMore] = value([16, 32, 64], "other numbers of meta-latents, with meta_k")

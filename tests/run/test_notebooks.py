@@ -21,7 +21,7 @@ from sae_utils.report.claims.family import short
 from sae_utils.report.claims.page import HEAD
 from sae_utils.run.notebooks import INJECTED, default_parameters, own_cells, parameters_cells, read_cells, source
 from sae_utils.run.parameters import check, parameter_names, parameters_cell
-from sae_utils.run.presets import OF_CELLS, load_preset, values_of
+from sae_utils.run.presets import OF_CELLS, values_of
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 COPIES = [TINY_NOTEBOOKS / path.name for path in PATHS]
@@ -152,7 +152,7 @@ def test_parameters_cell_is_the_model_to_the_letter(path):
     assert source(cell) == parameters_cell(path.stem)
     defaults = default_parameters(path)
     assert list(defaults) == parameter_names(path.stem)
-    assert defaults == load_preset(OF_CELLS).overrides[path.stem]
+    assert defaults == values_of(OF_CELLS, path.stem)
     assert check(path.stem, defaults).model_dump() == defaults
 
 
