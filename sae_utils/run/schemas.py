@@ -87,7 +87,8 @@ class SweepParameters(LayerParameters):
     )
     architecture_width: TwoOrMore = value(32, "latents of the dictionaries whose architectures are compared")
     architecture_k: Count = value(8, "the L0 that these are compared at")
-    n_seeds: TwoOrMore = value(3, "dictionaries at each point, which differ only in their seed; at least 3")
+    # Three, for intervals leave one out.
+    n_seeds: int = value(3, "dictionaries at each point, which differ only in their seed; at least 3", ge=3)
     n_tokens: Tokens = 50_000
     n_source_tokens: SourceTokens = 0
     n_eval_tokens: EvalTokens = 10_000
@@ -107,7 +108,6 @@ class SweepParameters(LayerParameters):
         # What a seed is: dictionaries that see a quarter of the source's tokens.
         quarter = max(self.n_tokens, self.n_source_tokens) // 4
         self._require(self.batch_size <= quarter, "batch_size", f"at most {quarter}, a quarter of the source's tokens")
-        self._require(self.n_seeds >= 3, "n_seeds", "3 or more: intervals leave one out")
         return self
 
 
@@ -131,12 +131,11 @@ class StitchingParameters(FamilyParameters):
 
     widths: Widths = value([32, 64, 128], "latents of the ReLU dictionaries, from narrow to wide")
     topk_widths: Widths = value([32, 64], "latents of the TopK dictionaries, from narrow to wide")
-    n_seeds: TwoOrMore = value(3, "dictionaries of each width, which differ only in their seed; at least 3")
+    # Three, for a latent is compared with dictionaries of two other seeds.
+    n_seeds: int = value(3, "dictionaries of each width, which differ only in their seed; at least 3", ge=3)
 
     @model_validator(mode="after")
-    def _enough_seeds(self) -> Self:
-        reason = "a latent is compared with dictionaries of two other seeds"
-        self._require(self.n_seeds >= 3, "n_seeds", f"3 or more: {reason}")
+    def _relu_can_have_this_l0(self) -> Self:
         self._require(self.k < self.widths[0], "k", f"below the narrowest of widths = {self.widths[0]}: an L0 of ReLU")
         return self
 

@@ -1,7 +1,7 @@
 """What a run leaves beside its results: the page of claims, the changed verdicts, a replication's record."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import nbformat
 import pytest
@@ -32,9 +32,8 @@ def place(tmp_path, monkeypatch, style):
 def run(place, preset, low, high):
     """A finished run of the preset; gives the page of claims."""
     job = job_of(make(place, WRITE), place / "results")
-    job = type(job)(
-        job.notebook, {"model": preset, "site": "mlp_out", "layer": 4}, place / "results" / preset, job.key, None
-    )
+    parameters = {"model": preset, "site": "mlp_out", "layer": 4}
+    job = replace(job, parameters=parameters, folder=place / "results" / preset)
     executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("3 + 4")])
     job.folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(executed, job.file(".ipynb"))
@@ -139,7 +138,7 @@ def test_no_record_is_left_by_an_unfinished_run_or_one_elsewhere(place):
     (place / "figures" / "again.json").unlink()
     job.file(".done.json").unlink()
     pages.write_claims_page(place / "claims.yaml", [job])
-    other = type(job)(job.notebook, job.parameters, place / "elsewhere" / "again", job.key, None)
+    other = replace(job, folder=place / "elsewhere" / "again")
     fake_run(other)
     pages.write_claims_page(place / "claims.yaml", [other])
     assert not (place / "figures" / "again.json").exists()

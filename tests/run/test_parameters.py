@@ -88,12 +88,12 @@ BAD = {
         ({"token_counts": [49_873]}, "token_counts = [49873] must be from small to large, and at most n_tokens -"),
         ({"architecture_width": 8}, "architecture_width = 8 must be above architecture_k = 8"),
         ({"batch_size": 12_501, "n_eval_tokens": 40_000}, "batch_size = 12501 must be at most 12500, a quarter of the"),
-        ({"n_seeds": 2}, "n_seeds = 2 must be 3 or more: intervals leave one out"),
+        ({"n_seeds": 2}, "n_seeds = 2 must be 3 or more"),
     ],
     "03": [
         ({"widths": [64]}, "widths = [64] must be 2 or more, from small to large"),
         ({"k": 32}, "k = 32 must be below the narrowest of widths = 32: an L0 of ReLU"),
-        ({"n_seeds": 2}, "n_seeds = 2 must be 3 or more: a latent is compared with dictionaries of two other seeds"),
+        ({"n_seeds": 2}, "n_seeds = 2 must be 3 or more"),
     ],
     "04": [
         ({"n_meta": 65}, "n_meta = 65 must be at most 64, the widest but one of widths"),
