@@ -25,7 +25,7 @@ def describe(jobs: Sequence[Job], fresh: bool, throughput: str = "") -> list[str
 
     ``throughput`` is a file with the speed of the machine; without it that of this one is measured.
     """
-    planned = planned_jobs(jobs)
+    planned = planned_with({job.name: job.parameters for job in jobs})
     run = [job.name for job in jobs if planned[job.name][1] and (fresh or not job.is_done())]
     at = speed_of(throughput, planned) if run else None
     costs = costs_of(planned, at.memory if at else None)
@@ -46,13 +46,13 @@ def describe(jobs: Sequence[Job], fresh: bool, throughput: str = "") -> list[str
     return [part for line in lines for part in WRAP.wrap(line)]
 
 
-def planned_jobs(jobs: Sequence[Job]) -> Planned:
-    """The parameters and the plan of each job; no plan where the language model's sizes are not known."""
+def planned_with(parameters: Mapping[str, Mapping[str, object]]) -> Planned:
+    """The plan of each notebook with its parameters; none where the language model's sizes are not known."""
     planned = {}
-    for job in jobs:
-        p = SimpleNamespace(**job.parameters)
+    for notebook, values in parameters.items():
+        p = SimpleNamespace(**values)
         facts = model_facts(p.model)
-        planned[job.name] = p, plan_of(job.name, p, facts) if facts else None
+        planned[notebook] = p, plan_of(notebook, p, facts) if facts else None
     return planned
 
 

@@ -10,9 +10,7 @@ from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS, PRESETS, REPLICATIONS
 from sae_utils.run.batch import main
 from sae_utils.run.cost import Throughput, together
-from sae_utils.run.dry_run import costs_of, planned_jobs
-from sae_utils.run.jobs import jobs_of
-from sae_utils.run.notebooks import select
+from sae_utils.run.dry_run import costs_of, planned_with
 from sae_utils.run.presets import load_preset, values_of
 from sae_utils.run.presets_page import PAGE, page
 from sae_utils.run.rules import ARCHITECTURES
@@ -132,9 +130,8 @@ def test_every_preset_is_dry_run(name, tmp_path, speed, capsys):
 
 
 @pytest.mark.parametrize("name", [name for name in EVERY if name.endswith("-small")])
-def test_small_variants_end_within_an_hour_on_one_gpu(name, tmp_path, speed):
-    jobs = jobs_of(select(NOTEBOOKS), load_preset(name), tmp_path)
-    cost = together(costs_of(planned_jobs(jobs)).values())
+def test_small_variants_end_within_an_hour_on_one_gpu(name, speed):
+    cost = together(costs_of(planned_with(load_preset(name).overrides)).values())
     assert 30 < sum(cost.seconds(Throughput.read(speed)).values()) < 3600
     assert cost.memory.total < 72e9
 
