@@ -1,7 +1,6 @@
 """run_all.sh, in a folder with a space in its name, with a pretend Python that writes down how it was called."""
 
 import fcntl
-import os
 import re
 import shutil
 import subprocess
@@ -294,33 +293,23 @@ def test_arguments_reach_the_batch(checkout):
     checkout.executable(checkout.tools / "sbatch", "")
     calls = checkout.run("--slurm", "--status", "--slurm-config", "a.yaml")[2]
     assert calls == [f"{BATCH} --slurm --status --slurm-config=a.yaml"]
-
-
-def test_site_is_written_by_its_module(checkout):
-    checkout.run()
-    assert checkout.run("site") == (0, "", ["-m sae_utils.run.site"])
+    assert checkout.run("site")[2] == ["-m sae_utils.run.site"]
 
 
 BAD = {
     "--prest x": "unknown argument '--prest'",
     "--preset": "--preset needs a value",
-    "--jobs": "--jobs needs a value",
-    "setup --jobs 2": "setup takes no options but --python",
     "01": "unknown argument '01'",
     "test --fresh": "test takes no options but --python and --notebooks",
-    "--fresh test": "test takes no options but --python and --notebooks",
     "--notebooks": "--notebooks goes with test",
-    "setup --notebooks": "--notebooks goes with test",
     "setup --dry-run": "setup takes no options but --python",
     "setup test": "setup and test: one at a time",
     "site --preset tiny": "site takes no options but --python",
     "clean": "clean takes --cache, and nothing else",
-    "clean --cache --fresh": "clean takes --cache, and nothing else",
     "--cache": "--cache goes with clean",
     "--python 3.10": "no Python '3.10'; allowed are 3.13, 3.12, 3.11, 3.14",
     "--throughput a.yaml": "--throughput is what --dry-run estimates with; give both",
     "--status": "--status goes with --slurm",
-    "--slurm-config a.yaml": "--slurm-config goes with --slurm",
     "--slurm --cancel": "--slurm: there is no sbatch here; it needs a machine that submits to SLURM",
     "--preset big": "no preset 'big'; there are laptop, tiny",
     "--only 00,02": "no notebook '02'; there are 00_language_model, 01_seed_divergence",
@@ -340,24 +329,8 @@ def test_help(checkout):
     before = checkout.files()
     code, out, calls = checkout.run("--help")
     assert (code, calls) == (0, [])
-    words = (
-        "--preset",
-        "--only",
-        "--jobs",
-        "--fresh",
-        "--dry-run",
-        "--throughput",
-        "--slurm-config",
-        "--status",
-        "--cancel",
-        "--python",
-        "setup",
-        "test",
-        "site",
-        "clean",
-        "is kept",
-    )
-    assert all(word in out for word in words)
+    words = "--preset --only --jobs --fresh --dry-run --throughput --slurm-config --status --cancel --python"
+    assert all(word in out for word in [*words.split(), "setup", "test", "site", "clean", "is kept"])
     assert checkout.files() == before
 
 
@@ -445,8 +418,7 @@ def test_a_venv_that_was_not_made_here_is_kept(checkout):
     assert (venv / "mine").exists()
 
 
-@pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+@pytest.mark.parametrize(("variable", "version"), [("VIRTUAL_ENV", "3.11"), ("CONDA_PREFIX", "3.14")])
 def test_active_environment_with_everything_is_used(checkout, variable, version):
     active = checkout.environment(checkout.root / "active", version)
     assert checkout.run(**{variable: active}) == (0, "", [BATCH])
@@ -522,7 +494,3 @@ def test_pins_hold_asks_the_real_environment(tmp_path, requirements, held):
     functions += "versions='3.13 3.12 3.11 3.14'"
     run = subprocess.run(["bash", "-c", f'{functions}\npins_hold "$1"', "bash", sys.executable], cwd=tmp_path)
     assert (run.returncode == 0) == held
-
-
-def test_scripts_are_executable():
-    assert all(os.access(ROOT / script, os.X_OK) for script in ("run_all.sh", ".ci/run"))

@@ -4,11 +4,10 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sae_utils.errors import InputError
-from sae_utils.run.parameters import in_one_line
+from sae_utils.run.parameters import in_one_line, read_map
 from sae_utils.run.shares import THREADS
 
 WARNING = 60  # seconds before its time is over that a task is told; SLURM may be half a minute early
@@ -63,21 +62,11 @@ class Cluster(BaseModel):
 def read_cluster(given: str) -> Cluster:
     """The cluster of a YAML file, by default CONFIG, where it is there. Raises InputError for anything else in it."""
     path = Path(given or CONFIG).expanduser()
-    if not given and not path.is_file():
+    if not path.is_file():
+        if given:
+            raise InputError(f"--slurm-config {path}: there is no such file")
         return Cluster()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError:
-        raise InputError(f"--slurm-config {path}: there is no such file") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    known = list(Cluster.model_fields)
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must be a map of {', '.join(known)}")
-    for key in content:
-        if key not in known:
-            raise InputError(f"{path}: no key {key!r}; allowed are {', '.join(known)}")
-    try:
-        return Cluster(**content)
+        return Cluster(**read_map(path, Cluster.model_fields))
     except ValidationError as error:
         raise InputError(f"{path}: {in_one_line(error, Cluster)}") from None

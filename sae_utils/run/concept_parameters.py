@@ -26,7 +26,7 @@ from sae_utils.run.rules import (
 class ConceptParameters(LayerParameters):
     """What ``06_concept_detection`` and ``07_spurious_correlations`` take: the ensembles of 05, and labelled texts."""
 
-    site: Site = value("resid_post", "where in the block: mlp_out, resid_pre, resid_post")
+    site: Site = "resid_post"
     context: Context = value(0, "tokens in a row of text for the dictionaries; 0 is the model's own, at most 2048")
     architecture: Architecture = "topk"
     k: K = value(8, "latents that are active on a token, in every member and dictionary but those of total L0")

@@ -3,7 +3,7 @@
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +16,7 @@ from sae_utils.run.plans import plan_of
 from sae_utils.run.throughput import device_at_hand, measure
 from sae_utils.saes.training.grid import Cell
 
+Planned = Mapping[str, tuple[SimpleNamespace, Plan | None]]  # by notebook: its parameters and its plan
 WRAP = textwrap.TextWrapper(116, subsequent_indent=8 * " ", break_long_words=False, break_on_hyphens=False)
 
 
@@ -24,12 +25,10 @@ def describe(jobs: Sequence[Job], fresh: bool, throughput: str = "") -> list[str
 
     ``throughput`` is a file with the speed of the machine; without it that of this one is measured.
     """
-    planned = {job.name: plan_of_job(job) for job in jobs}
+    planned = planned_with({job.name: job.parameters for job in jobs})
     run = [job.name for job in jobs if planned[job.name][1] and (fresh or not job.is_done())]
-    at = None
-    if run:
-        at = Throughput.read(Path(throughput)) if throughput else measure_for(jobs, planned)
-    costs = costs_of(jobs, planned, at.memory if at else None)
+    at = speed_of(throughput, planned) if run else None
+    costs = costs_of(planned, at.memory if at else None)
     lines = []
     for position, job in enumerate(jobs, 1):
         p, plan = planned[job.name]
@@ -47,30 +46,32 @@ def describe(jobs: Sequence[Job], fresh: bool, throughput: str = "") -> list[str
     return [part for line in lines for part in WRAP.wrap(line)]
 
 
-def plan_of_job(job: Job) -> tuple[SimpleNamespace, Plan | None]:
-    """A job's parameters and its plan, which is missing where the language model's sizes are not known."""
-    p = SimpleNamespace(**job.parameters)
-    facts = model_facts(p.model)
-    return p, plan_of(job.name, p, facts) if facts else None
+def planned_with(parameters: Mapping[str, Mapping[str, object]]) -> Planned:
+    """The plan of each notebook with its parameters; none where the language model's sizes are not known."""
+    planned = {}
+    for notebook, values in parameters.items():
+        p = SimpleNamespace(**values)
+        facts = model_facts(p.model)
+        planned[notebook] = p, plan_of(notebook, p, facts) if facts else None
+    return planned
 
 
-def costs_of(
-    jobs: Sequence[Job], planned: dict[str, tuple[SimpleNamespace, Plan | None]], memory: float | None = None
-) -> dict[str, Cost]:
+def costs_of(planned: Planned, memory: float | None = None) -> dict[str, Cost]:
     """The cost of each notebook, less what earlier ones have done, on a device of so many bytes (``Costs``)."""
     models: dict[tuple, Costs] = {}
     found = {}
-    for job in jobs:
-        p, plan = planned[job.name]
+    for name, (p, plan) in planned.items():
         if plan:
             key = p.model, p.dtype, p.device
             costs = models.setdefault(key, Costs(model_facts(p.model), p.dtype, p.device, memory))
-            found[job.name] = costs.of(plan)
+            found[name] = costs.of(plan)
     return found
 
 
-def measure_for(jobs: Sequence[Job], planned: dict[str, tuple[SimpleNamespace, Plan | None]]) -> Throughput:
-    """The throughput of this machine in what these notebooks do."""
+def speed_of(throughput: str, planned: Planned) -> Throughput:
+    """What the file ``throughput`` says; without one what this machine does, measured in what these notebooks do."""
+    if throughput:
+        return Throughput.read(Path(throughput))
     known = [(p, plan) for p, plan in planned.values() if plan]
     cells = []
     for _, plan in known:

@@ -42,7 +42,7 @@ class KnownTruthParameters(LayerParameters):
     n_seeds: int = value(5, "dictionaries of notebook 01; at least 3", ge=3)
     n_tokens: Tokens = value(400_000, "tokens that each of those is trained on")
     n_eval_tokens: EvalTokens = value(40_000, "held-out tokens")
-    batch_size: BatchSize = value(128, "tokens in a training step")
+    batch_size: BatchSize = 128
     data_seed: DataSeed = 0
 
     @model_validator(mode="after")

@@ -13,10 +13,12 @@ and those of the preset that it names take their places.
 import ast
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
 
 import numpy as np
+import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
@@ -108,6 +110,20 @@ def in_one_line(error: ValidationError, model: type[Parameters]) -> str:
     name, *place = found["loc"]
     where = "".join([name, *(f"[{index}]" for index in place)])
     return f"parameter {where} = {found['input']!r} {refusal(found, model.model_fields[name])}"
+
+
+def read_map(path: Path, allowed: Collection[str]) -> dict:
+    """The map in a YAML file. Raises InputError for anything else, and for a key that is not among ``allowed``."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # YAML reads 2020-99-99 as a date, and then cannot
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must be a map of {', '.join(allowed)}")
+    for key in content:
+        if key not in allowed:
+            raise InputError(f"{path}: no key {key!r}; allowed are {', '.join(allowed)}")
+    return content
 
 
 def refusal(found: Mapping, field: FieldInfo) -> str:

@@ -158,10 +158,10 @@ def _tuned(cell: Cell, guess: SAEConfig) -> Cell:
     return replace(cell, config=guess, needs=(search_name(guess),), open=("sparsity",))
 
 
-def _family(p, model: Model, source: Activations, widths: Sequence[int] | None = None) -> list[Cell]:
+def _family(p, model: Model, source: Activations, widths: Sequence[int]) -> list[Cell]:
     """TopK dictionaries of each width."""
     cells = []
-    for n in widths or p.widths:
+    for n in widths:
         config = SAEConfig(model.d_model, n, "topk", p.k)
         cells.append(_cell(f"topk {n}", p, model, source, config, p.n_seeds, p.n_tokens, p.batch_size))
     return cells

@@ -1,34 +1,20 @@
 """Presets: YAML files of parameters for the notebooks, checked whole before the first notebook starts.
 
-A preset has a map ``common``, a map for each notebook that wants more, and ``expected_seconds`` by notebook::
-
-    base: a-gpt2-small
-    notebooks: [01, 02]
-    common:
-      n_tokens: 2_000_000
-    01_seed_divergence:
-      n_latents: 1024
-    expected_seconds:
-      01_seed_divergence: 300
-
-A value in ``common`` reaches the notebooks that have a parameter of that name; a notebook's own map goes before it.
-What a preset leaves out is the default in ``schemas``, as in the preset ``tiny``.
-``notebooks`` lists those that the preset is about, by number or name; without it, all. ``base`` names another preset,
-which has no base itself: it gives the notebooks, and every parameter of which this file says nothing, in ``common`` or
-elsewhere.
+notebooks/presets/README.md shows one. A value in ``common`` reaches the notebooks that have a parameter of that name; a
+notebook's own map goes before it. What a preset leaves out is as in its ``base``, which has no base itself, or else the
+default in ``schemas``, as in the preset ``tiny``. A ``base`` gives the list of ``notebooks``, too, but no
+``expected_seconds``: those were measured.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS, PUBLISHED, REPLICATIONS
 from sae_utils.results import is_own, results_folder
 from sae_utils.run.notebooks import by_name_or_number, default_parameters, select
-from sae_utils.run.parameters import check_elsewhere, parameter_names, refuse_unknown
+from sae_utils.run.parameters import check_elsewhere, parameter_names, read_map, refuse_unknown
 from sae_utils.run.schemas import NOTEBOOKS as MODELS
 from sae_utils.run.schemas import Parameters
 
@@ -144,17 +130,9 @@ def read_maps(folder: Path, name: str) -> dict:
     path = folder / "presets" / f"{name}.yaml"
     if not path.is_file():
         raise InputError(f"no preset {name!r}; there are {', '.join(names_of_presets(folder))}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # YAML reads 2020-99-99 as a date, and then cannot
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path.name} must be a map of maps")
     notebooks = [notebook.stem for notebook in select(folder)]
-    allowed = ("base", "notebooks", "common", "expected_seconds", *notebooks)
+    content = read_map(path, ("base", "notebooks", "common", "expected_seconds", *notebooks))
     for key, value in content.items():
-        if key not in allowed:
-            raise InputError(f"{path.name}: no notebook {key!r}; allowed are {', '.join(allowed)}")
         if key not in ("base", "notebooks") and not isinstance(value, dict):
             raise InputError(f"{path.name}: {key} must be a map of names and values")
     maps = {"common": {}, "expected_seconds": {}, **content}

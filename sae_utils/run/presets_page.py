@@ -1,14 +1,10 @@
 """What notebooks/presets/README.md says of all presets: ``python -m sae_utils.run.presets_page`` writes it anew."""
 
-from pathlib import Path
-
 from sae_utils.files import write_text
 from sae_utils.memory import human
-from sae_utils.paths import NOTEBOOKS, PRESETS
+from sae_utils.paths import PRESETS
 from sae_utils.run.cost import together
-from sae_utils.run.dry_run import costs_of, parts, plan_of_job
-from sae_utils.run.jobs import jobs_of
-from sae_utils.run.notebooks import select
+from sae_utils.run.dry_run import costs_of, parts, planned_with
 from sae_utils.run.presets import load_preset
 
 PAGE = PRESETS / "README.md"
@@ -21,8 +17,7 @@ HEAD = (
 
 def row(name: str) -> str:
     """What a preset needs on any machine."""
-    jobs = jobs_of(select(NOTEBOOKS), load_preset(name), Path("nowhere"))
-    cost = together(costs_of(jobs, {job.name: plan_of_job(job) for job in jobs}).values())
+    cost = together(costs_of(planned_with(load_preset(name).overrides)).values())
     operations = parts(cost.operations(), "{:.2g}".format)
     numbers = f"{cost.tokens():.2g} | {cost.n_dictionaries:,} | {cost.trained_tokens:.2g}"
     return f"| {name} | {numbers} | {operations} | {human(sum(cost.disk.values()))} | {human(cost.memory.total)} |"

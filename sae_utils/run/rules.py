@@ -147,7 +147,7 @@ Count = Annotated[int, Field(ge=1)]
 Context = Annotated[Natural, AfterValidator(check_context)]
 TwoOrMore = Annotated[int, Field(ge=2)]
 TwentyOrMore = Annotated[int, Field(ge=20)]
-Site = Literal[*SITES]
+Site = Annotated[Literal[*SITES], Field(description="where in the block: mlp_out, resid_pre, resid_post")]
 
 Saes = Annotated[
     list[Annotated[str, matching(r"\S.*", "a folder, a file, or owner/repository/folder on the hub")]],
@@ -228,7 +228,7 @@ class LayerParameters(Parameters):
     """What every notebook with dictionaries takes: where they are in the model, and their learning rate."""
 
     layer: Natural = value(3, "transformer block whose activations are read, from 0")
-    site: Site = value("mlp_out", "where in the block: mlp_out, resid_pre, resid_post")
+    site: Site = "mlp_out"
     base_lr: Annotated[float, Field(ge=1e-9, le=1.0)] = value(
         1.6e-3, "learning rate at 16,384 latents; n latents take it sqrt(16,384 / n) times"
     )

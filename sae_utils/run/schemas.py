@@ -87,7 +87,8 @@ class SweepParameters(LayerParameters):
     )
     architecture_width: TwoOrMore = value(32, "latents of the dictionaries whose architectures are compared")
     architecture_k: Count = value(8, "the L0 that these are compared at")
-    n_seeds: TwoOrMore = value(3, "dictionaries at each point, which differ only in their seed; at least 3")
+    # Three, for intervals leave one out.
+    n_seeds: int = value(3, "dictionaries at each point, which differ only in their seed; at least 3", ge=3)
     n_tokens: Tokens = 50_000
     n_source_tokens: SourceTokens = 0
     n_eval_tokens: EvalTokens = 10_000
@@ -107,39 +108,34 @@ class SweepParameters(LayerParameters):
         # What a seed is: dictionaries that see a quarter of the source's tokens.
         quarter = max(self.n_tokens, self.n_source_tokens) // 4
         self._require(self.batch_size <= quarter, "batch_size", f"at most {quarter}, a quarter of the source's tokens")
-        self._require(self.n_seeds >= 3, "n_seeds", "3 or more: intervals leave one out")
         return self
 
 
 class FamilyParameters(LayerParameters):
-    """A family of dictionaries of several widths, from narrow to wide, on the first tokens of a source."""
+    """A family of ReLU dictionaries, as paper B's, and one of TopK, on the first tokens of a source."""
 
     saes: Saes = []
+    site: Site = "resid_post"
     widths: Widths
-    k: K = 8
+    k: K = value(8, "latents that are active on a token: TopK exactly, ReLU by the coefficient that a search finds")
     n_seeds: TwoOrMore
-    n_tokens: Tokens = 200_000
-    n_source_tokens: SourceTokens = 400_000
+    n_tokens: Tokens = 100_000
+    n_source_tokens: SourceTokens = 0
     n_eval_tokens: EvalTokens = 40_000
     batch_size: BatchSize = 128
     data_seed: DataSeed = 0
 
 
 class StitchingParameters(FamilyParameters):
-    """Parameters of ``03_stitching``: a family of ReLU dictionaries, as paper B's, and one of TopK."""
+    """Parameters of ``03_stitching``."""
 
-    site: Site = value("resid_post", "where in the block: mlp_out, resid_pre, resid_post")
     widths: Widths = value([32, 64, 128], "latents of the ReLU dictionaries, from narrow to wide")
     topk_widths: Widths = value([32, 64], "latents of the TopK dictionaries, from narrow to wide")
-    k: K = value(8, "latents that are active on a token: TopK exactly, ReLU by the coefficient that a search finds")
-    n_seeds: TwoOrMore = value(3, "dictionaries of each width, which differ only in their seed; at least 3")
-    n_tokens: Tokens = value(100_000, "tokens that each dictionary is trained on")
-    n_source_tokens: SourceTokens = 0
+    # Three, for a latent is compared with dictionaries of two other seeds.
+    n_seeds: int = value(3, "dictionaries of each width, which differ only in their seed; at least 3", ge=3)
 
     @model_validator(mode="after")
-    def _enough_seeds(self) -> Self:
-        reason = "a latent is compared with dictionaries of two other seeds"
-        self._require(self.n_seeds >= 3, "n_seeds", f"3 or more: {reason}")
+    def _relu_can_have_this_l0(self) -> Self:
         self._require(self.k < self.widths[0], "k", f"below the narrowest of widths = {self.widths[0]}: an L0 of ReLU")
         return self
 
@@ -147,14 +143,10 @@ class StitchingParameters(FamilyParameters):
 class MetaSaeParameters(FamilyParameters):
     """Parameters of ``04_meta_saes``: the ReLU family of ``03_stitching``, and meta-SAEs of the widest."""
 
-    site: Site = value("resid_post", "where in the block: mlp_out, resid_pre, resid_post")
     widths: Widths = value([32, 64, 128], "latents of the dictionaries, narrow to wide; meta-SAEs are of the widest")
-    k: K = value(8, "latents that are active on a token: TopK exactly, ReLU by the coefficient that a search finds")
     n_seeds: TwoOrMore = value(
         3, "dictionaries of each width, which differ only in their seed; with saes, meta-SAEs; at least 2"
     )
-    n_tokens: Tokens = value(100_000, "tokens that each dictionary is trained on")
-    n_source_tokens: SourceTokens = 0
     n_meta: Count = value(32, "meta-latents in the meta-SAEs that are looked at closely")
     meta_k: Count = value(4, "meta-latents that are active on a decoder row, on average")
     meta_widths: ListOf[TwoOrMore] = value([16, 32, 64], "other numbers of meta-latents, with meta_k")

@@ -34,6 +34,11 @@ from sae_utils.run.store import clean
 
 PRESET = "laptop"
 FOLDERS = {PRESET: "figures"} | {name: f"figures/{name}" for name in OTHER_MODELS}
+LINKED = {
+    "claims.md": "Claims: each with its number, its rule and its verdict",
+    PAGE: "The papers' figures, and the ones here that answer them",
+    "explorer.html": "Explorer: every latent of one dictionary",
+}
 INDEX = "index.md"
 FROM_ROOT = "site/index.html"  # the first page, as notebooks name it
 LINK = re.compile(r'(<(?:a|img)\b[^>]*) (href|src)="([^":#]*)(#[^"]*)?"')
@@ -125,12 +130,9 @@ def index(root: Path, notebooks: Mapping[str, Path]) -> str:
         answers.append(f"- **{heading(paper)}**, {PAPERS[paper]}. {said}.")
     parts = [*readme.split("\n\n")[:2], "## What was found", "\n".join(answers)]
     parts += ['<div class="picture">', picture.group(), "</div>"] if picture else []
-    for name, page in pages.items():
-        links = [f"- [Claims: each with its number, its rule and its verdict]({page})"]
-        if (root / FOLDERS[name] / PAGE).is_file():
-            links.append(f"- [The papers' figures, and the ones here that answer them]({FOLDERS[name]}/{PAGE})")
-        if (root / FOLDERS[name] / "explorer.html").is_file():
-            links.append(f"- [Explorer: every latent of one dictionary]({FOLDERS[name]}/explorer.html)")
+    for name in pages:
+        beside = [(f"{FOLDERS[name]}/{file}", said) for file, said in LINKED.items()]
+        links = [f"- [{said}]({place})" for place, said in beside if (root / place).is_file()]
         folder = "notebooks" if name == PRESET else FOLDERS[name]
         own = [place for place in notebooks if posixpath.dirname(place) == folder]
         links += [f"- {Path(place).name[:2]} [{title(notebooks[place])}]({place})" for place in own]

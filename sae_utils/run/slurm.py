@@ -229,10 +229,9 @@ def last_words(log: Path) -> str:
 def describe(todo: Sequence[Task], planned, n_shards: int, sbatch: Mapping, throughput: str) -> list[str]:
     """Tasks, hours, and with which options they would be submitted."""
     from sae_utils.run import train
-    from sae_utils.run.cost import Throughput
-    from sae_utils.run.dry_run import hours, measure_for
+    from sae_utils.run.dry_run import hours, speed_of
 
-    at = Throughput.read(Path(throughput)) if throughput else measure_for((), planned)
+    at = speed_of(throughput, planned)
     shares, lines, left = train.shares_of(train.pieces_of(planned, at.memory), n_shards), [], []
     for task in todo:
         if task.stage == "caches":

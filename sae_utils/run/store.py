@@ -89,10 +89,10 @@ def clean(notebook: nbformat.NotebookNode) -> None:
                     output.data["image/png"] = in_few_colours(output.data["image/png"])
 
 
-def in_few_colours(png: str, n_colours: int = 128) -> str:
+def in_few_colours(png: str) -> str:
     """A PNG image in base64 in few colours (``write_in_few_colours``)."""
     small = io.BytesIO()
-    write_in_few_colours(io.BytesIO(base64.b64decode(png)), small, n_colours)
+    write_in_few_colours(io.BytesIO(base64.b64decode(png)), small, n_colours=128)
     return base64.b64encode(small.getvalue()).decode("ascii")
 
 

@@ -15,7 +15,7 @@ import re
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -25,8 +25,8 @@ from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
 from sae_utils.memory import total_memory
 from sae_utils.paths import NOTEBOOKS, RESULTS
-from sae_utils.run.cost import Costs, Throughput, together, training_operations
-from sae_utils.run.dry_run import hours, measure_for
+from sae_utils.run.cost import Throughput, together, training_operations
+from sae_utils.run.dry_run import Planned, costs_of, hours, speed_of
 from sae_utils.run.known_truth_plan import world_source
 from sae_utils.run.model_facts import model_facts
 from sae_utils.run.notebooks import select
@@ -36,8 +36,6 @@ from sae_utils.run.plans import plan_of
 from sae_utils.run.presets import load_preset
 from sae_utils.run.throughput import device_at_hand
 from sae_utils.saes.training.grid import Cell, is_whole, largest_pass, passes, train_cells
-
-Planned = Mapping[str, tuple[SimpleNamespace, Plan]]  # by notebook: its parameters and its plan
 
 
 @dataclass(frozen=True)
@@ -209,7 +207,7 @@ def seconds_of(planned: Planned, at: Throughput, pieces: Sequence[Piece] | None 
 
     What each piece streams the language model makes anew.
     """
-    costs, models = [], {}
+    own_plans = {}
     for notebook, (p, plan) in planned.items():
         own = [piece for piece in pieces or () if piece.notebook == notebook]
         searches = {name for piece in own if piece.search for name in piece.search.names}
@@ -217,9 +215,8 @@ def seconds_of(planned: Planned, at: Throughput, pieces: Sequence[Piece] | None 
         bare = replace(bare, search=plan.search and plan.search.only(searches), forward_tokens=0)
         if pieces is not None:
             bare = replace(bare, activations=())
-        key = p.model, p.dtype, p.device
-        costs.append(models.setdefault(key, Costs(model_facts(p.model), p.dtype, p.device, at.memory)).of(bare))
-    return together(costs).seconds(at)
+        own_plans[notebook] = p, bare
+    return together(costs_of(own_plans, at.memory).values()).seconds(at)
 
 
 def planned_of(name: str, notebooks: Path, only: str = "") -> dict[str, tuple[SimpleNamespace, Plan]]:
@@ -253,9 +250,8 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, re
     logging.getLogger("sae_utils").setLevel(logging.INFO)
     try:
         position, n_shards = position_of(options.shard)
-        planned, at = planned_of(options.preset, notebooks), None
-        if options.dry_run:
-            at = Throughput.read(Path(options.throughput)) if options.throughput else measure_for((), planned)
+        planned = planned_of(options.preset, notebooks)
+        at = speed_of(options.throughput, planned) if options.dry_run else None
         shares = shares_of(pieces_of(planned, at and at.memory), n_shards)
         share = shares[position]
         n_stacks = sum(len(piece.cells) for one in shares for piece in one)

@@ -8,7 +8,7 @@ import pytest
 
 from sae_utils.errors import InputError
 from sae_utils.memory import dictionary_bytes
-from sae_utils.run.cost import Costs, Throughput, together, training_operations
+from sae_utils.run.cost import Costs, Throughput, together
 from sae_utils.run.dry_run import before, hours, totals
 from sae_utils.run.model_facts import KNOWN, ModelFacts, model_facts
 from sae_utils.run.plan import Plan
@@ -96,12 +96,6 @@ def test_facts_of_a_bundled_and_of_an_unknown_model():
     assert model_facts(300 * "a") is None  # no file has so long a name
 
 
-def test_hook_points_are_those_of_the_loaded_model():
-    assert HOOK == "blocks.1.hook_mlp_out"
-    with pytest.raises(InputError, match="layer=4 is not in the model; allowed: 0 to 3"):
-        FACTS.hook_point("mlp_out", 4)
-
-
 def test_cost_of_a_cell():
     """2 dictionaries of 1,000 latents, 1,000 steps of 1,000 tokens; the language model up to its second layer."""
     (cost,) = costs(CELL)
@@ -113,24 +107,6 @@ def test_cost_of_a_cell():
         assert cost.seconds(replace(SPEED, device="a GPU", step=step))["training"] == pytest.approx(seconds)
     assert cost.disk["dictionaries"] == dictionary_bytes(2, 100, 1000)
     assert (cost.n_dictionaries, cost.trained_tokens) == (2, 2 * 10**6)
-
-
-@pytest.mark.parametrize(
-    ("change", "factor"),
-    [({"seeds": (0, 1, 2, 3)}, 2), ({"training": TrainingConfig(3 * 10**6, 1000)}, 3)],
-)
-def test_costs_scale_as_operations_do(change, factor):
-    one, more = (costs(cell)[0] for cell in (CELL, replace(CELL, **change)))
-    assert more.operations()["training"] == factor * one.operations()["training"]
-    without_steps = replace(SPEED, step=0.0)
-    assert more.seconds(without_steps)["training"] == pytest.approx(factor * one.seconds(without_steps)["training"])
-    twice = replace(without_steps, training={"topk": 2e11})
-    assert more.seconds(without_steps)["training"] == pytest.approx(2 * more.seconds(twice)["training"])
-
-
-def test_dense_codes_cost_more_operations():
-    relu = replace(CELL, config=SAEConfig(100, 1000, "relu", sparsity=1.0))
-    assert training_operations(relu) > 5 * training_operations(CELL)
 
 
 def test_what_was_trained_read_or_kept_before_counts_once():

@@ -54,35 +54,22 @@ def test_sources_are_code_style_bundled_models_and_claims_but_no_prose(tmp_path,
     assert jobs.sources_digest(notebooks) in before
 
 
-def test_key_changes_with_the_bytes_of_a_local_model_and_corpus(tmp_path, monkeypatch):
+def test_key_changes_with_the_bytes_of_a_local_model_and_of_each_source_of_a_corpus(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    model, corpus = tmp_path / "model", tmp_path / "text.jsonl"
-    (model / "deep").mkdir(parents=True)
-    files = [model / "config.json", model / "deep" / "weights.bin", corpus]
+    files = [tmp_path / name for name in ("model/config.json", "model/deep/weights.bin", "a.jsonl", "b.txt")]
+    files[1].parent.mkdir(parents=True)
     for file in files:
         file.write_text('{"architectures": ["GPT2LMHeadModel"]}')
-    notebooks = make(tmp_path, preset="common: {model: ~/model, corpus: ~/text.jsonl}")
+    notebooks = make(tmp_path, preset="common: {model: ~/model, corpus: 1 ~/a.jsonl + 2 ~/b.txt}")
     keys = [job_of(notebooks, tmp_path).key]
     for file in files:
         time = file.stat().st_mtime_ns
         file.write_text(f" {file.read_text()}")
         os.utime(file, ns=(time, time))
         keys.append(job_of(notebooks, tmp_path).key)
-    assert len(set(keys)) == 4
-    os.utime(corpus)
+    assert len(set(keys)) == 5
+    os.utime(files[-1])
     assert job_of(notebooks, tmp_path).key == keys[-1]
-
-
-def test_key_changes_with_the_bytes_of_each_source_of_a_corpus(tmp_path):
-    texts = [tmp_path / "a.txt", tmp_path / "b.txt"]
-    for text in texts:
-        text.write_text("one")
-    notebooks = make(tmp_path, preset=f"common: {{corpus: 1 {texts[0]} + 2 {texts[1]}}}")
-    keys = [job_of(notebooks, tmp_path).key]
-    for text in texts:
-        text.write_text("two")
-        keys.append(job_of(notebooks, tmp_path).key)
-    assert len(set(keys)) == 3
 
 
 def test_key_changes_with_the_bytes_of_saes_that_are_read(tmp_path):

@@ -13,17 +13,15 @@ import sys
 from base64 import b64decode
 
 import pytest
-import yaml
 from PIL import Image
 
-from sae_utils.paths import NOTEBOOKS, PRESETS, PUBLISHED, TINY_NOTEBOOKS
+from sae_utils.paths import NOTEBOOKS, PUBLISHED, TINY_NOTEBOOKS
 from sae_utils.report.claims.entries import number_here
 from sae_utils.report.claims.family import short
 from sae_utils.report.claims.page import HEAD
 from sae_utils.run.notebooks import INJECTED, default_parameters, own_cells, parameters_cells, read_cells, source
 from sae_utils.run.parameters import check, parameter_names, parameters_cell
-from sae_utils.run.presets import OF_CELLS, load_preset, values_of
-from sae_utils.run.schemas import NOTEBOOKS as MODELS
+from sae_utils.run.presets import OF_CELLS, values_of
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 COPIES = [TINY_NOTEBOOKS / path.name for path in PATHS]
@@ -49,10 +47,6 @@ def figures_of(path):
     outputs = [out for cell in code_cells(path) for out in cell["outputs"]]
     pictures = [out["data"]["image/png"] for out in outputs if "image/png" in out.get("data", {})]
     return [Image.open(io.BytesIO(b64decode("".join(picture)))) for picture in pictures]
-
-
-def test_every_notebook_has_a_model():
-    assert [path.stem for path in PATHS] == sorted(MODELS)
 
 
 @each_copy
@@ -158,7 +152,7 @@ def test_parameters_cell_is_the_model_to_the_letter(path):
     assert source(cell) == parameters_cell(path.stem)
     defaults = default_parameters(path)
     assert list(defaults) == parameter_names(path.stem)
-    assert defaults == load_preset(OF_CELLS).overrides[path.stem]
+    assert defaults == values_of(OF_CELLS, path.stem)
     assert check(path.stem, defaults).model_dump() == defaults
 
 
@@ -198,15 +192,3 @@ def test_links_lead_to_files_and_the_last_cell_to_the_claims_and_the_site(path):
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", "\n".join(prose))
     assert [link for link in links if not (path.parent / link).is_file()] in ([], ["../site/index.html"])  # if made
     assert "](../figures/claims.md)" in prose[-1] and "](../site/index.html)" in prose[-1]
-
-
-@pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_presets_name_only_what_there_is(path):
-    preset = load_preset(path.stem)
-    assert preset.name == path.stem
-    assert set(preset.overrides) <= {notebook.stem for notebook in PATHS}
-    assert "results_dir" not in yaml.safe_load(path.read_text()).get("common", {})
-
-
-def test_there_are_the_presets_that_run_all_needs():
-    assert {"tiny", "laptop"} <= {path.stem for path in PRESETS.glob("*.yaml")}

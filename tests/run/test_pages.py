@@ -1,7 +1,7 @@
 """What a run leaves beside its results: the page of claims, the changed verdicts, a replication's record."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import nbformat
 import pytest
@@ -23,6 +23,7 @@ def place(tmp_path, monkeypatch, style):
         monkeypatch.setattr(f"sae_utils.{module}.PUBLISHED", {"quick": figures})
     monkeypatch.setattr(pages, "REPLICATIONS", {"again": "quick", "once_more": "quick"})
     monkeypatch.setattr(pages, "OTHER_MODELS", {"larger": "quick"})
+    monkeypatch.setattr(made_by, "PUBLISHED", {"quick": figures})
     make(tmp_path, WRITE)
     (tmp_path / "claims.yaml").write_text(json.dumps([ENTRY]))
     return tmp_path
@@ -31,9 +32,8 @@ def place(tmp_path, monkeypatch, style):
 def run(place, preset, low, high):
     """A finished run of the preset; gives the page of claims."""
     job = job_of(make(place, WRITE), place / "results")
-    job = type(job)(
-        job.notebook, {"model": preset, "site": "mlp_out", "layer": 4}, place / "results" / preset, job.key, None
-    )
+    parameters = {"model": preset, "site": "mlp_out", "layer": 4}
+    job = replace(job, parameters=parameters, folder=place / "results" / preset)
     executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("3 + 4")])
     job.folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(executed, job.file(".ipynb"))
@@ -71,30 +71,22 @@ def test_another_model_has_a_column_with_its_numbers_and_its_executed_notebooks(
     assert "| does not hold |  | 0.250 (0.200 to 0.300): holds | [" in text
 
 
-def test_a_figure_of_the_claims_stands_on_the_page_and_in_its_record(place, monkeypatch):
-    monkeypatch.setattr(made_by, "PUBLISHED", {"quick": place / "figures"})
-    run(place, "larger", 0.2, 0.3)
-    job, page = run(place, "quick", 0.0, 0.05)
-    text, figure = page.read_text(), place / "figures" / "claims_A.png"
-    link = "\n![Paper A: numbers, rules and verdicts](claims_A.png)\n"
-    assert text.index("| paper | claims |") < text.index(link) < text.index("## Paper A")
-    job.file(".done.json").write_text(json.dumps(job.done() | {"figures": []}))
-    record = json.loads(made_by.write_made_by([job]).read_text())
-    assert record["files"] == {path.name: sha256_of_file(path) for path in (figure, page)}
-
-
-def test_the_papers_figures_have_a_page_that_the_claims_lead_to(place, monkeypatch):
-    monkeypatch.setattr(made_by, "PUBLISHED", {"quick": place / "figures"})
+def test_the_page_has_the_figures_of_claims_and_of_papers_and_the_record_has_them_too(place):
+    figures = place / "figures"
     listed = [{"paper": "A", "what": "two seeds", "ours": ["A1.png"]}]
     (place / "paper_figures.yaml").write_text(json.dumps(listed))
-    _, page = run(place, "again", 0.2, 0.3)
+    _, page = run(place, "larger", 0.2, 0.3)
     assert "papers_figures" not in page.read_text()
-    (place / "figures" / "A1.png").touch()
-    job, page = run(place, "quick", 0.2, 0.3)
-    assert "here that answer them](papers_figures.md)" in page.read_text()
-    assert "| in the paper | quick | not shown, and why |" in (place / "figures" / "papers_figures.md").read_text()
+    (figures / "A1.png").touch()
+    job, page = run(place, "quick", 0.0, 0.05)
+    text, link = page.read_text(), "\n![Paper A: numbers, rules and verdicts](claims_A.png)\n"
+    assert text.index("| paper | claims |") < text.index(link) < text.index("## Paper A")
+    assert "here that answer them](papers_figures.md)" in text
+    assert "| in the paper | quick | not shown, and why |" in (figures / "papers_figures.md").read_text()
     job.file(".done.json").write_text(json.dumps(job.done() | {"figures": []}))
-    assert "papers_figures.md" in json.loads(made_by.write_made_by([job]).read_text())["files"]
+    record = json.loads(made_by.write_made_by([job]).read_text())
+    made = ("claims_A.png", "claims.md", "papers_figures.md")
+    assert record["files"] == {name: sha256_of_file(figures / name) for name in made}
 
 
 def test_a_figure_is_drawn_anew_only_where_what_it_shows_has_changed(place, monkeypatch):
@@ -146,7 +138,7 @@ def test_no_record_is_left_by_an_unfinished_run_or_one_elsewhere(place):
     (place / "figures" / "again.json").unlink()
     job.file(".done.json").unlink()
     pages.write_claims_page(place / "claims.yaml", [job])
-    other = type(job)(job.notebook, job.parameters, place / "elsewhere" / "again", job.key, None)
+    other = replace(job, folder=place / "elsewhere" / "again")
     fake_run(other)
     pages.write_claims_page(place / "claims.yaml", [other])
     assert not (place / "figures" / "again.json").exists()

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from sae_utils.data.activations import TensorSource
-from sae_utils.errors import InputError
 from sae_utils.run import reproducible_plan as planned
 from sae_utils.run.known_truth_plan import world_source
 from sae_utils.run.model_facts import model_facts
@@ -65,36 +64,15 @@ def test_settings_are_those_of_the_papers():
     assert planned.config_of("relu", 128, 64, 2.4).sparsity == 2.4
 
 
-def test_with_saes_methods_may_be_none_and_without_topk_there_is_nothing_to_compare_with():
+def test_with_saes_methods_may_be_none():
     _, found = plan(saes=["somewhere"], methods=[])
     assert not found.cells and [one.split for one in found.activations] == ["held_out"]
     assert {cell.config.n_latents for cell in plan(saes=["somewhere"])[1].cells} == {64}
-    for wrong in ([], ["ortsae"]):
-        with pytest.raises(InputError, match=r"methods = .* must be a list with 'topk' or 'all' in it"):
-            parameters(methods=wrong)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"at_l0": 8.0}, "at_l0 = 8.0 must be between the ends of ks"),
-        ({"methods": ["all", "best"]}, "methods[1] = 'best' must be 'all', 'topk', "),
-        ({"n_atoms": 30}, "n_atoms = 30 must be a multiple of 4"),
-        ({"atom_l0": 4.0}, "atom_l0 = 4.0 must be below n_atoms / 8 = 4"),
-        ({"n_world_tokens": 50}, "n_world_tokens = 50 must be batch_size = 128 or more"),
-        ({"n_latents": 9000}, "n_latents = 9000 must be at most the 6000 tokens"),
-        ({"n_seeds": 2}, "n_seeds = 2 must be 3 or more"),
-    ],
-)
-def test_what_cannot_be_compared_is_refused_in_one_line(changes, said):
-    with pytest.raises(InputError) as refusal:
-        parameters(**changes)
-    assert said in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_what_begins_elsewhere_begins_there(tmp_path):
     methods = ["topk", "archetypal", "archetypal_own", "topk_longer", "consensus"]
-    small = {"n_latents": 12, "ks": [2, 3], "n_tokens": 1024, "n_seeds": 3}
+    small = {"n_latents": 12, "ks": [3], "n_tokens": 1024, "n_seeds": 3}
     p = SimpleNamespace(**ReproducibleParameters(methods=methods).model_dump() | small)
     x = torch.randn(1024, 6, generator=torch.Generator().manual_seed(0))
     reads = Activations(("here",), 1024)
@@ -102,11 +80,11 @@ def test_what_begins_elsewhere_begins_there(tmp_path):
     cells = [replace(cell, training=replace(cell.training, n_tokens=256)) for cell in cells]
     trained, begun, agreed = planned.train_methods(cells, {reads: TensorSource({"here": x})}, tmp_path, p)
     assert set(trained) == {cell.name for cell in cells}
-    shared, own = begun["archetypal 2"].points, begun["archetypal_own 2"].points
+    shared, own = begun["archetypal 3"].points, begun["archetypal_own 3"].points
     assert torch.equal(shared[0], shared[1]) and not torch.equal(own[0], own[1])
     assert begun["consensus 3"].seeds == trained["topk 3"].seeds == (0, 1, 2)
     assert not torch.equal(begun["consensus 3"].W_dec, trained["consensus 3"].W_dec)
-    assert set(agreed) == {"consensus 2", "consensus 3"} and all(0 <= n <= 12 for of in agreed.values() for n in of)
+    assert set(agreed) == {"consensus 3"} and all(0 <= n <= 12 for n in agreed["consensus 3"])
     assert torch.equal(begun["topk_longer 3"].W_dec, trained["topk 3"].W_dec)
     assert not torch.equal(begun["topk_longer 3"].W_dec, trained["topk_longer 3"].W_dec)
 

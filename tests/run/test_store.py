@@ -23,17 +23,20 @@ def write(folder, *cells):
     return path
 
 
-def test_stores_a_tiny_copy_without_progress_bars_and_timing(tmp_path):
-    notebooks = make(tmp_path, "import sys; print('9 s', file=sys.stderr); print(p.n_eval_rows)")
+def test_stores_a_tiny_copy_without_progress_bars_and_timing_and_with_figures_in_few_colours(tmp_path):
+    figure = "import matplotlib.pyplot as plt; plt.plot([0, 1]); plt.show()"
+    notebooks = make(tmp_path, "import sys; print('9 s', file=sys.stderr); print(p.n_eval_rows)", figure)
     copies = tmp_path / "copies"
     before = {path: path.read_bytes() for path in notebooks.glob("*.ipynb")}
     assert main("00", notebooks, copies) == 0
     (copy,) = copies.iterdir()
     notebook = nbformat.read(copy, 4)
     assert own_cells(copy) == own_cells(notebooks / copy.name)
-    assert [cell.execution_count for cell in notebook.cells] == [1, 2, 3, 4]
-    assert [[output.text for output in cell.outputs] for cell in notebook.cells] == [[], [], [], ["48\n"]]
-    tags = [{"tags": ["parameters"]}, {"tags": ["injected-parameters"]}, {}, {}]
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2, 3, 4, 5]
+    assert [[output.text for output in cell.outputs] for cell in notebook.cells[:4]] == [[], [], [], ["48\n"]]
+    (output,) = notebook.cells[4].outputs
+    assert Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).mode == "P"
+    tags = [{"tags": ["parameters"]}, {"tags": ["injected-parameters"]}, {}, {}, {}]
     assert [cell.metadata for cell in notebook.cells] == tags
     assert notebook.metadata.kernelspec.name == "python3" and "papermill" not in notebook.metadata
     assert {path: path.read_bytes() for path in notebooks.glob("*.ipynb")} == before
@@ -97,7 +100,7 @@ def test_a_copy_stays_as_it_was_where_the_notebook_fails(tmp_path, capsys):
     assert capsys.readouterr().err == "00_language_model.ipynb: ZeroDivisionError: division by zero\n"
 
 
-def test_figures_keep_their_size_and_look_in_fewer_bytes(tmp_path):
+def test_figures_keep_their_size_and_look_in_fewer_bytes():
     rng = np.random.default_rng(0)
     pixels = np.full((60, 80, 4), 255, dtype=np.uint8)
     pixels[10:50, 10:70, :3] = rng.choice([[0, 114, 178], [230, 159, 0]], (40, 60))
@@ -110,7 +113,3 @@ def test_figures_keep_their_size_and_look_in_fewer_bytes(tmp_path):
     assert image.mode == "P" and len(base64.b64decode(small)) < len(before.getvalue())
     assert image.info["dpi"] == pytest.approx((100, 100), abs=0.01)
     np.testing.assert_array_equal(np.asarray(image.convert("RGB")), pixels[..., :3])
-    notebooks = make(tmp_path, "import matplotlib.pyplot as plt; plt.plot([0, 1]); plt.show()")
-    assert main("00", notebooks, tmp_path) == 0
-    (output,) = nbformat.read(tmp_path / "00_language_model.ipynb", 4).cells[-1].outputs
-    assert Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).mode == "P"
