@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sae_utils.memory import FORWARD_TOKENS
 from sae_utils.paths import ROOT
 
 
@@ -19,6 +20,7 @@ def modules(monkeypatch):
 def test_every_check_runs_and_passes_on_the_cpu(modules, monkeypatch, capsys):
     gpu, checks, cases = modules
     monkeypatch.setattr(checks, "STEPS", checks.Interrupting.limit + 1)
+    monkeypatch.setitem(FORWARD_TOKENS, "cpu", 512)
     assert gpu.main(["--device", "cpu", "--small"]) == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
