@@ -65,7 +65,7 @@ def check_all(device: str, small: bool) -> Iterator[Check]:
     if device != "cpu":
         yield check_bfloat16(device)
     yield from check_checkpoints(device)
-    yield from check_language_model(device)
+    yield from check_language_model(device, small)
 
 
 def check_choices(device: str, size: KernelSize) -> Iterator[Check]:
@@ -203,10 +203,10 @@ def check_checkpoints(device: str) -> Iterator[Check]:
         yield Check(f"{name}: saved and loaded, the same bits", _state_difference(loaded, whole), EXACT)
 
 
-def check_language_model(device: str) -> Iterator[Check]:
+def check_language_model(device: str, small: bool) -> Iterator[Check]:
     """The bundled model and what reads it: activations, loss, stream, cache, evaluation in the model."""
     ours, reference = load_language_model("pycode-2m", device), load_language_model("pycode-2m", "cpu")
-    rows = np.random.default_rng(0).integers(1, reference.n_vocab, (16, reference.context))
+    rows = np.random.default_rng(0).integers(1, reference.n_vocab, (16, 64 if small else reference.context))
     tokens = torch.from_numpy(rows)
     hooks = [reference.hook_point(site, layer) for site in SITES for layer in (0, reference.n_layers - 1)]
     found, expected = ours.activations(tokens, hooks), reference.activations(tokens, hooks)

@@ -19,6 +19,8 @@ from sae_utils.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from sae_utils.saes import SAEConfig
+
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 ADAM = ("gradient", "first moment", "second moment")
 BLOCK_ROWS = 256  # of a shuffle buffer: 65,536 activations of 128 float16 are 17 MB
@@ -119,38 +121,29 @@ class MemoryPlan:
         return f"{human(self.total)}: {', '.join(parts)}" if parts else human(0)
 
 
-def training_plan(
-    n_dictionaries: int,
-    d_in: int,
-    n_latents: int,
-    batch_size: int,
-    architecture: str = "topk",
-    k: int | None = None,
-    auxk: int | None = None,
-    device: str = "cuda",
-) -> MemoryPlan:
-    """What one stack and its training need; add plans of several stacks, of the model and of the buffer."""
-    on_cpu = str(device).startswith("cpu")
+def training_plan(config: "SAEConfig", n_dictionaries: int, batch_size: int, device: str = "cuda") -> MemoryPlan:
+    """What one stack and its training need on a kind of device; plans of several stacks add up."""
+    d_in, n_latents, architecture = config.d_in, config.n_latents, config.architecture
     n, weights = n_dictionaries * n_latents, 4 * n_dictionaries * n_latents * d_in
     # The largest sum of temporary tensors of one training step, beside the gradient.
     step = 4 * 4 * batch_size * n_dictionaries * d_in  # reconstruction, error, their gradients
     if architecture in DENSE_TENSORS:
         step = max(4 * DENSE_TENSORS[architecture] * batch_size * n + step, 2 * weights)
     else:
-        if on_cpu:
+        if device == "cpu":
             held = 4 * min(batch_size, CPU_CHUNK) * min(n, max(n_latents, CPU_LATENTS))
         else:  # with what picks from them, and the encoder in bfloat16
             each = (3 if n_latents >= SEARCHED else 6) + (architecture == "batch_topk")
             held = each * min(batch_size * n, CUDA_HELD) + weights / 2
         # Values in float32 and latents in int64, chosen, masked, laid flat and sorted by latent.
-        codes = 4 * 12 * OFFERED[architecture] * (k or 1) * batch_size * n_dictionaries
+        codes = 4 * 12 * OFFERED[architecture] * config.k * batch_size * n_dictionaries
         step = max(held + codes + step, 1.25 * weights)
-    if auxk:
+    if config.auxk:
         # The dead latents of one dictionary at a time, at most all of it, and their rows of encoder and decoder.
         step += 4 * batch_size * n_latents + 3 * weights / n_dictionaries
     stack = n_dictionaries, d_in, n_latents, architecture
     plan = MemoryPlan(dictionaries=dictionary_bytes(*stack), optimiser=optimiser_bytes(*stack), step=int(step))
-    if not on_cpu and _n_parameters(*stack) <= RECORDED:
+    if device != "cpu" and _n_parameters(*stack) <= RECORDED:
         plan = replace(plan, optimiser=plan.optimiser + plan.step, step=0)  # a graph keeps what it takes
     return plan
 

@@ -1,25 +1,15 @@
 """benchmarks/gpu.py on the CPU: the same code path at small sizes, its exit codes, and what counts as a difference."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
+from sae_utils.memory import FORWARD_TOKENS
 from sae_utils.paths import ROOT
-
-SCRIPT = ROOT / "benchmarks" / "gpu.py"
-
-
-def run(*arguments):
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, env=environment)
 
 
 @pytest.fixture
 def modules(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import gpu
     import gpu_cases
     import gpu_checks
@@ -27,13 +17,16 @@ def modules(monkeypatch):
     return gpu, gpu_checks, gpu_cases
 
 
-def test_every_check_runs_and_passes_on_the_cpu(modules):
-    done = run("--device", "cpu", "--small")
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
-    assert "FAIL" not in done.stdout and "all checks passed" in lines
+def test_every_check_runs_and_passes_on_the_cpu(modules, monkeypatch, capsys):
+    gpu, checks, cases = modules
+    monkeypatch.setattr(checks, "STEPS", checks.Interrupting.limit + 1)
+    monkeypatch.setitem(FORWARD_TOKENS, "cpu", 512)
+    assert gpu.main(["--device", "cpu", "--small"]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert "FAIL" not in out and "all checks passed" in lines
     passed = [line for line in lines if line.startswith("PASS  ")]
-    for name in modules[2].CONFIGS:
+    for name in cases.CONFIGS:
         assert sum(line.startswith(f"PASS  {name}: ") for line in passed) >= 6
     for subject in ("top_k", "encode_top_k", "keep_top_k", "keep_batch_top_k", "sparse_encode", "sparse_decode"):
         assert any(line.startswith(f"PASS  {subject}") for line in passed)
@@ -44,10 +37,10 @@ def test_every_check_runs_and_passes_on_the_cpu(modules):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
-def test_without_cuda_it_says_so_in_one_line():
-    done = run()
-    assert done.returncode == 2 and not done.stdout
-    assert len(done.stderr.splitlines()) == 1 and "nothing was checked" in done.stderr
+def test_without_cuda_it_says_so_in_one_line(modules, capsys):
+    assert modules[0].main([]) == 2
+    said = capsys.readouterr()
+    assert not said.out and len(said.err.splitlines()) == 1 and "nothing was checked" in said.err
 
 
 def test_a_failed_check_gives_exit_code_1(modules, monkeypatch, capsys):

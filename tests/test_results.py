@@ -1,6 +1,5 @@
 """Results come back as they were written; a torn pair is refused."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,13 +34,6 @@ def test_round_trip(tmp_path):
     assert sorted(file.name for file in path.parent.iterdir()) == ["01_x.json", "01_x.npz"]
 
 
-def test_json_is_standard_json(tmp_path):
-    def refuse(constant):
-        raise AssertionError(constant)
-
-    json.loads(write(tmp_path).read_text(), parse_constant=refuse)
-
-
 def test_missing_results_say_how_to_make_them(tmp_path):
     with pytest.raises(InputError, match=r"no results of 01_x in .*: ./run_all.sh --preset tiny --only 01"):
         read_results("01_x", "tiny", tmp_path)
@@ -49,14 +41,13 @@ def test_missing_results_say_how_to_make_them(tmp_path):
 
 @pytest.mark.parametrize("ending", ["json", "npz"])
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
-def test_damage_is_refused_in_one_line(tmp_path, ending, damage):
+def test_damage_is_refused(tmp_path, ending, damage):
     path = write(tmp_path).with_suffix(f".{ending}")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes({"truncate": bytes(data[: len(data) // 2]), "flip": bytes(data), "empty": b""}[damage])
-    with pytest.raises(InputError, match="are torn: run the notebook again") as refusal:
+    with pytest.raises(InputError, match="are torn: run the notebook again"):
         read_results("01_x", "tiny", tmp_path)
-    assert "\n" not in str(refusal.value)
 
 
 def test_new_arrays_beside_an_old_json_are_torn(tmp_path):

@@ -110,8 +110,7 @@ def _dense_terms(sae: SAE, x, variance) -> tuple[LossTerms, Float[Tensor, "batch
             penalty = z * norms
         case "jump_relu":
             threshold = sae.log_threshold.exp()
-            z = _JumpReLU.apply(pre, threshold, sae.config.bandwidth)
-            penalty = _Step.apply(pre, threshold, sae.config.bandwidth)
+            z, penalty = _JumpReLU.apply(pre, threshold, sae.config.bandwidth)
         case "gated":
             z = sae.activate(pre)
             gate = pre.relu()
@@ -145,37 +144,22 @@ def auxk_loss(sae: SAE, x, residual: Float[Tensor, "batch d_in"], dead: Bool[Ten
 
 
 class _JumpReLU(torch.autograd.Function):
-    """pre * (pre > threshold), with a straight-through gradient for the threshold.
+    """(pre * H, H), H = pre > threshold as 0 or 1, with straight-through gradients for the threshold.
 
-    d/d threshold = -threshold / bandwidth where |pre - threshold| < bandwidth / 2, else 0 (Rajamanoharan et al. 2024b,
-    eq. 11, rectangle kernel).
+    Where |pre - threshold| < bandwidth / 2 they are -threshold / bandwidth and -1 / bandwidth, else 0; pre gets none of
+    H's (Rajamanoharan et al. 2024b, eq. 11 and 12, rectangle kernel).
     """
 
     @staticmethod
     def forward(ctx, pre, threshold, bandwidth):
         ctx.save_for_backward(pre, threshold)
         ctx.bandwidth = bandwidth
-        return pre * (pre > threshold)
+        above = pre > threshold
+        return pre * above, above.to(pre.dtype)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, grad_above):
         pre, threshold = ctx.saved_tensors
         near = (pre - threshold).abs() < ctx.bandwidth / 2
-        grad_threshold = -(threshold / ctx.bandwidth) * (near * grad).sum(0)
-        return grad * (pre > threshold), grad_threshold, None
-
-
-class _Step(torch.autograd.Function):
-    """(pre > threshold) as 0 or 1; d/d threshold = -1 / bandwidth near the threshold, no gradient for pre (eq. 12)."""
-
-    @staticmethod
-    def forward(ctx, pre, threshold, bandwidth):
-        ctx.save_for_backward(pre, threshold)
-        ctx.bandwidth = bandwidth
-        return (pre > threshold).to(pre.dtype)
-
-    @staticmethod
-    def backward(ctx, grad):
-        pre, threshold = ctx.saved_tensors
-        near = (pre - threshold).abs() < ctx.bandwidth / 2
-        return None, -(near * grad).sum(0) / ctx.bandwidth, None
+        of_value = -(threshold / ctx.bandwidth) * (near * grad).sum(0)
+        return grad * (pre > threshold), of_value - (near * grad_above).sum(0) / ctx.bandwidth, None

@@ -99,7 +99,6 @@ class Stitched(Dictionary):
 
 def whole(sae: SAE) -> Stitched:
     """A stack of one as a stitched dictionary: all of its latents and its bias."""
-    check_one(sae)
     kept = torch.ones(sae.config.n_latents, dtype=torch.bool, device=sae.W_dec.device)
     return Stitched([Part(sae, kept)], sae.b_dec[0])
 

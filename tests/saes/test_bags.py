@@ -30,10 +30,5 @@ def test_a_pairs_product_is_of_its_bags_row_and_its_own():
     assert torch.allclose(bags.bag_dots(left, table, rows, STARTS, BAGS), expected, atol=1e-6)
 
 
-def test_latents_are_counted():
-    assert bags.count(torch.tensor([2, 0, 2, 2]), 4).tolist() == [1, 0, 3, 0]
-    assert bags.count(torch.tensor([], dtype=torch.int64), 2).tolist() == [0, 0]
-
-
 def test_what_is_on_the_cpu_is_not_for_triton():
     assert bags.triton_for(torch.zeros(2, 2)) is None

@@ -117,18 +117,6 @@ def test_decode_of_bags_of_different_sizes_and_of_none():
     assert pattern.bags.tolist() == [1, 1, 1, 2]
 
 
-def test_pairs_sorted_by_latent():
-    pattern, latents = a_pattern()
-    order, bags, starts = pattern.transposed(12)
-    by_latent = pattern.latents[order]
-    assert torch.equal(by_latent, by_latent.sort().values)
-    for latent in range(12):
-        stop = starts[latent + 1] if latent < 11 else len(bags)
-        member, number = divmod(latent, 6)
-        tokens = (latents[:, member] == number).any(-1).nonzero().flatten()
-        assert bags[starts[latent] : stop].tolist() == (2 * tokens + member).tolist()
-
-
 @pytest.mark.parametrize(("offered", "complete"), [(2, False), (3, False), (4, True), (8, True)])
 def test_keep_batch_top_k_says_when_it_was_offered_too_few(offered, complete):
     """Token 0 has the 3 largest of all; with 3 of its latents offered, nobody can know that there is no fourth."""
@@ -139,17 +127,3 @@ def test_keep_batch_top_k_says_when_it_was_offered_too_few(offered, complete):
     assert found is complete
     if complete:
         assert torch.equal(kept.sort().values, pre.flatten().topk(3).values.sort().values)
-
-
-def test_keep_batch_top_k_chooses_within_each_member():
-    pre = random(6, 2, 8)
-    pre[:, 1] += 100
-    kept, pattern, smallest, _ = kernels.keep_batch_top_k(*pre.topk(8), 8, 2)
-    dense = pre.new_zeros(12, 16)
-    dense[pattern.bags, pattern.latents] = kept
-    for member in range(2):
-        expected = pre[:, member].flatten().topk(12)
-        own = dense[member::2, 8 * member : 8 * member + 8]
-        assert torch.equal(own.flatten().nonzero().flatten(), expected.indices.sort().values)
-        assert torch.equal(own.flatten()[expected.indices], expected.values)
-        assert smallest[member] == expected.values[-1]

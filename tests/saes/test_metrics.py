@@ -16,6 +16,15 @@ from sae_utils.saes.metrics import tokens_of_half, trimmed
 HOOK = "blocks.1.hook_mlp_out"
 
 
+def give_back(sae):
+    """Makes dictionaries of axes: each gives back the k coordinates that are largest in size, exactly."""
+    axes = torch.eye(sae.config.d_in)
+    with torch.no_grad():
+        sae.W_dec[:] = torch.cat([axes, -axes])
+        sae.encoder.copy_(sae.W_dec)
+    return sae
+
+
 def make(architecture="topk", x=None, n_latents=40, hook=HOOK):
     x = planted(500)[0] * 5 + 100 if x is None else x
     config = SAEConfig(x.shape[1], n_latents, architecture, **how_sparse(architecture))
@@ -49,11 +58,7 @@ def test_metrics_are_their_definitions(architecture):
 def test_limits_of_fvu():
     """A perfect dictionary has FVU 0; one that always says the mean has FVU 1, whatever the scale and the mean are."""
     x = torch.randn(300, 6, generator=torch.Generator().manual_seed(0)) * 7 - 30
-    config = SAEConfig(6, 12, "topk", k=12)
-    sae = SAE.create(config, [0], "", Normalisation.of(x))
-    with torch.no_grad():
-        sae.W_dec[0] = torch.cat([torch.eye(6), -torch.eye(6)])
-        sae.encoder.copy_(sae.W_dec)
+    sae = give_back(SAE.create(SAEConfig(6, 12, "topk", k=12), [0], "", Normalisation.of(x)))
     assert evaluate(sae, [x]).fvu.item() < 1e-10
     with torch.no_grad():
         sae.b_enc.fill_(-1e4)
@@ -63,13 +68,8 @@ def test_limits_of_fvu():
 
 
 def keeps_largest(x, k, seeds=(0,)):
-    """A dictionary of axes: it gives back the k coordinates that are largest in size, exactly."""
     d = x.shape[1]
-    sae = SAE.create(SAEConfig(d, 2 * d, "topk", k=k), seeds, "", Normalisation(torch.zeros(d), 1.0))
-    with torch.no_grad():
-        sae.W_dec[:] = torch.cat([torch.eye(d), -torch.eye(d)])
-        sae.encoder.copy_(sae.W_dec)
-    return sae
+    return give_back(SAE.create(SAEConfig(d, 2 * d, "topk", k=k), seeds, "", Normalisation(torch.zeros(d), 1.0)))
 
 
 def explained_variance(x, x_hat):
@@ -148,11 +148,9 @@ def activations(model, rows):
 
 def test_a_perfect_dictionary_recovers_all_and_an_empty_one_what_the_mean_does(model, rows, activations):
     d = activations.shape[1]
-    sae = make(x=activations, n_latents=2 * d)
+    sae = give_back(make(x=activations, n_latents=2 * d))
     object.__setattr__(sae.config, "k", 2 * d)
     with torch.no_grad():
-        sae.W_dec[:] = torch.cat([torch.eye(d), -torch.eye(d)])
-        sae.encoder.copy_(sae.W_dec)
         sae.W_dec[1] = 0
         sae.b_dec[1] = -sae.mean * sae.scale
     perfect, zeros = cross_entropy_recovered(model, [sae], rows, batch_tokens=4 * rows.shape[1])

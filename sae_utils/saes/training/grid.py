@@ -75,9 +75,7 @@ class Cell:
 
     def memory(self, device: str) -> MemoryPlan:
         """What training this stack needs beside its activations; ``device`` is cpu or cuda."""
-        c = self.config
-        shape = len(self.seeds), c.d_in, c.n_latents, self.training.batch_size
-        return training_plan(*shape, c.architecture, c.k, c.auxk, device)
+        return training_plan(self.config, len(self.seeds), self.training.batch_size, device)
 
     def parts(self, device: str, total: float | None) -> list["Cell"]:
         """The stacks of its name that are trained: itself, or groups of its seeds where memory does not hold it.

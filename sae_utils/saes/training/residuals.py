@@ -6,21 +6,28 @@ the residual. Boosted ensembles are trained side by side (``grid``): each residu
 """
 
 from collections.abc import Mapping
-from functools import cached_property
 
 import numpy as np
 import torch
 
-from sae_utils.data.activations import ActivationSource, Order, check_whole
+from sae_utils.data.activations import ActivationSource, Order
 from sae_utils.errors import InputError
 from sae_utils.files import sha256_of
-from sae_utils.memory import BLOCK_ROWS
-from sae_utils.memory import HELD_GB as LARGEST_GB
+from sae_utils.memory import BLOCK_ROWS, HELD_GB
 from sae_utils.saes.base import Dictionary
 from sae_utils.saes.training.checkpoints import raw_bytes
 
 
-class HeldSource(ActivationSource):
+class _DerivedSource(ActivationSource):
+    """A source made from another, hook point by hook point."""
+
+    @property
+    def content(self) -> str:
+        """A hash of the hook points' contents."""
+        return sha256_of([f"{name} {self.content_at(name)}" for name in self.hook_points])
+
+
+class HeldSource(_DerivedSource):
     """The first rows of another source in memory, as many as have ``n_tokens`` activations; all of them if None.
 
     Raises InputError where the source has fewer.
@@ -29,7 +36,6 @@ class HeldSource(ActivationSource):
     def __init__(self, source: ActivationSource, n_tokens: int | None = None):
         keep = source.order.keep
         if n_tokens is not None:
-            check_whole("n_tokens", n_tokens, 1)
             if n_tokens > source.n_tokens:
                 raise InputError(f"n_tokens={n_tokens} must be at most the {source.n_tokens} activations of the source")
             keep = keep[: 1 + int(source.order.row_counts.cumsum().searchsorted(n_tokens))]
@@ -41,11 +47,6 @@ class HeldSource(ActivationSource):
         parts = [source.read(rows) for rows in blocks]
         self._held = {name: torch.cat([part[name] for part in parts]) for name in self.hook_points}
 
-    @cached_property
-    def content(self) -> str:
-        """A hash of the hook points' contents."""
-        return sha256_of([f"{name} {content}" for name, content in self._contents.items()])
-
     def content_at(self, hook_point: str) -> str:
         """A hash of what the source has there and of the number of rows."""
         return self._contents[hook_point]
@@ -55,7 +56,7 @@ class HeldSource(ActivationSource):
         return {name: x[torch.from_numpy(rows).to(x.device)] for name, x in self._held.items()}
 
 
-class PartSource(ActivationSource):
+class PartSource(_DerivedSource):
     """Every ``step``-th row, from the ``first`` on, of part ``which`` of ``n_parts`` equal parts of another source.
 
     Raises InputError where there is no activation in these rows.
@@ -66,11 +67,6 @@ class PartSource(ActivationSource):
         self._rows = np.arange(n_rows * which // n_parts + first, n_rows * (which + 1) // n_parts, step)
         self.hook_points, self.d_in, self._source = source.hook_points, source.d_in, source
         self.order = Order(source.order.keep[self._rows], source.order.block_rows)
-
-    @cached_property
-    def content(self) -> str:
-        """A hash of the hook points' contents."""
-        return sha256_of([f"{name} {self.content_at(name)}" for name in self.hook_points])
 
     def content_at(self, hook_point: str) -> str:
         """A hash of what the source has there and of which rows."""
@@ -85,7 +81,7 @@ class PartSource(ActivationSource):
         return self._source.read(self._rows[rows])
 
 
-class ResidualSource(ActivationSource):
+class ResidualSource(_DerivedSource):
     """What each of some frozen dictionaries leaves of the activations that it reads from another source.
 
     ``frozen`` maps the name of a new hook point to a dictionary, whose own ``hook_point`` is one of ``source``'s.
@@ -96,16 +92,9 @@ class ResidualSource(ActivationSource):
             if sae.hook_point not in source.hook_points:
                 known = ", ".join(source.hook_points)
                 raise InputError(f"hook point {sae.hook_point!r} is not among the activations: {known}")
-            if sae.n_dictionaries != 1:
-                raise InputError(f"residuals are of one dictionary each, not of a stack of {sae.n_dictionaries}")
         self.hook_points = tuple(frozen)
         self.d_in = {name: sae.config.d_in for name, sae in frozen.items()}
         self.order, self._source, self._frozen = source.order, source, dict(frozen)
-
-    @cached_property
-    def content(self) -> str:
-        """A hash of the hook points' contents."""
-        return sha256_of([f"{name} {self.content_at(name)}" for name in self.hook_points])
 
     def content_at(self, hook_point: str) -> str:
         """A hash of the dictionary and of what it reads: not of the others whose residuals are beside it."""
@@ -123,8 +112,7 @@ class ResidualSource(ActivationSource):
         return out
 
 
-def hold(source: ActivationSource, n_tokens: int | None = None, largest_gb: float = LARGEST_GB) -> ActivationSource:
-    """The source's first ``n_tokens`` activations in memory; the source itself where those are more than allowed."""
-    tokens = n_tokens or source.n_tokens
-    size_gb = 4e-9 * tokens * sum(source.d_in.values())
-    return source if size_gb > largest_gb else HeldSource(source, n_tokens)
+def hold(source: ActivationSource, n_tokens: int | None = None) -> ActivationSource:
+    """The source's first ``n_tokens`` activations in memory; the source itself where they take over ``HELD_GB``."""
+    size_gb = 4e-9 * (n_tokens or source.n_tokens) * sum(source.d_in.values())
+    return source if size_gb > HELD_GB else HeldSource(source, n_tokens)

@@ -18,7 +18,6 @@ from sae_utils.saes.metrics import evaluate
 from sae_utils.saes.sae import SAE, SAEConfig
 from sae_utils.saes.training.store import train_or_load
 from sae_utils.saes.training.trainer import TrainingConfig
-from sae_utils.saes.training.training import train
 
 # Where to begin, by architecture. A threshold learns by its logarithm, a learning rate at a time: from JumpReLU's usual
 # start (0.05 in our units, as wide a kernel) a run of a few thousand steps hardly moves it, whatever the coefficient.
@@ -78,34 +77,36 @@ def tune_sparsity(
     held_out: ActivationSource,
     hook_point: str,
     training: TrainingConfig,
-    *,
-    seed: int = 0,
+    folder: Path,
     n_eval_tokens: int = 20_000,
-    stages: Sequence[Stage] = STAGES,
     device: str = "cpu",
-    folder: Path | None = None,
     progress: bool = True,
 ) -> list[Tuned]:
     """For each configuration the coefficient that gives ``target_l0`` after the run that ``training`` describes.
 
     The ``sparsity`` of each of ``configs`` is the first guess. L0 is measured on the first ``n_eval_tokens`` of
-    ``held_out``. With ``folder`` pilots are kept there and read again (``train_or_load``). Raises InputError for an
-    architecture that has k instead, and for a target that no coefficient reaches.
+    ``held_out``. Pilots are kept in ``folder`` (``train_or_load``). Raises InputError for an architecture that has k
+    instead, and for a target that no coefficient reaches.
     """
     for config in configs:
         _check(config, target_l0)
-    searches = [_Search(config, target_l0) for config in configs]
-
-    def measure(config: TrainingConfig, candidates: Sequence[SAEConfig]) -> list[float]:
-        stacks = [SAE.create(c, [seed], hook_point, source.normalisation[hook_point]).to(device) for c in candidates]
-        if folder:
-            stacks = train_or_load(stacks, source, config, folder, progress)
-        else:
-            train(stacks, source, config, progress=progress)
-        return [_held_out_l0(sae, held_out, training, n_eval_tokens) for sae in stacks]
-
-    for stage in stages:
-        _run_stage(stage, searches, training, measure)
+    searches = [_Search(config, log(target_l0)) for config in configs]
+    for stage in STAGES:
+        length = max(round(stage.share * training.n_tokens), training.batch_size)
+        for one in searches:
+            one.begin(length, stage)
+        for _ in range(MAX_TRIES if length == training.n_tokens else EARLY_TRIES):
+            tried = [(one, sparsity) for one in searches for sparsity in one.wanted]
+            if not tried:
+                break
+            candidates = [replace(one.config, sparsity=sparsity) for one, sparsity in tried]
+            units = source.normalisation[hook_point]
+            new = [SAE.create(candidate, [0], hook_point, units).to(device) for candidate in candidates]
+            stacks = train_or_load(new, source, replace(training, n_tokens=length), folder, progress)
+            for (one, sparsity), sae in zip(tried, stacks, strict=True):
+                one.pilots.append(Pilot(length, sparsity, _held_out_l0(sae, held_out, training, n_eval_tokens)))
+            for one in searches:
+                one.judge()
     return [one.result() for one in searches]
 
 
@@ -127,36 +128,11 @@ def _held_out_l0(sae: SAE, held_out: ActivationSource, training: TrainingConfig,
     return evaluate(sae, (batch[sae.hook_point] for batch in batches)).l0.item()
 
 
-def _run_stage(stage: Stage, searches: Sequence["_Search"], training: TrainingConfig, measure) -> None:
-    """Pilots of one length for all configurations, repeated for those whose target none of them came near.
-
-    A length that is too short for the target says nothing about the run, so only the whole run's length is a reason to
-    give up; until then the guess stays what it was.
-    """
-    length = max(round(stage.share * training.n_tokens), training.batch_size)
-    pilots = replace(training, n_tokens=length)
-    for one in searches:
-        one.begin(length, stage)
-    for _ in range(MAX_TRIES if length == training.n_tokens else EARLY_TRIES):
-        going_on = [one for one in searches if one.wanted]
-        wanted = [(one, sparsity) for one in going_on for sparsity in one.wanted]
-        if not wanted:
-            break
-        measured = measure(pilots, [replace(one.config, sparsity=sparsity) for one, sparsity in wanted])
-        for (one, sparsity), l0 in zip(wanted, measured, strict=True):
-            one.pilots.append(Pilot(length, sparsity, l0))
-        for one in going_on:
-            one.judge()
-    if length == training.n_tokens:
-        for one in searches:
-            one.check_found()
-
-
 class _Search:
     """The search for one configuration: its pilots so far, the present guess, and what to try next."""
 
     def __init__(self, config: SAEConfig, target: float):
-        self.config, self.target = config, target
+        self.config, self.target = config, target  # of log L0
         self.pilots: list[Pilot] = []
         self.guesses: list[tuple[int, float]] = []  # (length, log coefficient), of each length that came near enough
         self.slope = USUAL_SLOPE
@@ -180,9 +156,13 @@ class _Search:
         return end + drift * log(length / last)
 
     def judge(self) -> None:
-        """From this length's pilots: done, or the next coefficient to try."""
-        target = log(self.target)
-        points = [(_log_l0(pilot) - target, log(pilot.sparsity)) for pilot in self._here()]
+        """From this length's pilots, if it is not done with it: done, or the next coefficient to try.
+
+        A length that is too short for the target says nothing about the run: the guess stays what it was.
+        """
+        if not self.wanted:
+            return
+        points = [(_log_l0(pilot) - self.target, log(pilot.sparsity)) for pilot in self._here()]
         guess = _within(self._towards(points))
         near = abs(points[0][0]) <= log(self.near)
         if near:
@@ -193,7 +173,7 @@ class _Search:
     def _here(self) -> list[Pilot]:
         """The pilots of this length, the nearest to the target first."""
         here = [pilot for pilot in self.pilots if pilot.n_tokens == self.length]
-        return sorted(here, key=lambda pilot: abs(_log_l0(pilot) - log(self.target)))
+        return sorted(here, key=lambda pilot: abs(_log_l0(pilot) - self.target))
 
     def _towards(self, points: list[tuple[float, float]]) -> float:
         """The log coefficient where log L0 should be the target's.
@@ -212,20 +192,16 @@ class _Search:
         leads_away = abs(step) > SAME and not too_low + SAME < nearest + step < too_high - SAME
         return (too_low + too_high) / 2 if leads_away and -inf < too_low < too_high < inf else nearest + step
 
-    def check_found(self) -> None:
-        """Raises InputError, with what was reached, where no pilot of this length came near enough."""
+    def result(self) -> Tuned:
+        """What was found; raises InputError, with what was reached, where no pilot of the last length came near."""
+        best = self._here()[0]
         if self.length not in [length for length, _ in self.guesses]:
-            best = self._here()[0]
             raise InputError(
-                f"target_l0={self.target:g} is out of reach of {self.config.architecture!r} with "
+                f"target_l0={exp(self.target):g} is out of reach of {self.config.architecture!r} with "
                 f"{self.config.n_latents} latents after {self.length} tokens: the nearest is L0 {best.l0:.2f}, at "
                 f"sparsity={best.sparsity:.3g}"
             )
-
-    def result(self) -> Tuned:
-        """What was found."""
-        found = replace(self.config, sparsity=exp(self.guesses[-1][1]))
-        return Tuned(found, self._here()[0].l0, tuple(self.pilots))
+        return Tuned(replace(self.config, sparsity=exp(self.guesses[-1][1])), best.l0, tuple(self.pilots))
 
 
 def _within(guess: float) -> float:

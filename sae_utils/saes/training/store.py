@@ -36,7 +36,7 @@ CODE = (
 # Digests of sources that on a CPU train all that they both can train to the same bits: the newer ones, each with the
 # one that names what is trained. A line is of no use, and can go, when the sources have changed again.
 SAME = {
-    "46d9037295e1cd0471815161e0aa6d652994cffa76fa3385b4a5fce01de71a60":
+    "5aa4ab65708d43b9e4cb5646deb8e963082ae537041d561c89d1c070800ed05d":
         "7d293d074d6d43e8abcaa669d5e7725af5ba8403e1d69cbfc1fd3c70f079712e",
 }  # fmt: skip
 
@@ -67,8 +67,7 @@ def train_or_load_history(
 ) -> list[dict[int, SAE]]:
     """As ``train_or_load``, but each stack as it was after each of its ``tokens`` too, by tokens, the end last.
 
-    A stack that lacks any of these in ``folder`` is trained again from the start. The snapshots are those of the one
-    run, whose learning rate falls towards its end only (see ``Snapshots``).
+    A stack that lacks any of these in ``folder`` is trained again from the start.
     """
     paths = [_files(stack_key(sae, source, config), config, folder, n) for sae, n in zip(stacks, tokens, strict=True)]
     trained, waits = set(), False
@@ -130,12 +129,8 @@ def _train_missing(stacks, paths, source, config: TrainingConfig, folder: Path, 
 def plan_training(stacks: Sequence[SAE], source: ActivationSource, config: TrainingConfig) -> MemoryPlan:
     """Memory that training ``stacks`` together needs on their device, with what ``source`` needs there."""
     device = stacks[0].W_dec.device
-    plan = source.memory(device)
-    for sae in stacks:
-        c = sae.config
-        shape = sae.n_dictionaries, c.d_in, c.n_latents, config.batch_size
-        plan += training_plan(*shape, c.architecture, c.k, c.auxk, device.type)
-    return plan
+    plans = (training_plan(sae.config, sae.n_dictionaries, config.batch_size, device.type) for sae in stacks)
+    return sum(plans, source.memory(device))
 
 
 def check_memory(stacks: Sequence[SAE], source: ActivationSource, config: TrainingConfig) -> None:
@@ -148,11 +143,7 @@ def check_memory(stacks: Sequence[SAE], source: ActivationSource, config: Traini
 
 
 def stack_key(sae: SAE, source: ActivationSource, config: TrainingConfig, device: str = "") -> str:
-    """A hash of what the trained weights of the new stack ``sae`` depend on.
-
-    Its settings, seeds, hook point, first weights and which of them are frozen, the training's settings, the
-    activations and the code, that of its method among it; and the kind of device, its own unless one is given.
-    """
+    """A hash of all that the trained weights of the new stack ``sae`` depend on, on its kind of device or another."""
     device = device or sae.W_dec.device.type
     about = {
         "config": asdict(sae.config),

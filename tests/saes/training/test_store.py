@@ -39,52 +39,55 @@ def same(a: SAE, b: SAE) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
-def test_trained_once_and_then_read(source, tmp_path, monkeypatch):
-    alone = new()
-    train([alone], source, TRAINING, progress=False)
-    (first,) = train_or_load([new()], source, TRAINING, tmp_path, progress=False)
-    assert same(first, alone)
-    monkeypatch.setattr(trained, "train", lambda *_: pytest.fail("trained again"))
-    (second,) = train_or_load([new()], source, TRAINING, tmp_path, progress=False)
-    assert same(second, alone)
-    assert second.seeds == (0, 1) and second.hook_point == "h"
-    assert [path.name[:12] for path in tmp_path.iterdir()] == ["dictionaries"]
+@pytest.fixture
+def get(source, tmp_path):
+    """``train_or_load``, or its history where ``tokens`` are given, into the test's folder unless another is."""
+
+    def of(*stacks, tokens=None, folder=tmp_path, config=TRAINING):
+        if tokens is None:
+            return train_or_load(stacks, source, config, folder, progress=False)
+        return train_or_load_history(stacks, source, config, folder, tokens, progress=False)
+
+    return of
 
 
-def test_only_what_is_missing_is_trained(source, tmp_path, monkeypatch):
-    train_or_load([new()], source, TRAINING, tmp_path, progress=False)
-    seen = []
+@pytest.fixture
+def passes(monkeypatch):
+    """The seeds of the stacks of each pass that is trained; a test may add to it."""
+    made = []
 
     def watched(stacks, *rest):
-        seen.extend(sae.seeds for sae in stacks)
+        made.append([sae.seeds for sae in stacks])
         return train(stacks, *rest)
 
     monkeypatch.setattr(trained, "train", watched)
-    out = train_or_load([new([5]), new(), new([6])], source, TRAINING, tmp_path, progress=False)
-    assert seen == [(5,), (6,)]
-    assert [sae.seeds for sae in out] == [(5,), (0, 1), (6,)]
+    return made
 
 
-def test_what_another_process_trains_is_waited_for_while_the_rest_is_trained(source, tmp_path, monkeypatch):
-    train_or_load([new()], source, TRAINING, tmp_path / "elsewhere", progress=False)
+def test_trained_once_and_then_read_and_only_what_is_missing_is_trained(source, tmp_path, get, passes):
+    alone = new()
+    train([alone], source, TRAINING, progress=False)
+    assert same(get(new())[0], alone)
+    assert [path.name[:12] for path in tmp_path.iterdir()] == ["dictionaries"]
+    out = get(new([5]), new(), new([6]))
+    assert passes == [[(0, 1)], [(5,), (6,)]]
+    assert [sae.seeds for sae in out] == [(5,), (0, 1), (6,)] and same(out[1], alone) and out[1].hook_point == "h"
+
+
+def test_what_another_process_trains_is_waited_for_while_the_rest_is_trained(tmp_path, monkeypatch, get, passes):
+    get(new(), folder=tmp_path / "elsewhere")
     (made,) = (tmp_path / "elsewhere").iterdir()
-    order = []
-
-    def watched(stacks, *rest):
-        order.append([sae.seeds for sae in stacks])
-        return train(stacks, *rest)
 
     def other_process_ends(seconds):
-        order.append("waited")
+        passes.append("waited")
         held.close()
         made.rename(tmp_path / made.name)
 
-    monkeypatch.setattr(trained, "train", watched)
     monkeypatch.setattr(trained.time, "sleep", other_process_ends)
     with ExitStack() as held:
         held.enter_context(claimed([tmp_path / f".{made.stem}.lock"]))
-        out = train_or_load([new([5]), new(), new([6])], source, TRAINING, tmp_path, progress=False)
-    assert order == [[(5,), (6,)], "waited"]
+        out = get(new([5]), new(), new([6]))
+    assert passes == [[(0, 1)], [(5,), (6,)], "waited"]
     assert [sae.seeds for sae in out] == [(5,), (0, 1), (6,)]
     assert all(path.suffix == ".safetensors" for path in tmp_path.iterdir() if path.is_file())
 
@@ -149,47 +152,44 @@ def killed_after(n_batches: int):
     return killed
 
 
-def test_a_history_is_of_one_run_and_is_read_again(source, tmp_path, monkeypatch):
+def test_a_history_is_of_one_run_and_is_read_again(tmp_path, get, passes):
     """Stacks may be wanted at different tokens; the last one is the one that train_or_load gives."""
-    (end,) = train_or_load([new()], source, TRAINING, tmp_path / "plain", progress=False)
-    args = source, TRAINING, tmp_path, [[128, 320], []]
-    first = train_or_load_history([new(), new([5])], *args, progress=False)
+    (end,) = get(new(), folder=tmp_path / "plain")
+    first, again = (get(new(), new([5]), tokens=[[128, 320], []]) for _ in range(2))
     assert [list(history) for history in first] == [[128, 320, 640], [640]]
     assert same(first[0][640], end) and not same(first[0][128], first[0][320])
-    monkeypatch.setattr(trained, "train", lambda *_: pytest.fail("trained again"))
-    again = train_or_load_history([new(), new([5])], *args, progress=False)
     assert all(same(a[n], b[n]) for a, b in zip(first, again, strict=True) for n in a)
-    assert same(train_or_load([new()], source, TRAINING, tmp_path, progress=False)[0], end)
+    assert same(get(new())[0], end) and len(passes) == 2
 
 
-def test_a_killed_call_goes_on_with_all_its_snapshots_and_leaves_no_checkpoint(source, tmp_path, monkeypatch):
+def test_a_killed_call_goes_on_with_all_its_snapshots_and_leaves_no_checkpoint(tmp_path, monkeypatch, get):
     """Killed in step 7, checkpoint after step 4: the snapshot after step 2 is kept, that after step 5 made again."""
-    config, tokens = TrainingConfig(640, 64, checkpoint_every=4), [[128, 320, 576]]
-    (whole,) = train_or_load_history([new()], source, config, tmp_path / "whole", tokens, progress=False)
+    how = {"config": TrainingConfig(640, 64, checkpoint_every=4), "tokens": [[128, 320, 576]]}
+    (whole,) = get(new(), folder=tmp_path / "whole", **how)
     with monkeypatch.context() as patch:
         patch.setattr(trained, "train", killed_after(6))
         with pytest.raises(ZeroDivisionError):
-            train_or_load_history([new()], source, config, tmp_path, tokens, progress=False)
+            get(new(), **how)
     assert "training" in kinds(tmp_path)
-    (resumed,) = train_or_load_history([new()], source, config, tmp_path, tokens, progress=False)
+    (resumed,) = get(new(), **how)
     assert list(resumed) == [128, 320, 576, 640] and kinds(tmp_path) == ["dictionaries"] * 4
     assert all(same(resumed[n], whole[n]) for n in whole)
 
 
-def test_a_damaged_file_is_refused(source, tmp_path):
-    train_or_load([new()], source, TRAINING, tmp_path, progress=False)
+def test_a_damaged_file_is_refused(tmp_path, get):
+    get(new())
     (path,) = tmp_path.iterdir()
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
     with pytest.raises(InputError, match="corrupt"):
-        train_or_load([new()], source, TRAINING, tmp_path, progress=False)
+        get(new())
 
 
 def test_a_plan_has_every_stack_once_and_the_largest_step(source):
     one, other = new(), new((3,), SAEConfig(8, 64, "topk", 3))
     plan = plan_training([one, other], source, TRAINING)
-    plans = [memory.training_plan(*shape, 64, "topk", 3, device="cpu") for shape in ((2, 8, 16), (1, 8, 64))]
+    plans = [memory.training_plan(sae.config, sae.n_dictionaries, 64, "cpu") for sae in (one, other)]
     assert plan == plans[0] + plans[1] and plan.step == max(p.step for p in plans)
     assert plan.dictionaries == sum(t.nbytes for sae in (one, other) for t in sae.state_dict().values())
 
@@ -201,28 +201,24 @@ def test_a_streams_model_and_buffer_are_in_the_plan(tmp_path):
     assert plan.buffer == 4 * 16 * 16 * 4 and plan.model == sum(p.nbytes for p in model.weights.parameters()) > 0
 
 
-def test_the_plan_is_logged_once_before_the_training(source, tmp_path, monkeypatch, caplog):
+def test_the_plan_is_logged_once_before_the_training(source, monkeypatch, caplog, get):
     monkeypatch.setattr(trained, "free_memory", lambda device: 10**9)
     with caplog.at_level(logging.INFO):
-        train_or_load([new()], source, TRAINING, tmp_path, progress=False)
-        train_or_load([new()], source, TRAINING, tmp_path, progress=False)  # read, not trained
+        get(new())
+        get(new())  # read, not trained
     (said,) = caplog.messages
     assert said == f"training needs {plan_training([new()], source, TRAINING)}; cpu has 1.00 GB free"
 
 
-def test_what_cannot_fit_is_refused_before_the_first_step(source, tmp_path, monkeypatch):
+def test_what_cannot_fit_is_refused_before_the_first_step(source, tmp_path, monkeypatch, get):
     plan = plan_training([new()], source, TRAINING)
     missing = plan.total - plan.dictionaries  # the dictionaries are there
     monkeypatch.setattr(trained, "train", lambda *_: pytest.fail("trained"))
     monkeypatch.setattr(trained, "free_memory", lambda device: missing)
-    with pytest.raises(InputError, match=r"this needs .* dictionaries .*, optimiser .*; cpu has .* free") as error:
-        train_or_load([new()], source, TRAINING, tmp_path, progress=False)
-    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
-    monkeypatch.setattr(trained, "free_memory", lambda device: 1 + int(missing / memory.HEADROOM))
-    with pytest.raises(pytest.fail.Exception, match="trained"):
-        train_or_load([new()], source, TRAINING, tmp_path, progress=False)
-
-
-def test_where_memory_cannot_be_asked_nothing_is_refused(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(trained, "free_memory", lambda device: None)
-    assert len(train_or_load([new()], source, TRAINING, tmp_path, progress=False)) == 1
+    with pytest.raises(InputError, match=r"this needs .* dictionaries .*, optimiser .*; cpu has .* free"):
+        get(new())
+    assert not list(tmp_path.iterdir())
+    for enough in (1 + int(missing / memory.HEADROOM), None):  # None: it cannot be asked
+        monkeypatch.setattr(trained, "free_memory", lambda device, enough=enough: enough)
+        with pytest.raises(pytest.fail.Exception, match="trained"):
+            get(new())

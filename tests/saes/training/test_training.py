@@ -1,6 +1,7 @@
 """Training: stacks equal their dictionaries alone, a killed run equals a whole one, planted dictionaries are found."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -93,16 +94,6 @@ def test_stacks_of_different_kinds_in_one_run_are_as_in_their_own(source):
         assert torch.equal(logs[i].loss, own.loss)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_decoder_rows_keep_norm_one(source, architecture):
-    sae = make(source, architecture)
-    run(source, [sae], steps(30, lr=0.01))
-    assert (sae.W_dec.double().norm(dim=-1) - 1).abs().max() < 1e-6
-    free = make(source, architecture, unit_norm_decoder=False)
-    run(source, [free], steps(30, lr=0.01))
-    assert (free.W_dec.norm(dim=-1) - 1).abs().max() > 1e-3
-
-
 def test_the_order_around_the_step(source, monkeypatch):
     """The optimiser gets gradients across the rows only, clipped, at the scheduled rate; norms are exact after it."""
     sae, seen = make(source), []
@@ -169,50 +160,38 @@ def test_topk_recovers_a_planted_dictionary():
 
 
 KILLED = """
-import os, signal
+import os, signal, sys
 from pathlib import Path
-from test_training import kill_run
-
-class Killing:
-    def __init__(self, inner):
-        self.inner, self.d_in, self.hook_points, self.n_tokens = inner, inner.d_in, inner.hook_points, inner.n_tokens
-
-    def batches(self, *args, first_batch=0, **kwargs):
-        for i, batch in enumerate(self.inner.batches(*args, first_batch=first_batch, **kwargs), first_batch):
-            if i == {last}:
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield batch
-
-kill_run(Path({checkpoint!r}), Killing)
+from test_training import Spy, kill_run
+kill_run(Path(sys.argv[1]), end=lambda: os.kill(os.getpid(), signal.SIGKILL))
 """
 
 
-def kill_run(checkpoint, wrap=lambda source: source):
-    """The run that is killed: two stacks, AuxK, a BatchTopK threshold, a checkpoint every 10 of 40 steps."""
+def kill_run(checkpoint, last=18, end=lambda: None):
+    """A run of two stacks with AuxK, a BatchTopK threshold, and a checkpoint every 10 of 40 steps; it may end early."""
     source = TensorSource({"hook": planted(1000)[0]})
     stacks = [make(source, "topk", (0, 1), auxk=8), make(source, "batch_topk", (2,), 64)]
-    config = steps(40, checkpoint_every=10, log_every=7, dead_after=640)
-    return stacks, run(wrap(source), stacks, config, checkpoint)
+    config, spy = steps(40, checkpoint_every=10, log_every=7, dead_after=640), Spy(source, last, end)
+    return stacks, run(spy, stacks, config, checkpoint), spy
 
 
 def test_killed_and_run_again_is_the_uninterrupted_run_to_the_bit(tmp_path):
-    """SIGKILL in step 5 (before the first checkpoint), in step 18, and in step 33 of what went on from there."""
-    whole, logs = kill_run(tmp_path / "whole")
+    """By SIGKILL in step 18, then by an error in step 33 of what went on from there."""
+    whole, logs, _ = kill_run(tmp_path / "whole", None)
     checkpoint = tmp_path / "killed"
-    for last, exists in ((5, False), (18, True), (33, True)):
-        code = KILLED.format(last=last, checkpoint=str(checkpoint))
-        environment = importing(Path(__file__).parent) | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        assert checkpoint.exists() is exists
-    taken = []
-    resumed, resumed_logs = kill_run(checkpoint, lambda source: taken.append(Spy(source)) or taken[0])
-    assert taken[0].first_batch == 30
+    environment = importing(Path(__file__).parent) | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-c", KILLED, str(checkpoint)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with pytest.raises(StopIteration):
+        kill_run(checkpoint, 33 - 10)
+    resumed, resumed_logs, spy = kill_run(checkpoint, None)
+    assert spy.first_batch == 30
     for a, b in zip(whole, resumed, strict=True):
         assert_same_weights(a, b)
     for a, b in zip(logs, resumed_logs, strict=True):
         assert all(torch.equal(getattr(a, name), getattr(b, name)) for name in ("tokens", "loss", "fvu", "l0"))
-    finished, _ = kill_run(checkpoint)
+    finished, *_ = kill_run(checkpoint)
     assert_same_weights(finished[0], whole[0])
     (a, about), (b, about_again) = (read_tensors(path, "training") for path in (tmp_path / "whole", checkpoint))
     assert about == about_again and a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
@@ -221,13 +200,14 @@ def test_killed_and_run_again_is_the_uninterrupted_run_to_the_bit(tmp_path):
 class Spy:
     """A source that notes where it was asked to begin, and ends after ``last`` batches, as if killed there."""
 
-    def __init__(self, inner, last=None):
+    def __init__(self, inner, last=None, end=lambda: None):
         self.inner, self.d_in, self.hook_points, self.n_tokens = inner, inner.d_in, inner.hook_points, inner.n_tokens
-        self.last = last
+        self.last, self.end = last, end
 
     def batches(self, *args, first_batch=0, **kwargs):
         self.first_batch = first_batch
         yield from islice(self.inner.batches(*args, first_batch=first_batch, **kwargs), self.last)
+        self.end()
 
 
 @pytest.mark.parametrize(("soon", "written"), [(1.0, [4, 8, 12, 16, 18]), (0.0, [4, 18])], ids=["quick", "slow"])
@@ -280,7 +260,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, source):
         ([frozen], steps(4)),
     ]
     for stacks, config in others:
-        with pytest.raises(InputError, match="^checkpoint .* is of a run with other settings or data: [^\n]*$"):
+        with pytest.raises(InputError, match="^checkpoint .* is of a run with other settings or data: "):
             run(source, stacks, config, path)
     elsewhere = TensorSource({name: 5 * x[:, 0] + 1 for name, x in source.read(np.arange(4096)).items()})
     for data, allowed in ((source, True), (elsewhere, False)):
@@ -301,13 +281,14 @@ def test_what_cannot_work_is_refused_before_the_first_batch(source, monkeypatch)
         ([make(source)], steps(4, bfloat16=True), "bfloat16=True is for CUDA"),
         ([make(source), all_frozen], steps(4), "stacks[1] has no parameter that requires a gradient"),
     ):
-        with pytest.raises(InputError) as error:
+        with pytest.raises(InputError, match=f"^{re.escape(start)}"):
             run(source, stacks, config)
-        assert str(error.value).startswith(start) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("frozen", ["b_enc", "W_dec", "encoder"])
+FROZEN = [("relu", "b_enc"), ("gated", "W_dec"), ("topk", "encoder"), ("topk", "W_dec"), ("batch_topk", "b_enc")]
+
+
+@pytest.mark.parametrize(("architecture", "frozen"), [*FROZEN, ("jump_relu", "encoder")])
 def test_frozen_parameters_stay_and_the_others_learn(source, architecture, frozen, tmp_path):
     """Also across a resume: the optimiser's state in the checkpoint is that of the learned ones alone."""
 
@@ -345,31 +326,23 @@ def test_snapshots_are_the_weights_after_so_many_tokens_and_do_not_disturb(sourc
 
 
 @pytest.mark.parametrize("tokens", [(640,), (0,), (1, 2), (577,)])
-def test_impossible_snapshots_are_refused_in_one_line(source, tokens):
-    with pytest.raises(InputError, match=r"^snapshot[^\n]*tokens[^\n]*$"):
+def test_impossible_snapshots_are_refused(source, tokens):
+    with pytest.raises(InputError, match="^snapshot.*tokens"):
         train([make(source)], source, steps(10), progress=False, snapshots=Snapshots(tokens, None))
 
 
 BAD = {
-    "n_tokens=0 ": {"n_tokens": 0},
     "n_tokens=1000000.0 ": {"n_tokens": 1e6},
-    "n_tokens='9' ": {"n_tokens": "9"},
     "n_tokens=100 is less than one batch of 2048": {"n_tokens": 100},
-    "batch_size=0 ": {"batch_size": 0},
     "batch_size=1 must be a whole number of at least 2": {"batch_size": 1},
     "dead_after=0 ": {"dead_after": 0},
     "log_every=True ": {"log_every": True},
     "checkpoint_every=-1 ": {"checkpoint_every": -1},
     "data_seed=-1 ": {"data_seed": -1},
     "warmup=1.5 ": {"warmup": 1.5},
-    "warmup=None ": {"warmup": None},
     "decay=-0.1 ": {"decay": -0.1},
     "base_lr=0 ": {"base_lr": 0},
-    "lr=0 ": {"lr": 0},
     "lr=nan ": {"lr": float("nan")},
-    "base_lr='1e-3' ": {"base_lr": "1e-3"},
-    "lr=inf ": {"lr": float("inf")},
-    "clip=0 ": {"clip": 0},
     "clip=inf ": {"clip": float("inf")},  # the gradients would be multiplied by inf / inf
     "betas[0]=1.0 ": {"betas": (1.0, 0.999)},
     "betas=0.9 ": {"betas": 0.9},
@@ -378,10 +351,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("start", BAD)
-def test_impossible_training_configs_are_refused_in_one_line(start):
-    with pytest.raises(InputError) as error:
+def test_impossible_training_configs_are_refused(start):
+    with pytest.raises(InputError, match=f"^{re.escape(start)}"):
         TrainingConfig(**{"n_tokens": 4096, **BAD[start]})
-    assert str(error.value).startswith(start) and "\n" not in str(error.value)
 
 
 def test_progress_says_where_the_run_is(source, capsys):
