@@ -172,7 +172,8 @@ def write_saelens(sae: SAE, folder: Path, model_name: str | None = None) -> None
     ensembles: SAELens has one dictionary per folder.
     """
     if not isinstance(sae, SAE) or sae.n_dictionaries != 1:
-        raise InputError(f"SAELens holds one SAE per folder, not {_called(sae)}; take one with .dictionary(index)")
+        what = f"a stack of {sae.n_dictionaries}" if isinstance(sae, SAE) else f"an {type(sae).__name__}"
+        raise InputError(f"SAELens holds one SAE per folder, not {what}; take one with .dictionary(index)")
     plain = sae.fold_normalisation().cpu()
     architecture = sae.config.architecture
     saved_as = "jump_relu" if architecture == "batch_topk" else architecture
@@ -209,7 +210,3 @@ def _settings(sae: SAE, architecture: str, model_name: str | None) -> dict:
         **({"k": sae.config.k, "rescale_acts_by_decoder_norm": False} if architecture == "topk" else {}),
         "metadata": metadata,
     }
-
-
-def _called(sae) -> str:
-    return f"a stack of {sae.n_dictionaries}" if isinstance(sae, SAE) else f"an {type(sae).__name__}"

@@ -54,6 +54,12 @@ def sae_lens():
 
 
 @pytest.fixture(scope="module")
+def listed(sae_lens):
+    """Its list of SAEs, by release; with libyaml: their own reader takes six seconds over 36,000 lines."""
+    return yaml.load((importlib.resources.files(sae_lens) / "pretrained_saes.yaml").read_text(), yaml.CSafeLoader)
+
+
+@pytest.fixture(scope="module")
 def sparsify():
     return imported("sparsify")
 
@@ -154,11 +160,9 @@ def test_centred_residual_streams(sae_lens, tmp_path):
     agree(read_sae(tmp_path), theirs, seen=activations() - activations().mean(-1, keepdim=True))
 
 
-def test_what_the_list_of_sae_lens_says_beside_the_files(sae_lens):
-    """Read with libyaml: their own reader takes six seconds over 36,000 lines."""
-    text = (importlib.resources.files(sae_lens) / "pretrained_saes.yaml").read_text()
+def test_what_the_list_of_sae_lens_says_beside_the_files(listed):
     said = {}
-    for release in yaml.load(text, yaml.CSafeLoader).values():
+    for release in listed.values():
         if release.get("conversion_func") is None:  # in their own format, so read from its files
             settings = release.get("config_overrides") or {}
             said[release["repo_id"]] = {key: value for key, value in settings.items() if key != "dataset_path"}
@@ -222,10 +226,9 @@ def test_gemma_scope_2_as_sae_lens_reads_it(sae_lens, tmp_path, monkeypatch):
     assert sae.hook_point == theirs.cfg.metadata.hook_name == "blocks.2.hook_resid_post"
 
 
-def test_presets_of_gemma_scope_2_name_what_sae_lens_lists(sae_lens):
+def test_presets_of_gemma_scope_2_name_what_sae_lens_lists(listed):
     """Folders of the model's release, at the preset's place; those of one preset have one L0."""
-    text = (importlib.resources.files(sae_lens) / "pretrained_saes.yaml").read_text()
-    release = yaml.load(text, yaml.CSafeLoader)["gemma-scope-2-270m-pt-res"]
+    release = listed["gemma-scope-2-270m-pt-res"]
     l0 = {f"{release['repo_id']}/{one['path']}": one["l0"] for one in release["saes"]}
     for preset in sorted(PRESETS.glob("gemma-scope-2-*.yaml")):
         for own in load_preset(preset.stem).overrides.values():

@@ -340,7 +340,13 @@ def run_preset(place, preset, notebook, **changes):
     return run(place, notebook, own.pop("saes"), **own)
 
 
-def test_a_pair_of_gemma_scope_2(place, gemma_scope_2):
+@pytest.fixture
+def no_files(monkeypatch):
+    """Figures are drawn, and not rendered into files: the first run of each notebook does that."""
+    monkeypatch.setattr("sae_utils.report.figures.style.save_figure", lambda *_, **__: None)
+
+
+def test_a_pair_of_gemma_scope_2(place, gemma_scope_2, no_files):
     """Mean cosines of the best assignment, all rows among all, by scipy."""
     found, verdicts = run_preset(place, "gemma-scope-2-270m", "01_seed_divergence")
     pair = [sae for name, sae in gemma_scope_2.items() if "262k" in name]
@@ -351,7 +357,7 @@ def test_a_pair_of_gemma_scope_2(place, gemma_scope_2):
     assert verdicts["A-1"]["estimate"] is not None
 
 
-def test_stitching_of_three_widths_of_gemma_scope_2(place, gemma_scope_2):
+def test_stitching_of_three_widths_of_gemma_scope_2(place, gemma_scope_2, no_files):
     found, verdicts = run_preset(place, "gemma-scope-2-270m-widths", "03_stitching")
     assert not_judged(verdicts) == set(verdicts)  # claims are of ReLU and TopK
     assert found.metrics["labels"] == {"jump_relu": ["16→24", "24→32"]}
