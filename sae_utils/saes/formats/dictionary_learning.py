@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from torch import Tensor
+
 from sae_utils.errors import InputError
 from sae_utils.saes.formats.common import (
     SAME,
@@ -44,10 +46,7 @@ def read_dictionary_learning(path: Path) -> SAE:
     tensors of no known class.
     """
     path = path / "ae.pt" if path.is_dir() else path
-    state = unpickled(path)
-    named = isinstance(state, dict) and all(isinstance(name, str) and is_plain(t) for name, t in state.items())
-    if not (named and state):
-        raise InputError(f"{path} holds a {type(state).__name__}; expected a state dict of tensors")
+    state = _state(path)
     kind = next((kind for kind, (_, names) in CLASSES.items() if axes_of(names, **COUNTS).keys() == state.keys()), None)
     if kind is None:
         raise InputError(
@@ -74,7 +73,15 @@ def read_dictionary_learning(path: Path) -> SAE:
     weights = checked_weights({name: tensor for name, tensor in state.items() if name not in COUNTS}, str(path))
     ours = {own: name for own, name in names.items() if own not in COUNTS}
     plain = Plain(architecture, k=k, **by_our_names(weights, ours))
+    plain = plain.reading_x() if kind in READING_X else plain
     seed = trainer.get("seed")
     hook_point = hook_point_of(setting(trainer, "submodule_name", "", settings))
-    plain = plain.reading_x() if kind in READING_X else plain
     return plain.as_sae(seed if isinstance(seed, int) else 0, hook_point)
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    state = unpickled(path)
+    named = isinstance(state, dict) and all(isinstance(name, str) and is_plain(t) for name, t in state.items())
+    if not (named and state):
+        raise InputError(f"{path} holds a {type(state).__name__}; expected a state dict of tensors")
+    return state

@@ -307,7 +307,7 @@ def test_stitching_of_three_in_three_formats(place):
     assert found.arrays["trained"][:, 0].tolist() == [16, 24, 32] and not len(found.arrays["controls"])
 
 
-SMALL_META = {"n_meta": 8, "meta_k": 2, "meta_widths": [8], "meta_ks": [2], "n_meta_steps": 200, "n_bench_steps": 60}
+SMALL_META = {"n_meta": 8, "meta_k": 2, "meta_widths": [8], "meta_ks": [2], "n_meta_steps": 100, "n_bench_steps": 60}
 SMALL_META |= {"n_seeds": 2, "meta_batch_size": 32, "split_cosine": 0.3}
 SMALL_META |= {"n_edited": 1, "n_edit_places": 2, "edit_context": 24}
 
