@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import torch
-from helpers.fuzzing import altered, damaged, damages, examples, or_refused, with_header
+from helpers.fuzzing import CHANGES, examples, or_refused, other_tensors, spoiled
 from helpers.tiny_language_model import make_family
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,10 +20,11 @@ from safetensors.torch import load_file, save_file
 from sae_utils.data.models.language_model import load_language_model
 
 TOKENS = torch.tensor([[5, 17, 33, 42, 7, 250]])
-WEIGHTS = "model.safetensors"
 HOOK = "blocks.1.hook_mlp_out"
 # Settings that change nothing of what is computed; with others it is another model, computed as transformers does.
 KEPT = {"architectures", "dtype", "transformers_version", "use_cache", "initializer_range", "_name_or_path"}
+# Of the files: how each is changed otherwise than byte by byte.
+FILES = {"model.safetensors": "safetensors", "config.json": "json", "tokenizer.json": "bytes"}
 
 
 @cache
@@ -39,60 +40,39 @@ def computed(folder):
     return model.logits(TOKENS), model.activations(TOKENS, [HOOK])[HOOK], model.fingerprint
 
 
-def assert_same(found):
-    for one, other in zip(found[:2], whole()[1][:2], strict=True):
-        assert torch.allclose(one, other, rtol=1e-3, atol=1e-4)
+def close(one, other):
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
-CHANGES = {
-    "gone": None,
-    "another name": None,
-    "turned round": lambda t: t.T.contiguous() if t.ndim == 2 else t[:-1].clone(),
-    "an axis more": lambda t: t[None],
-    "nan": lambda t: torch.full_like(t, torch.nan),
-    "one infinite": lambda t: t.clone().index_fill_(0, torch.tensor([1]), torch.inf),
-    "float64": lambda t: t.double(),
-    "whole numbers": lambda t: t.long(),
-}
+def kept(before, after):
+    """Whether two files of settings differ in nothing that matters."""
+    before, after = json.loads(before), json.loads(after)
+    return {key for key in before | after if before.get(key) != after.get(key)} <= KEPT
 
 
 @examples(15)
-@given(st.data(), st.sampled_from(["bytes", "header", "tensors", "settings"]))
+@given(st.data(), st.sampled_from(["tensors", *FILES]))
 def test_a_damaged_model_computes_the_same_or_is_refused(tmp_path_factory, data, what):
     folder = tmp_path_factory.getbasetemp() / "model"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(whole()[0], folder)
-    weights, settings = folder / WEIGHTS, folder / "config.json"
-    same = True
-    if what == "bytes":
-        file = data.draw(st.sampled_from([weights, settings, folder / "tokenizer.json"]), "file")
-        content, damage = file.read_bytes(), data.draw(damages())
-        if file == weights and damage[0] == "flip":
-            header = 8 + int.from_bytes(content[:8], "little")
-            file.write_bytes(damaged(content[:header], damage)[:header] + content[header:])
-        else:
-            file.write_bytes(damaged(content, damage))
-        same = file != settings
-    elif what == "header":
-        weights.write_bytes(with_header(weights.read_bytes(), lambda header: data.draw(altered(header))))
-    elif what == "tensors":
-        tensors = load_file(weights)
-        name, how = data.draw(st.sampled_from(sorted(tensors))), data.draw(st.sampled_from(sorted(CHANGES)))
-        tensor = tensors.pop(name)
-        if how != "gone":
-            tensors[name + "2" * (how == "another name")] = tensor if how == "another name" else CHANGES[how](tensor)
-        save_file(tensors, weights, metadata={"format": "pt"})
-        turned = how == "turned round" and tensor.ndim == 2 and len(tensor) == tensor.shape[1]  # and nothing tells
-        same = how != "whole numbers" and not turned
+    if what == "tensors":
+        tensors, how = load_file(folder / "model.safetensors"), data.draw(st.sampled_from(sorted(CHANGES)))
+        before = dict(tensors)
+        name = other_tensors(data, tensors, how)
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        square = before[name].ndim == 2 and len(before[name]) == before[name].shape[1]  # when turned, nothing tells
+        same = how not in ("whole numbers", "float16") and not (how == "turned round" and square)
     else:
-        before = json.loads(settings.read_text())
-        after = data.draw(altered(before))
-        settings.write_text(json.dumps(after))
-        same = {key for key in before | after if before.get(key) != after.get(key)} <= KEPT
+        before = (folder / what).read_bytes()
+        (folder / what).write_bytes(spoiled(data, before, FILES[what], checked=False))
     found = or_refused(computed, folder)
-    if found:
-        assert torch.isfinite(found[0]).all() and torch.isfinite(found[1]).all()
-        if same:
-            assert_same(found)
-        elif not torch.allclose(found[0], whole()[1][0], rtol=1e-3, atol=1e-4):
-            assert found[2] != whole()[1][2]  # what computes something else has another fingerprint
+    if not found:
+        return
+    if what != "tensors":
+        same = what != "config.json" or kept(before, (folder / what).read_bytes())
+    assert torch.isfinite(found[0]).all() and torch.isfinite(found[1]).all()
+    if same:
+        assert close(found[0], whole()[1][0]) and close(found[1], whole()[1][1])
+    elif not close(found[0], whole()[1][0]):
+        assert found[2] != whole()[1][2]  # what computes something else has another fingerprint

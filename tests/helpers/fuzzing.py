@@ -5,6 +5,7 @@ import json
 import math
 import os
 
+import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -85,6 +86,22 @@ def with_header(content: bytes, change) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
+def spoiled(data, content: bytes, kind: str, checked: bool = True) -> bytes:
+    """A file with damaged bytes or, by its ``kind`` "safetensors" or "json", with another header or other values.
+
+    Weights that are under no checksum (``checked``) may be cut, but no byte in them is another one: nothing could tell.
+    """
+    if kind in ("safetensors", "json") and data.draw(st.booleans(), "values"):
+        if kind == "json":
+            return json.dumps(data.draw(altered(json.loads(content)))).encode()
+        return with_header(content, lambda header: data.draw(altered(header)))
+    damage = data.draw(damages())
+    if kind == "safetensors" and not checked and damage[0] == "flip":
+        header = 8 + int.from_bytes(content[:8], "little")
+        return damaged(content[:header], damage)[:header] + content[header:]
+    return damaged(content, damage)
+
+
 def leaves(record, at=()) -> list[tuple]:
     """The places of all values in what JSON holds, deepest last."""
     inside = record.items() if isinstance(record, dict) else enumerate(record) if isinstance(record, list) else ()
@@ -121,6 +138,32 @@ def near(value):
     return JSON
 
 
+def other_tensors(data, tensors: dict, how: str) -> str:
+    """Changes one of ``tensors`` as ``CHANGES`` says; gives its name."""
+    name = data.draw(st.sampled_from(sorted(tensors)), "tensor")
+    tensor = tensors.pop(name)
+    if how == "another name":
+        tensors[name + "2"] = tensor
+    elif how != "gone":
+        tensors[name] = CHANGES[how](tensor)
+    return name
+
+
+CHANGES = {
+    "gone": None,
+    "another name": None,
+    "an axis more": lambda t: t[None],
+    "turned round": lambda t: t.T.contiguous() if t.ndim == 2 else t.repeat(2),
+    "cut": lambda t: t[:1].clone() if t.ndim else t,
+    "empty": lambda t: t[:0].clone() if t.ndim else t[None][:0],
+    "nan": lambda t: torch.full_like(t, torch.nan) if t.is_floating_point() else t - 100,
+    "one infinite": lambda t: t.float() * torch.inf if t.ndim < 2 else t.index_fill(1, torch.tensor([0]), torch.inf),
+    "whole numbers": lambda t: t.to(torch.int32) if t.is_floating_point() else t.float() + 0.5,
+    "complex": lambda t: t.to(torch.complex64),
+    "beyond float32": lambda t: t.double() * 1e300,
+    "float64": lambda t: t.double() if t.is_floating_point() else t.long(),
+    "float16": lambda t: t.half() if t.is_floating_point() else t.short(),
+}
 JSON = st.one_of(
     st.none(),
     st.booleans(),

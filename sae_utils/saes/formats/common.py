@@ -24,15 +24,22 @@ from sae_utils.files import read_safetensors, whole_file, write_json
 from sae_utils.saes.sae import SAE, Architecture, SAEConfig
 from sae_utils.saes.training.checkpoints import PICKLES
 
-# Modules of a model, whose outputs sparsify, dictionary_learning and Gemma Scope 2 read, by the ends of their names.
-MODULES = {"": "hook_resid_post", ".mlp": "mlp.hook_out"}
-MODULE = re.compile(r"(?:.*\.)?(?:layers|h)\.(\d+)(|\.mlp)")
-# dictionary_learning's submodule_name; mlp_out is the output of the module there
-SITES = {"resid_pre": "hook_resid_pre", "resid_post": "hook_resid_post", "mlp_out": "mlp.hook_out"}
-SITE = re.compile(rf"({'|'.join(SITES)})_layer_(\d+)")
-BLOCK = {"hook_in": "hook_resid_pre", "hook_out": "hook_resid_post"}  # TransformerBridge's names of a block's ends
+# Axes of each tensor: d for d_in, f for latents; "" is a single number.
+AXES = {"W_enc": "df", "W_dec": "fd", "b_enc": "f", "b_dec": "d", "threshold": "f", "r_mag": "f", "b_mag": "f"}
+SAME = {name: name for name in ("W_enc", "W_dec", "b_enc", "b_dec")}  # of formats that call them as we do
+PLACES = (  # names of places in other libraries, and what TransformerLens has after ``blocks.N``
+    (r"(?:.*\.)?(?:layers|h)\.(\d+)", "hook_resid_post"),  # a module, whose output is read
+    (r"(?:.*\.)?(?:layers|h)\.(\d+)\.mlp", "mlp.hook_out"),
+    (r"resid_pre_layer_(\d+)", "hook_resid_pre"),  # dictionary_learning
+    (r"resid_post_layer_(\d+)", "hook_resid_post"),
+    (r"mlp_out_layer_(\d+)", "mlp.hook_out"),  # the output of the module there
+    (r"(?:.*\.)?layers\.(\d+)\.output", "hook_resid_post"),  # Gemma Scope 2
+    (r"(?:.*\.)?layers\.(\d+)\.post_feedforward_layernorm\.output", "hook_mlp_out"),
+    (r"(?:.*\.)?layers\.(\d+)\.self_attn\.o_proj\.input", "attn.hook_z"),
+    (r"blocks\.(\d+)\.hook_in", "hook_resid_pre"),  # TransformerBridge's other names
+    (r"blocks\.(\d+)\.hook_out", "hook_resid_post"),
+)
 Setting = TypeVar("Setting", str, bool, dict)
-KNOWN = "layers.N, layers.N.mlp, resid_pre_layer_N, resid_post_layer_N, mlp_out_layer_N"
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Plain:
     b_enc: Float[Tensor, " n_latents"]  # gated: the gate's
     b_dec: Float[Tensor, " d_in"]
     k: int | None = None
-    threshold: Float[Tensor, " n_latents"] | None = None  # jump_relu; batch_topk: one number, repeated
+    threshold: Float[Tensor, "..."] | None = None  # jump_relu: of each latent, or one; batch_topk: one
     r_mag: Float[Tensor, " n_latents"] | None = None
     b_mag: Float[Tensor, " n_latents"] | None = None
 
@@ -78,16 +85,14 @@ class Plain:
         )
         sae = SAE(config, [seed], hook_point, Normalisation(torch.zeros(d_in), scale))
         sae.encoder.copy_(self.W_enc.T[None])
-        for name in ("W_dec", "b_enc", "b_dec"):
+        for name in ("W_dec", "b_enc", "b_dec", *(("r_mag", "b_mag") if self.architecture == "gated" else ())):
             getattr(sae, name).copy_(getattr(self, name)[None])
-        if self.architecture == "gated":
-            sae.r_mag.copy_(self.r_mag[None])
-            sae.b_mag.copy_(self.b_mag[None])
         if self.architecture == "jump_relu":
             # All formats apply a ReLU besides the threshold: one below 0 means 0, whose logarithm is not finite.
-            sae.log_threshold.copy_(self.threshold.clamp_min(torch.finfo(torch.float32).tiny).log()[None])
+            threshold = self.threshold.expand(n_latents).clamp_min(torch.finfo(torch.float32).tiny)
+            sae.log_threshold.copy_(threshold.log()[None])
         if self.architecture == "batch_topk":
-            sae.threshold.fill_(float(self.threshold[0].clamp_min(0.0)))
+            sae.threshold.fill_(float(self.threshold.max().clamp_min(0.0)))
         return sae
 
 
@@ -120,6 +125,22 @@ def check_shapes(shapes: Mapping[str, tuple[int, ...]], axes: Mapping[str, str],
             raise InputError(f"{name} of {where} has shape {list(shape)}; expected [{said}]")
         sizes.update(zip(letters, shape, strict=True))
     return sizes
+
+
+def axes_of(names: Mapping[str, str], **other: str) -> dict[str, str]:
+    """The axes of a file's tensors, ``other`` than in ``AXES`` where given.
+
+    ``names`` has their names by ours; the transpose of NAME is called ``NAME.T``.
+    """
+    axes, out = AXES | other, {}
+    for own, name in names.items():
+        out[name.removesuffix(".T")] = axes[own][::-1] if name.endswith(".T") else axes[own]
+    return out
+
+
+def by_our_names(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """A file's tensors that ``names`` names, as ``axes_of`` takes it, under our names and in our orientation."""
+    return {own: tensors[name[:-2]].T if name.endswith(".T") else tensors[name] for own, name in names.items()}
 
 
 def read_json(path: Path) -> dict:
@@ -225,22 +246,10 @@ def hook_point_of(name: str) -> str:
     The output of the module ``layers.5.mlp`` is ``blocks.5.mlp.hook_out``. ``blocks.5.hook_mlp_out``, what the MLP
     adds to the residual stream, is the same but in models with a norm in between, Gemma-2 for one.
     """
-    if match := MODULE.fullmatch(name):
-        return f"blocks.{match[1]}.{MODULES[match[2]]}"
-    if match := SITE.fullmatch(name):
-        return f"blocks.{match[2]}.{SITES[match[1]]}"
-    if match := re.fullmatch(r"(blocks\.\d+)\.(hook_in|hook_out)", name):
-        return f"{match[1]}.{BLOCK[match[2]]}"
+    for pattern, hook in PLACES:
+        if match := re.fullmatch(pattern, name):
+            return f"blocks.{match[1]}.{hook}"
     return name
-
-
-def check_known(hook_point: str, path: Path) -> None:
-    """InputError for the name of a place that ``hook_point_of`` does not know."""
-    if hook_point and not hook_point.startswith("blocks."):
-        raise InputError(
-            f"{path} was trained at {hook_point!r}, which is no known hook point (known: {KNOWN}); read_sae takes "
-            "hook_point= where you know TransformerLens's name of it"
-        )
 
 
 def site_of(hook_point: str) -> str:
@@ -252,17 +261,6 @@ def hooked_name(hook_point: str, model_name: str | None) -> str:
     """What HookedTransformer, which other libraries run, calls a hook point of a model, where it has that point."""
     norm_after = model_name is None or re.search("gemma-[23]|medgemma", model_name)
     return hook_point if norm_after else site_of(hook_point)
-
-
-def check_fits(sae: SAE, d_in: Mapping[str, int]) -> None:
-    """InputError unless ``sae.hook_point`` is among the hook points in ``d_in`` and has as many dimensions there."""
-    if sae.hook_point not in d_in:
-        raise InputError(f"hook point {sae.hook_point!r} of the SAE is not among the activations: {', '.join(d_in)}")
-    if d_in[sae.hook_point] != sae.config.d_in:
-        found = d_in[sae.hook_point]
-        raise InputError(
-            f"the SAE has d_in={sae.config.d_in}, but hook point {sae.hook_point!r} has {found} dimensions"
-        )
 
 
 @torch.no_grad()

@@ -11,49 +11,47 @@ import torch
 
 from sae_utils.errors import InputError
 from sae_utils.saes.formats.common import (
+    SAME,
     Plain,
+    axes_of,
+    by_our_names,
     check_shapes,
     check_size,
     checked_weights,
+    hook_point_of,
     load_tensors,
     read_json,
     setting,
 )
 from sae_utils.saes.sae import SAE
 
-AXES = {"W_enc": "df", "W_dec": "fd", "b_enc": "f", "b_dec": "d", "threshold": "f"}
+NAMES = SAME | {"threshold": "threshold"}
 SITES = {"res": "hook_resid_post", "mlp": "hook_mlp_out", "att": "attn.hook_z"}
-WEIGHTS = "params.safetensors"  # of Gemma Scope 2, whose names of tensors and of places follow
-AXES_2 = {name.replace("W_", "w_"): axes for name, axes in AXES.items()}
-PLACES = {
-    "output": "hook_resid_post",
-    "post_feedforward_layernorm.output": "hook_mlp_out",
-    "self_attn.o_proj.input": "attn.hook_z",
-}
-PLACE = re.compile(rf"(?:.*\.)?layers\.(\d+)\.({'|'.join(map(re.escape, PLACES))})")
+WEIGHTS = "params.safetensors"  # of Gemma Scope 2
+NAMES_2 = {own: name.replace("W_", "w_") for own, name in NAMES.items()}
 
 
 def read_gemma_scope(path: Path) -> SAE:
     """The SAE in ``params.npz`` or in a folder that holds it, a stack of one on raw activations.
 
-    The encoder of the file does not subtract b_dec: b_enc takes that up. The hook point is known where the folders
-    have their names on the hub (``gemma-scope-2b-pt-res/layer_12/…``), else it is empty. Pickled arrays are refused,
-    and so are transcoders, whose files look the same, where the folders' names tell.
+    The hook point is known where the folders have their names on the hub (``gemma-scope-2b-pt-res/layer_12/…``), else
+    it is empty. Pickled arrays are refused, and so are transcoders, whose files look the same, where the folders' names
+    tell.
     """
     path = path / "params.npz" if path.is_dir() else path
     hook_point = _hook_point(path)
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            if set(file.files) != set(AXES):
-                raise InputError(f"{path} holds {', '.join(sorted(file.files))}; expected {', '.join(AXES)}")
-            arrays = [(name, file[name]) for name in AXES]
+            if set(file.files) != set(NAMES):
+                raise InputError(f"{path} holds {', '.join(sorted(file.files))}; expected {', '.join(NAMES)}")
+            arrays = [(name, file[name]) for name in NAMES]
             tensors = {name: torch.from_numpy(x.astype(x.dtype.newbyteorder("="), copy=False)) for name, x in arrays}
     except InputError:
         raise
     except Exception as error:  # of bytes that were changed, anything
         raise InputError(f"{path} is truncated or not an npz file: {' '.join(str(error).split())[:160]}") from None
-    check_shapes({name: tensor.shape for name, tensor in tensors.items()}, AXES, str(path))
-    return Plain("jump_relu", **checked_weights(tensors, str(path))).reading_x().as_sae(0, hook_point)
+    check_shapes({name: tensor.shape for name, tensor in tensors.items()}, axes_of(NAMES), str(path))
+    return Plain("jump_relu", **checked_weights(tensors, str(path))).reading_x().as_sae(hook_point=hook_point)
 
 
 def layer_of(path: Path) -> int | None:
@@ -87,8 +85,6 @@ def read_gemma_scope_2(folder: Path) -> SAE:
         raise InputError(f"{folder} is a transcoder, from {place} to {cfg.get('hf_hook_point_out')}: not supported")
     if not place:
         raise InputError(f"{file} names no hf_hook_point_in, the place in the model")
-    tensors = load_tensors(folder / WEIGHTS, AXES_2)
-    plain = Plain("jump_relu", **{name.replace("w_", "W_"): tensor for name, tensor in tensors.items()})
+    plain = Plain("jump_relu", **by_our_names(load_tensors(folder / WEIGHTS, axes_of(NAMES_2)), NAMES_2))
     check_size(cfg.get("width"), len(plain.b_enc), "width", file)
-    known = PLACE.fullmatch(place)
-    return plain.reading_x().as_sae(0, f"blocks.{known[1]}.{PLACES[known[2]]}" if known else place)
+    return plain.reading_x().as_sae(hook_point=hook_point_of(place))

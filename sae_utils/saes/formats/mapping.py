@@ -28,6 +28,7 @@ from torch import Tensor
 from sae_utils.errors import InputError, one_line
 from sae_utils.files import read_safetensors
 from sae_utils.saes.formats.common import (
+    AXES,
     Plain,
     check_shapes,
     checked_weights,
@@ -43,8 +44,7 @@ NAME = "mapping.yaml"
 SHOWN = 12  # tensors that are named where the one asked for is not there
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 # Biases come first: they have one axis, so what does not fit them is a matrix that is named the wrong way round.
-AXES = {"b_enc": "f", "pre_bias": "d", "b_dec": "d", "W_enc": "df", "W_dec": "fd"}
-AXES |= {"threshold": "f", "r_mag": "f", "b_mag": "f"}
+NAMED = {"b_enc": "f", "pre_bias": "d", "b_dec": "d"} | AXES
 OWN = {  # what each architecture has beside W_enc, W_dec and what may be left out
     "relu": (),
     "topk": ("k",),
@@ -75,8 +75,8 @@ def read_mapped(path: Path) -> SAE:
     said = _checked(mapping)
     file = path if path.is_file() and path != mapping else _weights(mapping, said)
     held = _tensors(file)
-    tensors = {key: _tensor(said[key], key, held, mapping, file) for key in AXES if key in said}
-    axes = {key: AXES[key] for key in tensors}
+    tensors = {key: _tensor(said[key], key, held, mapping, file) for key in NAMED if key in said}
+    axes = {key: NAMED[key] for key in tensors}
     if "threshold" in tensors and (tensors["threshold"].numel() == 1 or said["architecture"] == "batch_topk"):
         axes["threshold"] = ""  # one number for all latents
     try:
@@ -88,8 +88,14 @@ def read_mapped(path: Path) -> SAE:
             f"W_enc of {file}, as {mapping} names it, is [d_in {sizes['d']}, latents {sizes['f']}]: without a bias, "
             "these may be nn.Linear's weights; name NAME.T for both matrices, or a bias, of zeros if there is none"
         )
-    plain = _plain(said, checked_weights(tensors, str(file)), sizes, mapping)
-    return plain.as_sae(hook_point=hook_point_of(setting(said, "hook_point", "", mapping)))
+    weights = checked_weights(tensors, str(file))
+    pre_bias = weights.pop("pre_bias", torch.zeros(sizes["d"]))
+    b_dec = weights.pop("b_dec", pre_bias)
+    b_enc = weights.pop("b_enc", torch.zeros(sizes["f"]))
+    k = whole(said["k"], "k", mapping) if "k" in said else None
+    # The encoder subtracts b_dec: b_enc takes up what pre_bias is besides.
+    plain = Plain(said["architecture"], b_enc=b_enc, b_dec=b_dec - pre_bias, k=k, **weights).reading_x()
+    return replace(plain, b_dec=b_dec).as_sae(hook_point=hook_point_of(setting(said, "hook_point", "", mapping)))
 
 
 def _checked(mapping: Path) -> dict:
@@ -158,16 +164,3 @@ def _tensor(name, key: str, held: Mapping[str, Tensor], mapping: Path, file: Pat
     shown = ", ".join(f"{one} {list(tensor.shape)}" for one, tensor in sorted(held.items())[:SHOWN])
     more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
     raise InputError(f"{key}={name!r} in {mapping} names no tensor of {file}, which holds {shown or 'none'}{more}")
-
-
-def _plain(said: Mapping, tensors: Mapping[str, Tensor], sizes: Mapping[str, int], mapping: Path) -> Plain:
-    """The dictionary whose encoder reads x - b_dec: b_enc takes up what pre_bias is besides."""
-    own = {key: tensors[key] for key in ("W_enc", "W_dec", "r_mag", "b_mag") if key in tensors}
-    own["b_enc"] = tensors.get("b_enc", torch.zeros(sizes["f"]))
-    pre_bias = tensors.get("pre_bias", torch.zeros(sizes["d"]))
-    b_dec = tensors.get("b_dec", pre_bias)
-    if "k" in said:
-        own["k"] = whole(said["k"], "k", mapping)
-    if "threshold" in tensors:
-        own["threshold"] = tensors["threshold"].expand(sizes["f"])
-    return replace(Plain(said["architecture"], b_dec=b_dec - pre_bias, **own).reading_x(), b_dec=b_dec)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.errors import InputError
-from sae_utils.saes.formats.common import check_fits, row_norms, site_of, stack_saes
+from sae_utils.saes.formats.common import row_norms, site_of, stack_saes
 from sae_utils.saes.formats.gemma_scope import layer_of
 from sae_utils.saes.formats.read import Format, local, read_sae, recognise
 from sae_utils.saes.formats.saelens import is_centred
@@ -48,7 +48,10 @@ class Published:
     def check_fits(self, hook_point: str, model: LanguageModel) -> None:
         """InputError unless the model's hook point has the dictionaries' dimensions and is where they were trained."""
         for sae in self.saes:
-            check_fits(sae, {hook_point: model.d_model})
+            if sae.config.d_in != model.d_model:
+                raise InputError(
+                    f"the SAE has d_in={sae.config.d_in}, but hook point {hook_point!r} has {model.d_model} dimensions"
+                )
         points = model.bridge.hook_dict
         for name in self.trained_at:
             # Two names of one point are one object; HookedTransformer has only its own.

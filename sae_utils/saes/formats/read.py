@@ -7,7 +7,6 @@ from typing import Literal, get_args
 from sae_utils.data.models import hub
 from sae_utils.errors import InputError, one_line
 from sae_utils.saes.formats import gemma_scope, mapping, saelens, sparsify
-from sae_utils.saes.formats.common import check_known
 from sae_utils.saes.formats.dictionary_learning import read_dictionary_learning
 from sae_utils.saes.sae import SAE
 from sae_utils.saes.training.checkpoints import load_sae
@@ -51,10 +50,16 @@ def read_sae(path: str | Path, format: Format | None = None, hook_point: str | N
     format = format or recognise(path)
     folder = path.parent if path.is_file() and format in ("saelens", "sparsify", "gemma_scope_2") else path
     sae = READERS[format](folder)
+    # Files of SAELens and our own have TransformerLens's names, or those of a source of one's own.
+    known = format in ("saelens", "sae_utils") or not sae.hook_point or sae.hook_point.startswith("blocks.")
     if hook_point is not None:
         sae.hook_point = hook_point
-    elif format not in ("saelens", "sae_utils"):  # whose names are TransformerLens's, or those of a source of one's own
-        check_known(sae.hook_point, path)
+    elif not known:
+        raise InputError(
+            f"{path} was trained at {sae.hook_point!r}, which is no known hook point (known: layers.N, layers.N.mlp, "
+            "resid_pre_layer_N, resid_post_layer_N, mlp_out_layer_N); read_sae takes hook_point= where you know "
+            "TransformerLens's name of it"
+        )
     return sae
 
 

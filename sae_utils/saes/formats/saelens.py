@@ -1,12 +1,16 @@
 """SAELens: ``cfg.json`` and ``sae_weights.safetensors``, of version 6 and, with flat settings, of those before it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from sae_utils.errors import InputError
 from sae_utils.saes.formats.common import (
+    SAME,
     Plain,
+    axes_of,
+    by_our_names,
     check_size,
     hook_point_of,
     hooked_name,
@@ -35,13 +39,12 @@ LISTED = {
     "tommmcgrath/gpt2-small-mlp-out-saes": CENTRED,
     "JoshEngels/Mistral-7B-Residual-Stream-SAEs": {"normalize_activations": "constant_norm_rescale"},
 }
-MATRICES = {"W_enc": "df", "W_dec": "fd", "b_dec": "d"}
-BIASES = {
-    "relu": {"b_enc": "f"},
-    "gated": {"b_gate": "f", "b_mag": "f", "r_mag": "f"},
-    "topk": {"b_enc": "f"},
-    "jump_relu": {"b_enc": "f", "threshold": "f"},
-    "batch_topk": {"b_enc": "f", "topk_threshold": ""},
+NAMES = {  # of the tensors in a file by ours, for each architecture
+    "relu": SAME,
+    "gated": SAME | {"b_enc": "b_gate", "b_mag": "b_mag", "r_mag": "r_mag"},
+    "topk": SAME,
+    "jump_relu": SAME | {"threshold": "threshold"},
+    "batch_topk": SAME | {"threshold": "topk_threshold"},
 }
 
 
@@ -59,14 +62,16 @@ def read_saelens(folder: Path) -> SAE:
     architecture = _architecture(cfg, path)
     scale = _scale(cfg, about, folder)
     optional = {"scaling_factor": "f", "finetuning_scaling_factor": "f"}
-    tensors = load_tensors(folder / WEIGHTS, {**MATRICES, **BIASES[architecture]}, optional)
+    names = NAMES[architecture]
+    axes = axes_of(names, threshold="" if architecture == "batch_topk" else "f")
+    tensors = load_tensors(folder / WEIGHTS, axes, optional)
     for name in optional:
         if name in tensors and not torch.equal(tensors[name], torch.ones_like(tensors[name])):
             raise InputError(f"{folder / WEIGHTS} has a fine-tuned {name}, which this project cannot represent")
-    n_latents, d_in = tensors["W_dec"].shape
-    check_size(cfg.get("d_in"), d_in, "d_in", path)
-    check_size(cfg.get("d_sae"), n_latents, "d_sae", path)
-    plain = _plain(architecture, tensors, cfg, about, path)
+    plain = Plain(architecture, **by_our_names(tensors, names))
+    check_size(cfg.get("d_in"), len(plain.b_dec), "d_in", path)
+    check_size(cfg.get("d_sae"), len(plain.b_enc), "d_sae", path)
+    plain = _with_k(plain, cfg, about, path)
     if not setting(cfg, "apply_b_dec_to_input", True, path):
         plain = plain.reading_x()
     if setting(cfg, "rescale_acts_by_decoder_norm", False, path):
@@ -145,27 +150,19 @@ def _scale(cfg: dict, about: dict, folder: Path) -> float:
     return 1.0
 
 
-def _plain(architecture: str, tensors: dict, cfg: dict, about: dict, path: Path) -> Plain:
-    weights = {name: tensors[name] for name in MATRICES}
-    if architecture == "gated":
-        return Plain("gated", **weights, b_enc=tensors["b_gate"], b_mag=tensors["b_mag"], r_mag=tensors["r_mag"])
-    weights["b_enc"] = tensors["b_enc"]
-    if architecture == "topk":
+def _with_k(plain: Plain, cfg: dict, about: dict, path: Path) -> Plain:
+    """The dictionary with its k; a JumpReLU as which a BatchTopK was saved is that again."""
+    if plain.architecture in ("topk", "batch_topk"):
         k = cfg.get("k", setting(cfg, "activation_fn_kwargs", {}, path).get("k"))
-        return Plain("topk", **weights, k=whole(k, "k", path))
-    if architecture == "batch_topk":
-        threshold = tensors["topk_threshold"].expand(len(weights["b_enc"]))
-        return Plain("batch_topk", **weights, k=whole(cfg.get("k"), "k", path), threshold=threshold)
-    if architecture == "jump_relu":
-        threshold = tensors["threshold"]
+        return replace(plain, k=whole(k, "k", path))
+    if plain.architecture == "jump_relu" and about.get("training_architecture") == "batchtopk":
         k = setting(about, "training_architecture_details", {}, path).get("k")
-        constant = bool((threshold == threshold[0]).all())
+        constant = bool((plain.threshold == plain.threshold[0]).all())
         # Theirs may be a fraction, which ours cannot: it stays the JumpReLU as which it was saved.
         fraction = isinstance(k, float) and not k.is_integer()
-        if about.get("training_architecture") == "batchtopk" and k is not None and constant and not fraction:
-            return Plain("batch_topk", **weights, k=whole(k, "k", path), threshold=threshold)
-        return Plain("jump_relu", **weights, threshold=threshold)
-    return Plain("relu", **weights)
+        if k is not None and constant and not fraction:
+            return replace(plain, architecture="batch_topk", k=whole(k, "k", path))
+    return plain
 
 
 def write_saelens(sae: SAE, folder: Path, model_name: str | None = None) -> None:
@@ -175,16 +172,18 @@ def write_saelens(sae: SAE, folder: Path, model_name: str | None = None) -> None
     ensembles: SAELens has one dictionary per folder.
     """
     if not isinstance(sae, SAE) or sae.n_dictionaries != 1:
-        raise InputError(f"SAELens holds one SAE per folder, not {_called(sae)}; take one with .dictionary(index)")
+        what = f"a stack of {sae.n_dictionaries}" if isinstance(sae, SAE) else f"an {type(sae).__name__}"
+        raise InputError(f"SAELens holds one SAE per folder, not {what}; take one with .dictionary(index)")
     plain = sae.fold_normalisation().cpu()
-    theirs = {"relu": "standard", "jump_relu": "jumprelu", "batch_topk": "jumprelu"}
-    name = theirs.get(sae.config.architecture, sae.config.architecture)
-    tensors = {"W_enc": plain.W_enc[0], "W_dec": plain.W_dec[0], "b_dec": plain.b_dec[0], "b_enc": plain.b_enc[0]}
-    if name == "gated":
-        tensors |= {"b_gate": tensors.pop("b_enc"), "b_mag": plain.b_mag[0], "r_mag": plain.r_mag[0]}
-    if name == "jumprelu":
-        jump = sae.config.architecture == "jump_relu"
-        tensors["threshold"] = plain.log_threshold[0].exp() if jump else plain.threshold.expand(sae.config.n_latents)
+    architecture = sae.config.architecture
+    saved_as = "jump_relu" if architecture == "batch_topk" else architecture
+    values = {own: getattr(plain, own)[0] for own in NAMES[saved_as] if own != "threshold"}
+    if architecture == "jump_relu":
+        values["threshold"] = plain.log_threshold[0].exp()
+    if architecture == "batch_topk":
+        values["threshold"] = plain.threshold.expand(sae.config.n_latents)
+    tensors = {NAMES[saved_as][own]: tensor for own, tensor in values.items()}
+    name = next(theirs for theirs, own in OURS.items() if own == saved_as)
     write_files(Path(folder), WEIGHTS, tensors, _settings(sae, name, model_name))
 
 
@@ -211,7 +210,3 @@ def _settings(sae: SAE, architecture: str, model_name: str | None) -> dict:
         **({"k": sae.config.k, "rescale_acts_by_decoder_norm": False} if architecture == "topk" else {}),
         "metadata": metadata,
     }
-
-
-def _called(sae) -> str:
-    return f"a stack of {sae.n_dictionaries}" if isinstance(sae, SAE) else f"an {type(sae).__name__}"

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from sae_utils.errors import InputError
 from sae_utils.saes.formats.common import (
+    SAME,
     Plain,
+    axes_of,
+    by_our_names,
     check_size,
     hook_point_of,
     load_tensors,
@@ -18,7 +21,7 @@ from sae_utils.saes.formats.common import (
 from sae_utils.saes.sae import SAE
 
 WEIGHTS = "sae.safetensors"
-AXES = {"encoder.weight": "fd", "encoder.bias": "f", "W_dec": "fd", "b_dec": "d"}
+NAMES = SAME | {"W_enc": "encoder.weight.T", "b_enc": "encoder.bias"}
 SEED = re.compile(r"seed(\d+)")
 # Folders have the names of modules; other names of a folder, which people give, say nothing.
 MODULE = re.compile(
@@ -52,12 +55,9 @@ def _read_one(folder: Path, module: str) -> SAE:
         if cfg.get(name):
             raise InputError(f"{name}=true in {path} is not supported: it must be false")
     k = whole(cfg.get("k"), "k", path)
-    tensors = load_tensors(folder / WEIGHTS, AXES)
-    n_latents, d_in = tensors["W_dec"].shape
-    check_size(cfg.get("d_in"), d_in, "d_in", path)
-    check_size(cfg.get("num_latents") or None, n_latents, "num_latents", path)
-    W_enc, b_enc = tensors["encoder.weight"].T, tensors["encoder.bias"]
-    plain = Plain("topk", W_enc, tensors["W_dec"], b_enc, tensors["b_dec"], k)
+    plain = Plain("topk", **by_our_names(load_tensors(folder / WEIGHTS, axes_of(NAMES)), NAMES), k=k)
+    check_size(cfg.get("d_in"), len(plain.b_dec), "d_in", path)
+    check_size(cfg.get("num_latents") or None, len(plain.b_enc), "num_latents", path)
     named = SEED.fullmatch(folder.name)
     seed = int(named[1]) if named else cfg.get("seed", 0)
     place = hook_point_of(module) if MODULE.fullmatch(module) else ""

@@ -7,12 +7,15 @@ from helpers.foreign_files import (
     D_IN,
     N_LATENTS,
     K,
+    above,
     activations,
+    by_hand,
     check_against,
     drawn,
+    gated_by_hand,
     gated_weights,
+    jump_weights,
     refused,
-    thresholds,
     top_k,
     weights,
     write,
@@ -49,14 +52,8 @@ def mapped(folder, said, tensors=None, name="sae.safetensors"):
     return folder
 
 
-def by_hand(w, x, activation):
-    """Code and reconstruction of an SAE that takes its pre_bias away and adds it again."""
-    code = activation((x - w["pre_bias"]) @ w["encoder_weights"] + w["encoder_bias"])
-    return code, code @ w["decoder_weights"] + w["pre_bias"]
-
-
 def assert_home_made(sae):
-    check_against(sae, *by_hand(home_made(), activations(), lambda pre: top_k(pre.relu())))
+    check_against(sae, *by_hand(weights(), activations(), top_k))
 
 
 @pytest.mark.parametrize("name", ["sae.safetensors", "sae.pt", "pytorch_model.bin"])
@@ -81,44 +78,46 @@ def test_transposes_maps_of_maps_and_a_place(tmp_path):
     assert sae.hook_point == "blocks.5.mlp.hook_out"
 
 
-def test_biases_that_are_not_named_are_zero_and_both_sides_may_differ(tmp_path):
+@pytest.mark.parametrize(
+    ("said", "before", "bias", "after"),
+    [
+        ({}, 0, 0, 0),
+        ({"b_enc": "encoder_bias", "b_dec": "after"}, 0, 1, 1),
+        ({"b_enc": "encoder_bias", "b_dec": "after", "pre_bias": "pre_bias"}, 1, 1, 1),
+    ],
+)
+def test_biases_that_are_not_named_are_zero_and_both_sides_may_differ(tmp_path, said, before, bias, after):
     w, x = home_made() | {"after": drawn(D_IN, seed=5)}, activations()
-    bare = {"architecture": "relu", "W_enc": "encoder_weights", "W_dec": "decoder_weights"}
-    code = (x @ w["encoder_weights"]).relu()
-    check_against(read_sae(mapped(tmp_path / "bare", bare, w)), code, code @ w["decoder_weights"])
-    code = (x @ w["encoder_weights"] + w["encoder_bias"]).relu()
-    only_after = bare | {"b_enc": "encoder_bias", "b_dec": "after"}
-    check_against(read_sae(mapped(tmp_path / "after", only_after, w)), code, code @ w["decoder_weights"] + w["after"])
-    code = ((x - w["pre_bias"]) @ w["encoder_weights"] + w["encoder_bias"]).relu()
-    both = only_after | {"pre_bias": "pre_bias"}
-    check_against(read_sae(mapped(tmp_path / "both", both, w)), code, code @ w["decoder_weights"] + w["after"])
+    said = {"architecture": "relu", "W_enc": "encoder_weights", "W_dec": "decoder_weights"} | said
+    code = ((x - before * w["pre_bias"]) @ w["encoder_weights"] + bias * w["encoder_bias"]).relu()
+    check_against(read_sae(mapped(tmp_path, said, w)), code, code @ w["decoder_weights"] + after * w["after"])
+
+
+PER_LATENT = jump_weights()["threshold"]
 
 
 @pytest.mark.parametrize(
-    ("architecture", "threshold", "per_latent"),
+    ("architecture", "threshold", "value"),
     [
-        ("jump_relu", "t", thresholds()),
+        ("jump_relu", "t", PER_LATENT),
         ("jump_relu", 0.8, torch.tensor(0.8)),
         ("batch_topk", 0.8, torch.tensor(0.8)),
         ("batch_topk", "t", torch.tensor([0.8])),
     ],
 )
-def test_thresholds_are_tensors_or_numbers(tmp_path, architecture, threshold, per_latent):
-    w = home_made() | {"t": per_latent}
+def test_thresholds_are_tensors_or_numbers(tmp_path, architecture, threshold, value):
     said = MAPPING | {"architecture": architecture, "threshold": threshold}
     if architecture == "jump_relu":
         del said["k"]
-    sae = read_sae(mapped(tmp_path, said, w))
-    check_against(sae, *by_hand(w, activations(), lambda pre: pre * (pre > per_latent)))
+    sae = read_sae(mapped(tmp_path, said, home_made() | {"t": value}))
+    check_against(sae, *by_hand(weights(), activations(), above(value)))
 
 
 def test_gated(tmp_path):
-    w, x = gated_weights(), activations()
+    w = gated_weights()
     said = {"architecture": "gated", "W_enc": "W_enc", "W_dec": "W_dec", "b_enc": "b_gate", "b_dec": "b_dec"}
     said |= {"r_mag": "r_mag", "b_mag": "b_mag"}
-    x_enc = x @ w["W_enc"]
-    code = (x_enc + w["b_gate"] > 0) * (w["r_mag"].exp() * x_enc + w["b_mag"]).relu()
-    check_against(read_sae(mapped(tmp_path, said, w)), code, code @ w["W_dec"] + w["b_dec"])
+    check_against(read_sae(mapped(tmp_path, said, w)), *gated_by_hand(w, activations(), subtract=False))
 
 
 def without(key):
@@ -179,13 +178,18 @@ def test_linear_weights_without_a_bias_are_not_read_the_wrong_way_round(tmp_path
         assert (config.d_in, config.n_latents) == (12, 5)
 
 
-def test_values_that_are_no_weights_are_refused(tmp_path):
-    for name, tensor, said in (
-        ("encoder_bias", torch.full((N_LATENTS,), float("nan")), "b_enc of"),
-        ("encoder_bias", torch.ones(N_LATENTS, dtype=torch.int32), "torch.int32"),
-        ("decoder_weights", drawn(N_LATENTS, 2 * D_IN), "W_dec of"),  # a transcoder
-    ):
-        assert said in refused(mapped(tmp_path, MAPPING, home_made() | {name: tensor}))
+@pytest.mark.parametrize(
+    ("tensors", "line"),
+    [
+        (home_made() | {"encoder_bias": torch.full((N_LATENTS,), torch.nan)}, "b_enc of"),
+        (home_made() | {"encoder_bias": torch.ones(N_LATENTS, dtype=torch.int32)}, "torch.int32"),
+        (home_made() | {"decoder_weights": drawn(N_LATENTS, 2 * D_IN)}, "W_dec of"),  # a transcoder
+        ([drawn(3)], "which holds none"),
+        (torch.nn.Linear(2, 2), "could run code: it is refused; torch.save(model.state_dict()"),
+    ],
+)
+def test_what_holds_no_weights_is_refused(tmp_path, tensors, line):
+    assert line in refused(mapped(tmp_path, MAPPING, tensors, "sae.pt"))
 
 
 def test_one_of_several_files_is_named(tmp_path):
@@ -202,15 +206,9 @@ def test_one_of_several_files_is_named(tmp_path):
     assert f"no mapping.yaml in {folder}, which says" in refused(folder, format="mapping")
 
 
-def test_other_kinds_of_files_are_refused(tmp_path):
-    folder = mapped(tmp_path, MAPPING)
-    (folder / "sae.safetensors").write_bytes(b"weights")
-    assert "is truncated or not a safetensors file" in refused(folder)
-    (folder / "sae.safetensors").unlink()
-    torch.save([drawn(3)], folder / "sae.pt")
-    assert "which holds none" in refused(folder)
-    torch.save(torch.nn.Linear(2, 2), folder / "sae.pt")
-    assert "could run code: it is refused; torch.save(model.state_dict()" in refused(folder)
+def test_a_file_that_is_not_whole_is_refused(tmp_path):
+    (mapped(tmp_path, MAPPING) / "sae.safetensors").write_bytes(b"weights")
+    assert "is truncated or not a safetensors file" in refused(tmp_path)
 
 
 def test_a_mapping_goes_before_the_names_of_files(tmp_path):

@@ -7,7 +7,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers.foreign_files import D_IN, N_LATENTS, K, activations, assert_same, ours, write
+from helpers.foreign_files import (
+    D_IN,
+    N_LATENTS,
+    K,
+    activations,
+    assert_same,
+    linear,
+    ours,
+    write,
+    write_gemma_scope,
+    write_gemma_scope_2,
+    write_pickled,
+)
 from helpers.notebook_cells import run_cells
 from helpers.tiny_language_model import TEXTS, make_family, make_tiny
 from scipy.optimize import linear_sum_assignment
@@ -33,26 +45,15 @@ def FakeModel(d_model):
     return SimpleNamespace(name="fake", d_model=d_model, bridge=SimpleNamespace(hook_dict={HOOK: object()}))
 
 
-def write_gemma_scope(sae, folder):
-    """``params.npz`` of a JumpReLU or ReLU stack of one: an encoder that does not subtract b_dec."""
+def weights_of(sae, reading_x=False):
+    """Of a stack of one, for an encoder that subtracts b_dec, or as a JumpReLU's that reads x itself."""
     plain = sae.fold_normalisation()
-    W_enc, b_dec = plain.W_enc[0].detach(), plain.b_dec[0].detach()
-    b_enc = plain.b_enc[0].detach() - b_dec @ W_enc
-    arrays = {"W_enc": W_enc, "W_dec": plain.W_dec[0], "b_enc": b_enc, "b_dec": b_dec}
-    arrays["threshold"] = plain.log_threshold[0].exp() if "log_threshold" in plain.state_dict() else 1e-9 + 0 * b_enc
-    folder.mkdir(parents=True)
-    np.savez(folder / "params.npz", **{name: t.detach().numpy() for name, t in arrays.items()})
-
-
-def write_gemma_scope_2(sae, folder, hf_place):
-    """The same as ``params.safetensors`` with Gemma Scope 2's names, beside its ``config.json``."""
-    write_gemma_scope(sae, folder)
-    with np.load(folder / "params.npz") as file:
-        write(folder, "params.safetensors", {name.replace("W_", "w_"): torch.from_numpy(file[name]) for name in file})
-    (folder / "params.npz").unlink()
-    cfg = {"hf_hook_point_in": hf_place, "hf_hook_point_out": hf_place, "width": sae.config.n_latents}
-    cfg |= {"architecture": "jump_relu", "model_name": "gemma-v3-270m-pt", "l0": 60, "affine_connection": False}
-    (folder / "config.json").write_text(json.dumps(cfg))
+    w = {name: getattr(plain, name)[0].detach() for name in ("W_enc", "W_dec", "b_enc", "b_dec")}
+    if reading_x:
+        jumps = sae.config.architecture == "jump_relu"
+        w["threshold"] = plain.log_threshold[0].detach().exp() if jumps else torch.full_like(w["b_enc"], 1e-9)
+        w["b_enc"] = w["b_enc"] - w["b_dec"] @ w["W_enc"]
+    return w
 
 
 def read(*paths, site="mlp_out", layer=2):
@@ -108,25 +109,30 @@ def test_one_stack_of_what_lies_in_several_formats(tmp_path):
     ]
 
 
-def test_what_does_not_go_together_is_refused_in_one_line(tmp_path):
-    write_saelens(ours("relu"), tmp_path / "relu")
-    write_saelens(narrower(ours("relu"), 8), tmp_path / "narrow")
-    write_gemma_scope(ours("jump_relu"), tmp_path / "scope")
-    write_saelens(ours("relu", hook_point="blocks.0.hook_resid_pre"), tmp_path / "elsewhere")
-    write_saelens(SAE.create(SAEConfig(9, 16, "relu", sparsity=1.0), [0]), tmp_path / "other model")
-    cfg = json.loads((tmp_path / "relu" / "cfg.json").read_text())
+def centred_in_file(folder):
+    write_saelens(ours("relu"), folder)
+    cfg = json.loads((folder / "cfg.json").read_text())
     cfg["metadata"]["model_from_pretrained_kwargs"] = {"center_writing_weights": True}
-    write_saelens(ours("relu"), tmp_path / "centred")
-    (tmp_path / "centred" / "cfg.json").write_text(json.dumps(cfg))
-    relu, narrow = tmp_path / "relu", tmp_path / "narrow"
-    assert "there is no such file or folder" in refused(tmp_path / "none")
+    (folder / "cfg.json").write_text(json.dumps(cfg))
+    return folder
+
+
+def test_what_does_not_go_together_is_refused_in_one_line(tmp_path):
+    relu, narrow, scope, elsewhere, other = (tmp_path / name for name in ("relu", "narrow", "scope", "else", "other"))
+    write_saelens(ours("relu"), relu)
+    write_saelens(narrower(ours("relu"), 8), narrow)
+    write_gemma_scope(scope, weights_of(ours("jump_relu"), True))
+    write_saelens(ours("relu", hook_point="blocks.0.hook_resid_pre"), elsewhere)
+    write_saelens(SAE.create(SAEConfig(9, 16, "relu", sparsity=1.0), [0]), other)
+    for names, said in (
+        ([tmp_path / "none"], "there is no such file or folder"),
+        ([relu, elsewhere], f"else was trained at blocks.0.hook_resid_pre; layer and site say {HOOK}"),
+        ([relu, scope], "saes must have one architecture; found relu, jump_relu"),
+        ([relu, other], "saes must have one d_in; found 6, 9"),
+        ([relu, centred_in_file(tmp_path / "centred")], "trained on centred activations; found False, True"),
+    ):
+        assert said in refused(*names)
     assert f"trained at {HOOK}; layer and site say blocks.1.hook_mlp_out" in refused(relu, layer=1)
-    assert f"elsewhere was trained at blocks.0.hook_resid_pre; layer and site say {HOOK}" in refused(
-        relu, tmp_path / "elsewhere"
-    )
-    assert "saes must have one architecture; found relu, jump_relu" in refused(relu, tmp_path / "scope")
-    assert "saes must have one d_in; found 6, 9" in refused(relu, tmp_path / "other model")
-    assert "trained on centred activations; found False, True" in refused(relu, tmp_path / "centred")
     assert "saes must have one n_latents; found 16, 8" in refused(relu, narrow, of=as_stack)
     assert "saes hold 1 dictionary" in refused(relu, of=as_stack)
     for wrong in ([relu], [relu, narrow], [relu, relu]):
@@ -161,7 +167,7 @@ def test_other_places_than_the_notebooks_are_refused(tmp_path):
         "gemma-scope-2b-pt-transcoders/layer_2/x": "is of 'transcoders' of Gemma Scope; known: res, mlp, att",
         "layer_1/width_16k": "was trained at layer 1; layer says 2",
     }.items():
-        write_gemma_scope(ours("jump_relu"), tmp_path / folder)
+        write_gemma_scope(tmp_path / folder, weights_of(ours("jump_relu"), True))
         assert said in refused(tmp_path / folder)
 
 
@@ -201,11 +207,7 @@ def test_other_k_make_no_stack_but_a_family(tmp_path):
 
 
 def test_centred_dictionaries_are_compared_with_centred_activations(tmp_path):
-    write_saelens(ours("relu"), tmp_path / "centred")
-    cfg = json.loads((tmp_path / "centred" / "cfg.json").read_text())
-    cfg["metadata"]["model_from_pretrained_kwargs"] = {"center_writing_weights": True}
-    (tmp_path / "centred" / "cfg.json").write_text(json.dumps(cfg))
-    given, x = read(tmp_path / "centred"), activations()
+    given, x = read(centred_in_file(tmp_path)), activations()
     assert_same(given.activations(x).mean(-1).abs() + 1, torch.ones(len(x)))
     with torch.no_grad():
         assert_same(given.saes[0](x), centred(ours("relu"))(x))
@@ -225,10 +227,10 @@ def test_unit_rows_are_the_same_function(architecture):
     assert with_unit_rows(unit) is unit
 
 
-def test_rows_whose_norms_choose_latents_are_refused():
-    for architecture in ("topk", "batch_topk"):
-        with pytest.raises(InputError, match=f"decoder rows of {architecture} dictionaries must have norm 1 here"):
-            with_unit_rows(ours(architecture))
+@pytest.mark.parametrize("architecture", ["topk", "batch_topk"])
+def test_rows_whose_norms_choose_latents_are_refused(architecture):
+    with pytest.raises(InputError, match=f"decoder rows of {architecture} dictionaries must have norm 1 here"):
+        with_unit_rows(ours(architecture))
 
 
 @pytest.fixture(scope="module")
@@ -242,25 +244,27 @@ def place(tmp_path_factory):
     lm = load_language_model(folder / "model")
     rows = token_rows(str(folder / "text.jsonl"), lm.tokenizer, "train", 200, 32, folder / "cache")
     source = open_source(lm, rows, [HOOK], folder / "cache")
-    how = {"topk": {"k": 4}, "relu": {"sparsity": 0.5}}
-    sizes = {("topk", 24): range(5), ("relu", 16): [0], ("relu", 24): [1], ("relu", 32): [2]}
-    sizes |= {("topk", 16): [3]}
-    stacks = {
-        (a, n): SAE.create(SAEConfig(16, n, a, **how[a]), seeds, HOOK, source.normalisation[HOOK])
-        for (a, n), seeds in sizes.items()
-    }
-    train(list(stacks.values()), source, TrainingConfig(6144, 64, 0, 1e-2), progress=False)
-    write_sparsify(stacks["topk", 24].dictionary(0), folder / "one" / "layers.2.mlp")
-    for i in (1, 2):
-        write_saelens(stacks["topk", 24].dictionary(i), folder / f"saelens_{i}")
-    save_sae(stacks["topk", 24], folder / "five.safetensors")
-    for n in (16, 24, 32):
-        write_saelens(stacks["relu", n], folder / f"relu_{n}")
+    new = partial(SAE.create, hook_point=HOOK, normalisation=source.normalisation[HOOK])
+    topk = new(SAEConfig(16, 24, "topk", 4), range(5))
+    relu = [new(SAEConfig(16, n, "relu", sparsity=0.5), [i]) for i, n in enumerate((16, 24, 32))]
+    train([topk, *relu], source, TrainingConfig(6144, 64, 0, 1e-2), progress=False)
+    write_sparsify(topk.dictionary(0), folder / "topk_0" / "layers.2.mlp")
+    write_saelens(topk.dictionary(1), folder / "topk_1")
+    w = weights_of(topk.dictionary(2))
+    state = linear(w) | {"encoder.bias": w["b_enc"], "b_dec": w["b_dec"], "k": torch.tensor(4)}
+    write_pickled(folder / "topk_2", state)
+    w = weights_of(topk.dictionary(3))
+    write(folder / "topk_3", "sae.safetensors", w)
+    mapping = {"architecture": "topk", "k": 4, "pre_bias": "b_dec"} | {n: n for n in ("W_enc", "W_dec", "b_enc")}
+    (folder / "topk_3" / "mapping.yaml").write_text(json.dumps(mapping))
+    save_sae(topk.dictionary(4), folder / "topk_4.safetensors")
+    write_saelens(relu[0], folder / "relu_16")
+    save_sae(relu[1], folder / "relu_24.safetensors")
+    w = weights_of(relu[2])
+    write_pickled(folder / "relu_32", linear(w) | {"encoder.bias": w["b_enc"], "bias": w["b_dec"]})
     for n in (16, 64):  # not trained: every latent is alive
-        sae = SAE.create(SAEConfig(16, n, "jump_relu", sparsity=0.5), [n], HOOK, source.normalisation[HOOK])
-        write_gemma_scope(sae, folder / f"scope_{n}")
-        write_gemma_scope_2(sae, folder / f"scope_2_{n}", "model.layers.2.post_feedforward_layernorm.output")
-    write_sparsify(stacks["topk", 16], folder / "narrow" / "layers.2.mlp")
+        sae = new(SAEConfig(16, n, "jump_relu", sparsity=0.5), [n])
+        write_gemma_scope(folder / f"scope_{n}", weights_of(sae, True))
     return folder
 
 
@@ -284,30 +288,17 @@ def not_judged(verdicts):
     return {name for name, verdict in verdicts.items() if verdict["verdict"].startswith(NOT_JUDGED)}
 
 
-@pytest.mark.parametrize(
-    ("saes", "n", "left_out"),
-    [
-        (["scope_16", "scope_16/params.npz"], 2, {"A-4", "A-5", "A-6", "A-7"}),
-        (["one/layers.2.mlp", "saelens_1", "saelens_2"], 3, {"A-4", "A-5", "A-6"}),
-        (["five.safetensors"], 5, {"A-5", "A-6"}),
-    ],
-    ids=["two of Gemma Scope", "three of sparsify and SAELens", "five of ours"],
-)
-def test_seed_divergence(place, saes, n, left_out):
+def test_seed_divergence_of_five_in_five_formats(place):
+    saes = ["topk_0/layers.2.mlp", "topk_1", "topk_2", "topk_3", "topk_4.safetensors"]
     found, verdicts = run(place, "01_seed_divergence", saes)
-    assert not_judged(verdicts) == left_out and len(verdicts) == 8
-    assert all(verdicts[name]["estimate"] is None for name in left_out - {"A-5"})  # which has too little that is shared
-    assert found.arrays["pairwise"].shape == (n, n) and len(found.arrays["membership"]) == n
-    assert "laws" not in found.arrays  # they take seven
-    if n == 2:  # one dictionary twice
-        shared = found.metrics["measured"]["shared_strict"]
-        assert shared["estimate"] == shared["low"] == 1 and shared["method"].startswith("bootstrap")
-        assert "cycle_decoder" not in found.metrics["measured"]
+    assert not_judged(verdicts) == {"A-5", "A-6"} and len(verdicts) == 8  # of what is shared there is too little
+    assert verdicts["A-6"]["estimate"] is None and "laws" not in found.arrays  # they take seven
+    assert found.arrays["pairwise"].shape == (5, 5) and len(found.arrays["membership"]) == 5
     assert np.isfinite(found.arrays["criteria"]).all()
 
 
-def test_stitching(place):
-    found, verdicts = run(place, "03_stitching", ["relu_16", "relu_24", "relu_32"])
+def test_stitching_of_three_in_three_formats(place):
+    found, verdicts = run(place, "03_stitching", ["relu_16", "relu_24.safetensors", "relu_32"])
     of_topk = {"B-9", "B-10", "B-11", "B-12", "B-14", "B-16", "B-17"}
     one_pair = {"B-0", "B-5", "B-6", "B-7", "B-8", "B-13", "B-15"}  # several seeds, or one pair of widths
     assert not_judged(verdicts) - {"B-2", "B-3"} == of_topk | one_pair and len(verdicts) == 19
@@ -316,13 +307,9 @@ def test_stitching(place):
     assert found.arrays["trained"][:, 0].tolist() == [16, 24, 32] and not len(found.arrays["controls"])
 
 
-def test_stitching_of_two_topk_dictionaries_in_two_formats(place):
-    _, verdicts = run(place, "03_stitching", ["narrow/layers.2.mlp", "saelens_1"])
-    assert {"B-1", "B-4", "B-6", "B-14", "B-16"} <= not_judged(verdicts)  # one pair of widths has no interval
-
-
-SMALL_META = {"n_meta": 8, "meta_k": 2, "meta_widths": [8], "meta_ks": [2], "n_meta_steps": 200, "n_bench_steps": 60}
-SMALL_META |= {"meta_batch_size": 32, "split_cosine": 0.3, "n_edited": 1, "n_edit_places": 2, "edit_context": 24}
+SMALL_META = {"n_meta": 8, "meta_k": 2, "meta_widths": [8], "meta_ks": [2], "n_meta_steps": 100, "n_bench_steps": 60}
+SMALL_META |= {"n_seeds": 2, "meta_batch_size": 32, "split_cosine": 0.3}
+SMALL_META |= {"n_edited": 1, "n_edit_places": 2, "edit_context": 24}
 
 
 @pytest.fixture(scope="module")
@@ -341,7 +328,7 @@ def gemma_scope_2(place):
     saes = dict(zip(names, made, strict=True))
     train(made, source, TrainingConfig(6144, 64, 0, 1e-2), progress=False)
     for name, sae in saes.items():
-        write_gemma_scope_2(sae, place / name, "model.layers.1.output")
+        write_gemma_scope_2(place / name, weights_of(sae, True), "model.layers.1.output")
     return saes
 
 
@@ -354,7 +341,13 @@ def run_preset(place, preset, notebook, **changes):
     return run(place, notebook, own.pop("saes"), **own)
 
 
-def test_a_pair_of_gemma_scope_2(place, gemma_scope_2):
+@pytest.fixture
+def no_files(monkeypatch):
+    """Figures are drawn, and not rendered into files: the first run of each notebook does that."""
+    monkeypatch.setattr("sae_utils.report.figures.style.save_figure", lambda *_, **__: None)
+
+
+def test_a_pair_of_gemma_scope_2(place, gemma_scope_2, no_files):
     """Mean cosines of the best assignment, all rows among all, by scipy."""
     found, verdicts = run_preset(place, "gemma-scope-2-270m", "01_seed_divergence")
     pair = [sae for name, sae in gemma_scope_2.items() if "262k" in name]
@@ -365,15 +358,15 @@ def test_a_pair_of_gemma_scope_2(place, gemma_scope_2):
     assert verdicts["A-1"]["estimate"] is not None
 
 
-def test_stitching_of_three_widths_of_gemma_scope_2(place, gemma_scope_2):
+def test_stitching_of_three_widths_of_gemma_scope_2(place, gemma_scope_2, no_files):
     found, verdicts = run_preset(place, "gemma-scope-2-270m-widths", "03_stitching")
     assert not_judged(verdicts) == set(verdicts)  # claims are of ReLU and TopK
     assert found.metrics["labels"] == {"jump_relu": ["16→24", "24→32"]}
     assert found.arrays["trained"][:, 0].tolist() == [16, 24, 32]
 
 
-def test_meta_saes_of_two_widths_of_gemma_scope_2(place):
-    given = {"model": str(place / "model"), "layer": 2, "site": "mlp_out", "saes": ["scope_2_16", "scope_2_64"]}
+def test_meta_saes_of_two_widths_of_gemma_scope(place):
+    given = {"model": str(place / "model"), "layer": 2, "site": "mlp_out", "saes": ["scope_16", "scope_64"]}
     found, verdicts = run_preset(place, "gemma-scope-2-270m-widths", "04_meta_saes", **given, **SMALL_META)
     assert "B-30" in not_judged(verdicts) and "B-20" not in not_judged(verdicts)
     assert set(found.metrics["stability"]) == {"meta-latents, one dictionary", "null: same covariance"}
@@ -383,9 +376,9 @@ def test_meta_saes_of_two_widths_of_gemma_scope_2(place):
 @pytest.mark.parametrize(
     ("notebook", "saes", "said"),
     [
-        ("01_seed_divergence", ["relu_16", "relu_24"], "saes must have one n_latents; found 16, 24"),
-        ("03_stitching", ["relu_24", "relu_16"], "found widths [24, 16]"),
-        ("04_meta_saes", ["relu_16", "relu_24"], "n_meta = 32 must be at most 16, the widest but one"),
+        ("01_seed_divergence", ["relu_16", "relu_32"], "saes must have one n_latents; found 16, 32"),
+        ("03_stitching", ["relu_32", "relu_16"], "found widths [32, 16]"),
+        ("04_meta_saes", ["relu_16", "relu_32"], "n_meta = 32 must be at most 16, the widest but one"),
     ],
 )
 def test_notebooks_refuse_before_they_load_a_model(place, notebook, saes, said, monkeypatch):

@@ -1,6 +1,7 @@
-"""SAELens files, written from their key lists, against SAELens's formulas written out here."""
+"""SAELens files, written from their key lists, against SAELens's formulas written out."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -8,24 +9,33 @@ from helpers.foreign_files import (
     D_IN,
     N_LATENTS,
     K,
+    above,
     activations,
     assert_same,
+    by_hand,
     check_against,
+    gated_by_hand,
     gated_weights,
+    jump_weights,
     ours,
     refused,
-    thresholds,
     top_k,
     weights,
     write,
 )
 
 from sae_utils.errors import InputError
+from sae_utils.saes import ARCHITECTURES
 from sae_utils.saes.ensembles import Ensemble
 from sae_utils.saes.formats.read import read_sae
 from sae_utils.saes.formats.saelens import centred, write_saelens
 
 FILE = "sae_weights.safetensors"
+W, X = weights(), activations()
+CENTRED = X - X.mean(-1, keepdim=True)
+OF_ANY_SIGN = jump_weights()
+OF_ANY_SIGN["threshold"][:3] = torch.tensor([0.0, -1.0, 1e-30])
+FLAT = {"hook_point": "blocks.8.hook_resid_pre", "d_in": D_IN, "d_sae": N_LATENTS, "hook_point_head_index": None}
 
 
 def settings(architecture, **changes):
@@ -37,198 +47,134 @@ def settings(architecture, **changes):
     return {**cfg, "metadata": metadata, **changes}
 
 
-def sae_in(x, w, subtract):
-    return x - w["b_dec"] if subtract else x
-
-
 @pytest.mark.parametrize("subtract", [True, False])
-def test_standard(tmp_path, subtract):
-    w, x = weights(), activations()
-    write(tmp_path, FILE, w, settings("standard", apply_b_dec_to_input=subtract))
-    code = (sae_in(x, w, subtract) @ w["W_enc"] + w["b_enc"]).relu()
-    sae = read_sae(tmp_path)
-    check_against(sae, code, code @ w["W_dec"] + w["b_dec"])
-    assert (sae.config.architecture, sae.hook_point) == ("relu", "blocks.8.hook_resid_pre")
-    assert not sae.config.unit_norm_decoder
-
-
 @pytest.mark.parametrize(
-    ("name", "place"),
+    ("theirs", "own", "w", "formula"),
     [
-        ("model.layers.5", "blocks.5.hook_resid_post"),  # of a model that transformers runs
-        ("transformer.h.5.mlp", "blocks.5.mlp.hook_out"),
-        ("blocks.5.hook_out", "blocks.5.hook_resid_post"),  # TransformerBridge's other name
-        ("blocks.5.hook_in", "blocks.5.hook_resid_pre"),
-        ("model.layers.5.self_attn", "model.layers.5.self_attn"),
-        ("ln_final.hook_normalized", "ln_final.hook_normalized"),
+        ("standard", "relu", W, by_hand),
+        ("gated", "gated", gated_weights(), gated_by_hand),
+        ("topk", "topk", W, partial(by_hand, activation=top_k)),
+        ("jumprelu", "jump_relu", OF_ANY_SIGN, partial(by_hand, activation=above(OF_ANY_SIGN["threshold"]))),
     ],
 )
-def test_places_have_one_name(tmp_path, name, place):
-    write(tmp_path, FILE, weights(), settings("standard", metadata={"hook_name": name}))
-    assert read_sae(tmp_path).hook_point == place
-
-
-@pytest.mark.parametrize("subtract", [True, False])
-def test_gated(tmp_path, subtract):
-    w, x = gated_weights(), activations()
-    write(tmp_path, FILE, w, settings("gated", apply_b_dec_to_input=subtract))
-    gate = sae_in(x, w, subtract) @ w["W_enc"] + w["b_gate"] > 0
-    code = gate * (sae_in(x, w, subtract) @ (w["W_enc"] * w["r_mag"].exp()) + w["b_mag"]).relu()
-    check_against(read_sae(tmp_path), code, code @ w["W_dec"] + w["b_dec"])
-
-
-@pytest.mark.parametrize("rescale", [True, False])
-@pytest.mark.parametrize("subtract", [True, False])
-def test_topk(tmp_path, rescale, subtract):
-    w, x = weights(), activations()
-    changes = {"k": K, "rescale_acts_by_decoder_norm": rescale, "apply_b_dec_to_input": subtract}
-    write(tmp_path, FILE, w, settings("topk", **changes))
-    norms = w["W_dec"].norm(dim=-1) if rescale else torch.ones(N_LATENTS)
-    code = top_k((sae_in(x, w, subtract) @ w["W_enc"] + w["b_enc"]) * norms).relu()
+def test_an_encoder_that_subtracts_b_dec_or_does_not(tmp_path, theirs, own, w, formula, subtract):
+    changes = {"k": K} if theirs == "topk" else {}
+    write(tmp_path, FILE, w, settings(theirs, apply_b_dec_to_input=subtract, **changes))
     sae = read_sae(tmp_path)
-    check_against(sae, code, (code / norms) @ w["W_dec"] + w["b_dec"])
-    assert sae.config.k == K and sae.config.unit_norm_decoder == rescale
+    check_against(sae, *formula(w, X, subtract=subtract))
+    assert (sae.config.architecture, sae.hook_point) == (own, "blocks.8.hook_resid_pre")
+    assert sae.config.k == changes.get("k") and not sae.config.unit_norm_decoder
 
 
 @pytest.mark.parametrize("subtract", [True, False])
-def test_jumprelu_with_thresholds_of_any_sign(tmp_path, subtract):
-    w, x = weights(), activations()
-    w["threshold"] = thresholds()
-    w["threshold"][:3] = torch.tensor([0.0, -1.0, 1e-30])
-    write(tmp_path, FILE, w, settings("jumprelu", apply_b_dec_to_input=subtract))
-    pre = sae_in(x, w, subtract) @ w["W_enc"] + w["b_enc"]
-    code = pre.relu() * (pre > w["threshold"])
+@pytest.mark.parametrize(
+    ("theirs", "w", "activation"),
+    [("topk", W, top_k), ("batchtopk", W | {"topk_threshold": torch.tensor(0.9, dtype=torch.float64)}, above(0.9))],
+)
+def test_latents_chosen_by_value_times_decoder_norm(tmp_path, theirs, w, activation, subtract):
+    """A threshold is in units of that product already."""
+    how = {"k": float(K), "rescale_acts_by_decoder_norm": True, "apply_b_dec_to_input": subtract}
+    write(tmp_path, FILE, w, settings(theirs, **how))
+    norms = W["W_dec"].norm(dim=-1)
+    code, _ = by_hand(W, X, lambda pre: activation(pre * norms), subtract)
     sae = read_sae(tmp_path)
-    check_against(sae, code, code @ w["W_dec"] + w["b_dec"])
-    assert sae.config.architecture == "jump_relu" and torch.isfinite(sae.log_threshold).all()
+    check_against(sae, code, (code / norms) @ W["W_dec"] + W["b_dec"])
+    assert sae.config.k == K and sae.config.unit_norm_decoder
 
 
 @pytest.mark.parametrize("details", [None, {"k": float(K)}, {"k": K + 0.5}])
 def test_batchtopk_saved_as_jumprelu(tmp_path, details):
     """One threshold for all; with the k of its training it is BatchTopK again, without a whole one a JumpReLU."""
-    w, x = weights() | {"threshold": torch.full((N_LATENTS,), 0.7)}, activations()
     metadata = {"training_architecture": "batchtopk", "training_architecture_details": details}
+    w = W | {"threshold": torch.full((N_LATENTS,), 0.7)}
     write(tmp_path, FILE, w, settings("jumprelu", metadata=metadata))
-    pre = (x - w["b_dec"]) @ w["W_enc"] + w["b_enc"]
-    code = pre * (pre > 0.7)
     sae = read_sae(tmp_path)
-    check_against(sae, code, code @ w["W_dec"] + w["b_dec"])
+    check_against(sae, *by_hand(W, X, above(0.7)))
     whole = details == {"k": K}
     assert (sae.config.architecture, sae.config.k) == (("batch_topk", K) if whole else ("jump_relu", None))
 
 
-def test_batchtopk_of_a_training_run(tmp_path):
-    w, x = weights(), activations()
-    w["topk_threshold"] = torch.tensor(0.9, dtype=torch.float64)
-    write(tmp_path, FILE, w, settings("batchtopk", k=float(K), rescale_acts_by_decoder_norm=True))
-    norms = w["W_dec"].norm(dim=-1)
-    pre = ((x - w["b_dec"]) @ w["W_enc"] + w["b_enc"]) * norms
-    # Its threshold is in units of value times norm already.
-    code = pre * (pre > 0.9)
-    check_against(read_sae(tmp_path), code, (code / norms) @ w["W_dec"] + w["b_dec"])
-
-
-def test_centred_residual_streams(tmp_path):
-    """An SAE trained with center_writing_weights gives the same code for streams that keep their mean."""
-    w, x = weights(), activations()
-    metadata = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}
-    write(tmp_path, FILE, w, settings("standard", metadata=metadata))
-    centred = x - x.mean(-1, keepdim=True)
-    code = ((centred - w["b_dec"]) @ w["W_enc"] + w["b_enc"]).relu()
-    for same in (x, centred):
-        check_against(read_sae(tmp_path), code, code @ w["W_dec"] + w["b_dec"], same)
-
-
 @pytest.mark.parametrize(
-    "folder",
+    ("folder", "said", "seen"),
     [
-        "models--jbloom--GPT2-Small-Feature-Splitting-Experiment-Layer-8/snapshots/0a1b/blocks.8.hook_resid_pre_768",
-        "GPT2-Small-SAEs-Reformatted/blocks.8.hook_resid_pre",
-        "someone/copies/blocks.8.hook_resid_pre_768",
+        ("any", {"metadata": {"model_from_pretrained_kwargs": {"center_writing_weights": True}}}, CENTRED),
+        ("models--jbloom--GPT2-Small-Feature-Splitting-Experiment-Layer-8/snapshots/0a1b/blocks.8", {}, CENTRED),
+        ("GPT2-Small-SAEs-Reformatted/blocks.8.hook_resid_pre", {}, CENTRED),
+        ("someone/copies/blocks.8.hook_resid_pre_768", {}, X),
     ],
 )
-def test_repositories_known_to_be_trained_on_centred_streams(tmp_path, folder):
-    """Their files do not say so; a copy elsewhere is what its files say."""
-    w, x = weights(), activations()
-    write(tmp_path / folder, FILE, w, FLAT)
-    seen = x if folder.startswith("someone") else x - x.mean(-1, keepdim=True)
-    code = ((seen - w["b_dec"]) @ w["W_enc"] + w["b_enc"]).relu()
-    check_against(read_sae(tmp_path / folder), code, code @ w["W_dec"] + w["b_dec"])
+def test_saes_of_centred_streams_are_known_by_settings_or_by_repository(tmp_path, folder, said, seen):
+    """They give the code of centred streams for streams that keep their mean; a copy elsewhere is what it says."""
+    write(tmp_path / folder, FILE, W, FLAT | said)
+    for x in (X, seen):
+        check_against(read_sae(tmp_path / folder), *by_hand(W, seen), x)
 
 
 def test_a_repository_known_to_scale_each_token_is_refused(tmp_path):
     folder = tmp_path / "Mistral-7B-Residual-Stream-SAEs" / "mistral_7b_layer_8"
-    write(folder, FILE, weights(), FLAT | {"normalize_activations": "none"})
+    write(folder, FILE, W, FLAT | {"normalize_activations": "none"})
     assert "normalize_activations='constant_norm_rescale'" in refused(folder)
 
 
-FLAT = {"hook_point": "blocks.8.hook_resid_pre", "d_in": D_IN, "d_sae": N_LATENTS, "hook_point_head_index": None}
-
-
-@pytest.mark.parametrize("changes", [{}, {"normalize_activations": False}, {"activation_fn_str": "relu"}])
-def test_before_version_6(tmp_path, changes):
-    w, x = weights(), activations()
-    write(tmp_path, FILE, w | {"scaling_factor": torch.ones(N_LATENTS)}, FLAT | changes)
-    code = ((x - w["b_dec"]) @ w["W_enc"] + w["b_enc"]).relu()
-    sae = read_sae(tmp_path)
-    check_against(sae, code, code @ w["W_dec"] + w["b_dec"])
-    assert sae.hook_point == "blocks.8.hook_resid_pre"
-
-
-@pytest.mark.parametrize("name", ["activation_fn", "activation_fn_str"])
-def test_topk_before_version_6_is_an_activation(tmp_path, name):
-    w, x = weights(), activations()
-    write(tmp_path, FILE, w, FLAT | {"architecture": "standard", name: "topk", "activation_fn_kwargs": {"k": K}})
-    code = top_k((x - w["b_dec"]) @ w["W_enc"] + w["b_enc"]).relu()
-    check_against(read_sae(tmp_path), code, code @ w["W_dec"] + w["b_dec"])
-
-
-def test_scaled_inputs_with_their_factor(tmp_path):
-    w, x = weights(), activations()
-    write(tmp_path, FILE, w, settings("standard", normalize_activations="expected_average_only_in"))
-    assert "needs a scaling_factor" in refused(tmp_path)
-    (tmp_path / "activation_scaler.json").write_text(json.dumps({"scaling_factor": 0.4}))
-    code = ((0.4 * x - w["b_dec"]) @ w["W_enc"] + w["b_enc"]).relu()
-    check_against(read_sae(tmp_path), code, (code @ w["W_dec"] + w["b_dec"]) / 0.4)
+TOPK_BEFORE = {"architecture": "standard", "activation_fn_kwargs": {"k": K}}  # then an activation
 
 
 @pytest.mark.parametrize(
-    ("cfg", "line"),
+    ("changes", "activation"),
     [
-        (settings("matching_pursuit"), "architecture 'matching_pursuit'"),
-        (settings("standard", activation_fn="tanh-relu"), "activation 'tanh-relu'"),
-        (settings("standard", normalize_activations="layer_norm"), "normalize_activations='layer_norm'"),
-        (settings("standard", reshape_activations="hook_z"), "reshape_activations='hook_z'"),
-        (settings("standard", metadata={"hook_head_index": 3}), "hook_head_index=3"),
-        (settings("standard", d_in=7), "d_in=7"),
-        (settings("standard", d_sae=7), "d_sae=7"),
-        (settings("topk"), "k=None"),
-        (settings("topk", k=2.5), "k=2.5"),
-        (settings("topk", k=float("nan")), "k=nan"),
-        (settings("topk", k=N_LATENTS + 1), f"k={N_LATENTS + 1}"),
-        (settings("jumprelu"), "missing ['threshold']"),
+        ({}, torch.relu),
+        ({"normalize_activations": False}, torch.relu),
+        ({"activation_fn_str": "relu"}, torch.relu),
+        (TOPK_BEFORE | {"activation_fn": "topk"}, top_k),
+        (TOPK_BEFORE | {"activation_fn_str": "topk"}, top_k),
     ],
 )
-def test_what_cannot_be_represented_is_refused(tmp_path, cfg, line):
-    write(tmp_path, FILE, weights(), cfg)
-    assert line in refused(tmp_path)
+def test_before_version_6(tmp_path, changes, activation):
+    write(tmp_path, FILE, W | {"scaling_factor": torch.ones(N_LATENTS)}, FLAT | changes)
+    sae = read_sae(tmp_path)
+    check_against(sae, *by_hand(W, X, activation))
+    assert sae.hook_point == "blocks.8.hook_resid_pre"
 
 
 def test_a_fine_tuned_scaling_factor_is_refused(tmp_path):
-    write(tmp_path, FILE, weights() | {"scaling_factor": torch.full((N_LATENTS,), 1.1)}, FLAT)
+    write(tmp_path, FILE, W | {"scaling_factor": torch.full((N_LATENTS,), 1.1)}, FLAT)
     assert "scaling_factor" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("architecture", ["relu", "gated", "topk", "batch_topk", "jump_relu"])
+def test_scaled_inputs_with_their_factor(tmp_path):
+    write(tmp_path, FILE, W, settings("standard", normalize_activations="expected_average_only_in"))
+    assert "needs a scaling_factor" in refused(tmp_path)
+    (tmp_path / "activation_scaler.json").write_text(json.dumps({"scaling_factor": 0.4}))
+    code, reconstruction = by_hand(W, 0.4 * X)
+    check_against(read_sae(tmp_path), code, reconstruction / 0.4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_what_is_written_comes_back(tmp_path, architecture):
-    sae, x = ours(architecture), activations()
-    write_saelens(sae, tmp_path / "sae", "pythia-160m")
-    back = read_sae(tmp_path / "sae")
+    """On raw activations: nothing of our normalisation is left for the other library to know."""
+    sae = ours(architecture)
+    assert sae.mean.abs().min() > 0 and sae.scale != 1
+    write_saelens(sae, tmp_path, "pythia-160m")
+    back = read_sae(tmp_path)
     with torch.no_grad():
-        assert_same(back(x), sae(x))
+        assert_same(back(X), sae(X))
     assert (back.config, back.seeds, back.hook_point) == (sae.config, sae.seeds, sae.hook_point)
-    metadata = json.loads((tmp_path / "sae" / "cfg.json").read_text())["metadata"]
-    assert metadata["model_name"] == "pythia-160m"
+    cfg = json.loads((tmp_path / "cfg.json").read_text())
+    assert cfg["normalize_activations"] == "none" and cfg["apply_b_dec_to_input"] is True
+    assert cfg["metadata"]["model_name"] == "pythia-160m"
+
+
+@pytest.mark.parametrize(
+    ("model_name", "name"),
+    [
+        ("pythia-160m", "blocks.5.hook_mlp_out"),
+        ("google/gemma-2-2b", "blocks.5.mlp.hook_out"),
+        (None, "blocks.5.mlp.hook_out"),
+    ],
+)
+def test_the_name_of_a_place_is_that_of_the_model(tmp_path, model_name, name):
+    write_saelens(ours("relu", hook_point="blocks.5.mlp.hook_out"), tmp_path, model_name)
+    assert json.loads((tmp_path / "cfg.json").read_text())["metadata"]["hook_name"] == name
 
 
 def test_stacks_and_ensembles_are_not_written(tmp_path):
@@ -238,21 +184,20 @@ def test_stacks_and_ensembles_are_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("architecture", ["relu", "gated", "topk", "batch_topk", "jump_relu"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_streams_with_their_mean_get_the_code_of_those_without(architecture):
     """With a mean and a scale in the SAE, for each member, and whatever is added to all dimensions."""
-    stack, x = ours(architecture, (1, 2)), activations()
+    stack = ours(architecture, (1, 2))
     before = {name: t.clone() for name, t in stack.state_dict().items()}
-    without = x - x.mean(-1, keepdim=True)
     folded = centred(stack)
     with torch.no_grad():
-        code = stack.encode(without).dense(N_LATENTS)
+        code = stack.encode(CENTRED).dense(N_LATENTS)
         assert (code != 0).any() and (code == 0).any()
-        for same in (x, without, x + 5):
+        for same in (X, CENTRED, X + 5):
             assert_same(folded.encode(same).dense(N_LATENTS), code)
-            assert_same(folded(same), stack(without))
-            assert_same(centred(folded)(same), stack(without))
-        assert (stack(x) - stack(without)).abs().max() > 0.1
+            assert_same(folded(same), stack(CENTRED))
+            assert_same(centred(folded)(same), stack(CENTRED))
+        assert (stack(X) - stack(CENTRED)).abs().max() > 0.1
     assert (folded.config, folded.seeds, folded.hook_point) == (stack.config, stack.seeds, stack.hook_point)
     assert all(torch.equal(t, before[name]) for name, t in stack.state_dict().items())
 
