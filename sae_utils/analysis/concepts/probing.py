@@ -178,11 +178,8 @@ def probe_subsets(
 ) -> Float[np.ndarray, "S draws ks n_test"]:
     """As ``probe_dictionaries``, but the best features are chosen among ``size`` that are drawn at random.
 
-    A wider dictionary has more chances of a good feature; this gives it as many as a narrower one has. Raises
-    InputError where there are fewer than ``size``.
+    A wider dictionary has more chances of a good feature; this gives it as many as a narrower one has.
     """
-    if size > codes.shape[2]:
-        raise InputError(f"{size} candidates cannot be drawn from {codes.shape[2]} features")
     found = []
     for s, x in enumerate(codes.swapaxes(0, 1)):
         rng = np.random.default_rng((0, s))
