@@ -18,8 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
-from sae_utils.analysis.concepts.probing import logistic_probe, mean_difference
+from sae_utils.analysis.concepts.probing import mean_difference
 from sae_utils.data.labelled import Quadrants
 from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SparseCode
@@ -38,8 +40,9 @@ class LinearProbe:
 
     @staticmethod
     def fit(x: Float[np.ndarray, "n d"], labels: Bool[np.ndarray, " n"]) -> "LinearProbe":
-        """Logistic regression as in ``probing.logistic_probe``, written for raw activations."""
-        scaler, regression = logistic_probe(x, labels)
+        """Logistic regression on standardised features (scikit-learn's penalty: L2, C = 1), for raw activations."""
+        scaler = StandardScaler().fit(x)
+        regression = LogisticRegression(max_iter=1000).fit(scaler.transform(x), labels)
         weight = regression.coef_[0] / scaler.scale_
         return LinearProbe(weight, float(regression.intercept_[0] - weight @ scaler.mean_))
 
@@ -106,10 +109,7 @@ def quadrant_accuracy(probe: LinearProbe, x: Float[np.ndarray, "2 2 n d"]) -> Fl
 
 
 def latent_directions(dictionary: SAE) -> Float[np.ndarray, "S n_latents d"]:
-    """What one unit of each latent adds to the reconstruction, in raw units.
-
-    From ``decode`` and not from W_dec, so that normalisation and an ensemble's weights are in it.
-    """
+    """What one unit of each latent adds to what ``decode`` gives: with normalisation and an ensemble's weights."""
     device = dictionary.W_dec.device
     with torch.no_grad():
         n_dictionaries = dictionary.encode(torch.zeros(1, dictionary.config.d_in, device=device)).values.shape[1]

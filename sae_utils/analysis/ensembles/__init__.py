@@ -8,13 +8,6 @@
 """
 
 from sae_utils.analysis.ensembles import bagging_gain, boosting_stages, summary
-from sae_utils.analysis.ensembles.profile import on_frontier, principal_components, training_flops
+from sae_utils.analysis.ensembles.profile import on_frontier, principal_components
 
-__all__ = [
-    "bagging_gain",
-    "boosting_stages",
-    "on_frontier",
-    "principal_components",
-    "summary",
-    "training_flops",
-]
+__all__ = ["bagging_gain", "boosting_stages", "on_frontier", "principal_components", "summary"]

@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_utils.errors import InputError
-from sae_utils.saes import SAEConfig
 from sae_utils.saes.ensembles import Ensemble
 
 
@@ -23,7 +22,6 @@ from sae_utils.saes.ensembles import Ensemble
 class Profile:
     """Means over tokens of the members' outputs y_1 .. y_J and the activation x (the last), by dimension, raw units."""
 
-    n_tokens: int
     sequential: bool
     first: Float[np.ndarray, "d J+1"]
     second: Float[np.ndarray, "d J+1 J+1"]  # of products of two of them
@@ -52,8 +50,6 @@ class Profile:
 
     def weights(self, n: int) -> Float[np.ndarray, " n"]:
         """The paper's for the first ``n`` members: 1/n in a bag, 1 in boosting."""
-        if not 1 <= n <= self.n_members:
-            raise InputError(f"n={n} must be 1 to the {self.n_members} members of the ensemble")
         return np.ones(n) if self.sequential else np.full(n, 1 / n)
 
     def errors(self, weights: Sequence[float]) -> Float[np.ndarray, " d"]:
@@ -79,7 +75,6 @@ class Profile:
 
     def least_squares(self, n: int) -> Float[np.ndarray, " n"]:
         """The weights of the first ``n`` members' outputs with the least MSE on these tokens, of any sign and sum."""
-        self.weights(n)
         total = self.second.sum(0)
         return np.linalg.lstsq(total[:n, :n], total[:n, -1], rcond=None)[0]
 
@@ -115,17 +110,7 @@ def profile(ensemble: Ensemble, batches: Iterable[Float[Tensor, "batch d_in"]]) 
     if not n_tokens:
         raise InputError("there are no activations to evaluate on")
     means = (t.div_(n_tokens).cpu().numpy() for t in (first, second, fired))
-    return Profile(n_tokens, ensemble.sequential, *means, widths)
-
-
-def training_flops(config: SAEConfig, n_tokens: int, n_members: int = 1, sequential: bool = False) -> float:
-    """Floating-point operations of training, dense products: 6 per weight and token, 2 per weight for a frozen pass.
-
-    Encoder and decoder have d_in * n_latents weights each. Residuals are kept between the stages of boosting, so that
-    each token passes once through each member but the last. Sparse kernels do less, the same share of it everywhere.
-    """
-    weights = 2 * config.d_in * config.n_latents
-    return float(n_tokens * weights * (6 * n_members + (2 * (n_members - 1) if sequential else 0)))
+    return Profile(ensemble.sequential, *means, widths)
 
 
 def on_frontier(cost: Float[np.ndarray, " n"], error: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sae_utils.analysis.directions import DECODERS, UNIFORM, second_moment
 from sae_utils.analysis.ensembles import diversity
-from sae_utils.analysis.ensembles.profile import Profile, profile, training_flops
+from sae_utils.analysis.ensembles.profile import Profile, profile
 from sae_utils.analysis.statistics import Interval, over_seeds
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.ensembles import Ensemble
@@ -147,10 +147,17 @@ def costs(
 ) -> list[tuple[float, float, float]]:
     """Total L0, operations of training and MSE of the first 1, 2, .. J members, means over the ensembles.
 
-    ``config`` is that of a member, and ``n_tokens`` what each is trained on.
+    ``config`` is that of a member, and ``n_tokens`` what each is trained on. Operations are those of dense products, 6
+    per weight and token and 2 for a frozen pass: residuals are kept between the stages of boosting, so that each token
+    passes once through each member but the last. Sparse kernels do less, the same share of it everywhere.
     """
     l0, mse = metrics["l0"].mean(0), metrics["mse"].mean(0)
-    return [(float(l0[j]), training_flops(config, n_tokens, j + 1, sequential), float(mse[j])) for j in range(len(mse))]
+    weights = 2 * config.d_in * config.n_latents  # of encoder and decoder
+    found = []
+    for j in range(len(mse)):
+        operations = n_tokens * weights * (6 * (j + 1) + (2 * j if sequential else 0))
+        found.append((float(l0[j]), float(operations), float(mse[j])))
+    return found
 
 
 def last(metrics: Metrics, name: str) -> Float[np.ndarray, " R"]:

@@ -9,14 +9,12 @@
 """
 
 from sae_utils.analysis.latents import pages, rules, shared_or_orphan
-from sae_utils.analysis.latents.contexts import Contexts, Window, choose_contexts
-from sae_utils.analysis.latents.firing import TextCodes, encode_text
+from sae_utils.analysis.latents.contexts import Window, choose_contexts
+from sae_utils.analysis.latents.firing import encode_text
 from sae_utils.analysis.latents.properties import LatentProperties, latent_properties, top_components
 
 __all__ = [
-    "Contexts",
     "LatentProperties",
-    "TextCodes",
     "Window",
     "choose_contexts",
     "encode_text",

@@ -18,7 +18,6 @@ from sae_utils.analysis.matching.matching import Rows, compare, nearest
 from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.data.text.token_texts import BYTE_TOKEN, TokenTexts
-from sae_utils.errors import InputError
 from sae_utils.saes import SAE
 
 BLOCK = 1024  # directions whose logits or cosines are held at a time
@@ -58,7 +57,7 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Together:
-    """The latents whose firings correlate most with each latent's, over the text; -1 where there are fewer."""
+    """The latents whose firings correlate most with each latent's; -1 where there are fewer."""
 
     latent: Int[np.ndarray, "n f"]
     correlation: Float[np.ndarray, "n f"]  # above 0
@@ -116,7 +115,7 @@ class Composition:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What each token id is as text: UTF-8 laid end to end, and where each ends. It may be a part of a character."""
+    """The text of each token id in UTF-8, laid end to end, and where each ends. It may be a part of a character."""
 
     utf8: Int[np.ndarray, " bytes"]
     end: Int[np.ndarray, " v"]
@@ -125,23 +124,18 @@ class Vocabulary:
 def firing_statistics(
     codes: sparse.csr_matrix, tokens: Int[np.ndarray, " n_tokens"], n_vocab: int, n_bins: int, n_top: int
 ) -> FiringStatistics:
-    """How every latent fires from its ``codes`` [n_tokens, n] and the token ids they belong to.
-
-    Raises InputError where codes and tokens differ in length.
-    """
-    if codes.shape[0] != len(tokens):
-        raise InputError(f"codes of {codes.shape[0]} tokens do not belong to {len(tokens)} token ids")
+    """How every latent fires from its ``codes`` [n_tokens, n] and the token ids they belong to."""
     columns = codes.tocsc()
     n = columns.shape[1]
     fired = np.diff(columns.indptr)
     total = np.asarray(columns.sum(axis=0, dtype=np.float64)).ravel()
-    maximum = columns.max(axis=0).toarray().ravel() if columns.shape[0] else np.zeros(n)
+    maximum = columns.max(axis=0).toarray().ravel()
     latent = np.repeat(np.arange(n), fired)
     place = np.minimum((columns.data / maximum[latent] * n_bins).astype(np.int64), n_bins - 1)
     histogram = np.bincount(latent * n_bins + place, minlength=n * n_bins).reshape(n, n_bins)
     has_token = sparse.csr_matrix((np.ones(len(tokens)), (np.arange(len(tokens)), tokens)), (len(tokens), n_vocab))
     token, share = _largest_of_rows((columns.T @ has_token).tocsr(), n_top, of_sum=True)
-    frequency, mean = fired / max(1, codes.shape[0]), total / np.maximum(fired, 1)
+    frequency, mean = fired / len(tokens), total / np.maximum(fired, 1)
     return FiringStatistics(frequency, mean, maximum, histogram, token, share)
 
 
@@ -154,10 +148,9 @@ def direct_logits(model: LanguageModel) -> Logits:
 
     @torch.no_grad()
     def logits(v):
-        bridge = model.bridge
         v = v.to(model.device, model.dtype)[:, None]
-        both = [bridge.unembed(bridge.ln_final(sign * v))[:, 0].float() for sign in (1, -1)]
-        return (both[0] - both[1]) / 2
+        up, down = (model.bridge.unembed(model.bridge.ln_final(x))[:, 0].float() for x in (v, -v))
+        return (up - down) / 2
 
     return logits
 
@@ -195,11 +188,8 @@ def partners(
 ) -> Partners:
     """Partners of the latents of a stack's first dictionary in the second, and how many of the others have them.
 
-    ``encoders`` are compared as they are given; see ``metric.in_metric``. Dead latents are left out. Raises InputError
-    where there is no other dictionary.
+    ``encoders`` are compared as they are given; see ``metric.in_metric``. Dead latents are left out.
     """
-    if len(decoders) < 2:
-        raise InputError("partners need a stack of at least two dictionaries")
     first, *others = (Rows(*one) for one in zip(encoders, decoders, alive, strict=True))
     found = [compare(first, other) for other in others]
     shared = np.stack([overlap.shared("strict") for overlap in found])
@@ -210,8 +200,8 @@ def partners(
 def together(codes: sparse.csr_matrix, n_top: int) -> Together:
     """The ``n_top`` latents that fire with each more than by chance, from the ``codes`` [n_tokens, n] of one text."""
     fires = _firings(codes)
-    fired, n_tokens, n = fires.sum(axis=0), fires.shape[0], fires.shape[1]
-    found = [np.empty((0, min(n_top, n)))] * 3
+    fired, (n_tokens, n) = fires.sum(axis=0), fires.shape
+    found = []
     for start in range(0, n, BLOCK):
         rows = np.arange(start, min(n, start + BLOCK))
         both = (fires[:, rows].T @ fires).toarray()
@@ -224,9 +214,8 @@ def together(codes: sparse.csr_matrix, n_top: int) -> Together:
         phi[np.arange(len(rows)), rows] = 0
         order = np.argsort(-phi, axis=1, kind="stable")[:, :n_top]
         best, of_best = (np.take_along_axis(values, order, 1) for values in (phi, share))
-        some = np.where(best > 0, order, -1), np.maximum(best, 0), np.where(best > 0, of_best, 0)
-        found = [np.concatenate(pair) for pair in zip(found, some, strict=True)]
-    return Together(found[0].astype(np.int64), found[1], found[2])
+        found.append((np.where(best > 0, order, -1), np.maximum(best, 0), np.where(best > 0, of_best, 0)))
+    return Together(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 def explanations(scores: RuleScores, n_shown: int) -> Explanations:
@@ -241,12 +230,7 @@ def explanations(scores: RuleScores, n_shown: int) -> Explanations:
 
 
 def firing_overlap(codes: sparse.csr_matrix, other: sparse.csr_matrix, found: Partners) -> FiringOverlap:
-    """How far latents and their partners fire on the same tokens, from the codes of both dictionaries on one text.
-
-    Raises InputError where the codes are of texts of different lengths.
-    """
-    if codes.shape[0] != other.shape[0]:
-        raise InputError(f"codes of {codes.shape[0]} and {other.shape[0]} tokens are not of one text")
+    """How far latents and their partners fire on the same tokens, from the codes of both dictionaries on one text."""
     here, there = _firings(codes), _firings(other)
     sides = []
     for partner in (found.decoder_latent, found.encoder_latent):
@@ -290,22 +274,17 @@ def lay_out(utf8: Sequence[bytes]) -> Vocabulary:
 
 
 def to_arrays(groups: Mapping[str, object]) -> dict[str, np.ndarray]:
-    """``{group}_{field}`` for each field of each group; a group that is None is left out."""
-    named = {name: group for name, group in groups.items() if group is not None}
-    return {f"{name}_{field}": values for name, group in named.items() for field, values in asdict(group).items()}
+    """``{group}_{field}`` for each field of each group."""
+    return {f"{name}_{field}": values for name, group in groups.items() for field, values in asdict(group).items()}
 
 
 def _firings(codes: sparse.csr_matrix) -> sparse.csc_array:
-    """1 where a latent fires, which is where its code is not 0."""
     columns = sparse.csc_array(codes)
     return sparse.csc_array((np.ones(columns.nnz), columns.indices, columns.indptr), columns.shape)
 
 
 def _largest_of_rows(matrix: sparse.csr_matrix, n_top: int, of_sum: bool = False):
-    """Columns [n, n_top] of the largest entries of each row, -1 where there are fewer, and the entries.
-
-    ``of_sum`` gives them as shares of the row's sum.
-    """
+    """Columns [n, n_top] of each row's largest entries, -1 where there are fewer; these, or their share ``of_sum``."""
     entries = matrix.tocoo()
     order = np.lexsort((entries.col, -entries.data, entries.row))
     row, column, data = entries.row[order], entries.col[order], entries.data[order].astype(np.float64)

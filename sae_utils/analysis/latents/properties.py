@@ -1,6 +1,6 @@
 """What one latent is like: how often and how strongly it fires, on what, and which way it points."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,11 +23,6 @@ class LatentProperties:
     token_entropy: Float[np.ndarray, " n"]  # of the tokens on which it fires: 0 one token, 1 all equally often
     loss_contribution: Float[np.ndarray, " n"]  # rise of the FVU if it were always 0
 
-    def __post_init__(self):
-        shapes = {field.name: getattr(self, field.name).shape for field in fields(self)}
-        if len(set(shapes.values())) != 1:
-            raise InputError(f"properties must have one value per latent, not shapes {shapes}")
-
 
 def latent_properties(
     codes: sparse.csr_matrix,
@@ -41,7 +36,6 @@ def latent_properties(
     """Properties of every latent of a dictionary from its ``codes`` [n_tokens, n] (see ``firing.encode_text``).
 
     ``tokens`` are the token ids that the codes belong to, ``components`` orthonormal rows (see ``top_components``).
-    Raises InputError where codes and tokens differ in length.
     """
     together = cooccurrence(codes, tokens, n_vocab)
     encoder, decoder = encoder.detach().cpu().double(), decoder.detach().cpu().double()
@@ -76,8 +70,7 @@ def top_components(activations: Float[Tensor, "n d"], share: float = 0.5) -> Flo
 def subspace_share(rows: Float[Tensor, "n d"], components: Float[Tensor, "m d"]) -> Float[np.ndarray, " n"]:
     """Share of each row's squared length that lies in the span of the components; a random direction has m / d."""
     rows, components = rows.detach().cpu().double(), components.cpu().double()
-    share = (rows @ components.T).square().sum(1) / rows.square().sum(1)
-    return share.numpy()
+    return ((rows @ components.T).square().sum(1) / rows.square().sum(1)).numpy()
 
 
 def label_entropy(counts: sparse.csr_matrix, n_labels: int) -> Float[np.ndarray, " n"]:
@@ -86,7 +79,6 @@ def label_entropy(counts: sparse.csr_matrix, n_labels: int) -> Float[np.ndarray,
     With Miller and Madow's correction for small samples, + (labels seen - 1) / 2n nats. It is not enough where a
     latent fired a few times: n firings show n labels at most, so the value cannot exceed about log n / log n_labels.
     """
-    counts = counts.tocsr()
     total = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     seen = np.diff(counts.indptr)
     data = counts.data.astype(np.float64)

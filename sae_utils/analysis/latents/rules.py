@@ -28,10 +28,6 @@ class Kind:
     label: str  # name of the label, as in Text.labels
     n_labels: int
 
-    def __post_init__(self):
-        if self.n_labels < 1:
-            raise InputError(f"rule on {self.label!r}: n_labels={self.n_labels} must be 1 or more")
-
 
 @dataclass(frozen=True)
 class Text:
@@ -84,13 +80,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class RuleScores:
-    """The best rule of each latent, and its balanced accuracies; NaN without ``min_firings`` in both parts."""
+    """The best rule of each latent, and its balanced accuracy; NaN without ``MIN_FIRINGS`` in both parts."""
 
     kinds: tuple[Kind, ...]
     best: Int[np.ndarray, " n"]  # index into kinds
     rules: tuple[sparse.csr_matrix, ...]  # by kind: what each value of its best rule adds, above 0 [n, n_labels]
-    found: Float[np.ndarray, " n"]  # balanced accuracy on the text where it was chosen, each token left out in turn
-    held_out: Float[np.ndarray, " n"]  # on the other text
+    held_out: Float[np.ndarray, " n"]  # balanced accuracy on text where it was not chosen
 
     @property
     def scored(self) -> Bool[np.ndarray, " n"]:
@@ -108,26 +103,22 @@ def score_rules(
     kinds: Sequence[Kind],
     finding: tuple[sparse.csr_matrix, Text],
     scoring: tuple[sparse.csr_matrix, Text],
-    min_firings: int = MIN_FIRINGS,
 ) -> RuleScores:
     """Choose each latent's rule on ``finding`` and score it on ``scoring``: codes [n_tokens, n] and their labels.
 
     A latent fires where its code is not 0. Raises InputError where codes and labels differ in length.
     """
-    rules, found, held_out = [], [], []
+    rules, left_out, held_out = [], [], []
     for kind in kinds:
         counts = [count(codes, text.labels[kind.label], kind.n_labels) for codes, text in (finding, scoring)]
         rules.append(best_sets(counts[0]))
-        found.append(left_out_accuracy(counts[0]))
+        left_out.append(left_out_accuracy(counts[0]))
         held_out.append(balanced_accuracy(rules[-1], counts[1]))
     # Of rules that are equally good, the first kind's: argmax takes it.
-    best = np.argmax(np.nan_to_num(found), axis=0)
-    enough = np.all([np.minimum(c.fired, c.n_tokens - c.fired) >= min_firings for c in counts], axis=0)
-
-    def of_best(values: list[np.ndarray]) -> np.ndarray:
-        return np.where(enough, np.choose(best, values), np.nan)
-
-    return RuleScores(tuple(kinds), best, tuple(rules), of_best(found), of_best(held_out))
+    best = np.argmax(np.nan_to_num(left_out), axis=0)
+    enough = np.all([np.minimum(c.fired, c.n_tokens - c.fired) >= MIN_FIRINGS for c in counts], axis=0)
+    score = np.where(enough, np.choose(best, held_out), np.nan)
+    return RuleScores(tuple(kinds), best, tuple(rules), score)
 
 
 def count(codes: sparse.csr_matrix, labels: Int[np.ndarray, " n_tokens"], n_labels: int) -> Counts:

@@ -49,20 +49,10 @@ class Places:
     strengths: Float[Tensor, " n"]
 
 
-@dataclass(frozen=True)
-class EditedLatent:
-    """What each edit of one latent (of ``changes_of``) did, mean over places.
-
-    ``kl``: from the unedited to the edited next-token distribution, nats. ``own`` and ``other``: change of the log
-    probability of the tokens that the families of ``meta`` and of ``other_meta`` promote, together.
-    """
-
-    latent: int
-    meta: int
-    other_meta: int
-    kl: Mapping[str, float]
-    own: Mapping[str, float]
-    other: Mapping[str, float]
+# What edits of one latent did, by what is measured and by edit (``changes_of``), mean over places. ``kl``: from the
+# unedited to the edited next-token distribution, nats. ``own`` and ``other``: change of the log probability of the
+# tokens that the families of its meta-latent and of the other one promote, together.
+Measured = dict[str, dict[str, float]]
 
 
 @torch.no_grad()
@@ -119,7 +109,6 @@ def log_probabilities(
 def _shifted(
     activation: Float[Tensor, "n pos d"], positions: Int[Tensor, " n"], shift: Float[Tensor, "n d"]
 ) -> Float[Tensor, "n pos d"]:
-    """A direction of its own added to one position of each row."""
     activation = activation.clone()
     activation[torch.arange(len(shift)), positions] += shift.to(activation)
     return activation
@@ -174,7 +163,7 @@ def edit_latents(
     n_edited: int,
     n_places: int = 8,
     seed: int = 0,
-) -> list[EditedLatent]:
+) -> list[Measured]:
     """Edit ``n_edited`` latents of one dictionary (a stack of one) in every way of ``changes_of``.
 
     ``codes`` are the meta-latents' weights, 0 for latents that were left out. Raises InputError where no latent can be
@@ -198,8 +187,7 @@ def edit_latents(
             tokens[name] = promoted(model, sae, coded, family.indices[family.values > 0].tolist(), n_places)
         of_meta, of_other = meta_rows[meta], meta_rows[other]
         changes = changes_of(rows[latent], rows[substitute], of_meta, of_other, codes[latent, meta], generator)
-        kl, by_tokens = _measure(model, sae, strongest(coded, latent, n_places), changes, tokens)
-        results.append(EditedLatent(latent, meta, other, kl, **by_tokens))
+        results.append(_measure(model, sae, strongest(coded, latent, n_places), changes, tokens))
     return results
 
 
@@ -230,22 +218,20 @@ def changes_of(
 
 def _measure(
     model: LanguageModel, sae: SAE, places: Places, changes: Mapping[str, Tensor], tokens: Mapping[str, Tensor]
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Of each edit the divergence, and by name of ``tokens`` the change of their log probability, mean over places."""
+) -> Measured:
     clean = log_probabilities(model, sae.hook_point, places)
-    kl: dict[str, float] = {}
-    by_tokens: dict[str, dict[str, float]] = {name: {} for name in tokens}
+    found: Measured = {name: {} for name in ("kl", *tokens)}
     for edit, change in changes.items():
         shift = places.strengths[:, None] * change / sae.scale
         edited = log_probabilities(model, sae.hook_point, places, shift)
-        kl[edit] = float((clean.exp() * (clean - edited)).sum(-1).mean())
+        found["kl"][edit] = float((clean.exp() * (clean - edited)).sum(-1).mean())
         for name, ids in tokens.items():
             gain = edited[:, ids].logsumexp(-1) - clean[:, ids].logsumexp(-1)
-            by_tokens[name][edit] = float(gain.mean())
-    return kl, by_tokens
+            found[name][edit] = float(gain.mean())
+    return found
 
 
-def summarise_edits(results: Sequence[EditedLatent]) -> dict[str, float]:
+def summarise_edits(results: Sequence[Measured]) -> dict[str, float]:
     """Means over the edited latents of one dictionary: what each edit did, and what the claims ask for.
 
     ``removal_specificity``: by how much more the tokens of a meta-latent's family lose when it is taken out than when
@@ -255,9 +241,9 @@ def summarise_edits(results: Sequence[EditedLatent]) -> dict[str, float]:
     """
 
     def mean(what: str, edit: str) -> float:
-        return float(np.mean([getattr(result, what)[edit] for result in results]))
+        return float(np.mean([result[what][edit] for result in results]))
 
-    found = {f"{what} {edit}": mean(what, edit) for what in ("kl", "own", "other") for edit in results[0].kl}
+    found = {f"{what} {edit}": mean(what, edit) for what, edits in results[0].items() for edit in edits}
     return found | {
         "removal_specificity": mean("own", "remove alike") - mean("own", "remove"),
         "addition_specificity": mean("other", "add other") - mean("other", "add again"),

@@ -12,9 +12,8 @@ from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import orthogonal_mp_gram
 from torch import Tensor
 
-from sae_utils.analysis.matching.matching import THRESHOLD, nearest
+from sae_utils.analysis.matching.matching import nearest
 from sae_utils.analysis.meta.meta_sae import explained_variance, unit_rows
-from sae_utils.errors import InputError
 
 MOST_ROWS = 4096  # of a graph: pairs are held at once
 MOST_ATOMS = 8192  # of a Gram matrix, 0.5 GB, of which scikit-learn makes a copy for each row
@@ -23,7 +22,7 @@ MOST_ATOMS = 8192  # of a Gram matrix, 0.5 GB, of which scikit-learn makes a cop
 def closest(
     meta_rows: Float[Tensor, "m d"], dictionaries: Mapping[str, Float[Tensor, "n d"]]
 ) -> dict[str, Float[np.ndarray, " m"]]:
-    """For each dictionary, the largest cosine of each meta-latent to any of its latents."""
+    """The largest cosine of each meta-latent to any latent, by dictionary."""
     return {name: nearest(meta_rows, rows).cosine for name, rows in dictionaries.items()}
 
 
@@ -78,9 +77,7 @@ def _some(candidates: Bool[Tensor, " n"], seed: int) -> Int[Tensor, " at_most"]:
     return found[torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))[:MOST_ROWS]]
 
 
-def split_from(
-    wide: Float[Tensor, "n d"], small: Float[Tensor, "m d"], threshold: float = THRESHOLD
-) -> Int[Tensor, " n"]:
+def split_from(wide: Float[Tensor, "n d"], small: Float[Tensor, "m d"], threshold: float) -> Int[Tensor, " n"]:
     """The small latent that each wide latent is a part of: the nearest, if its cosine is above ``threshold``; or -1."""
     found = nearest(wide, small)
     return torch.from_numpy(np.where(found.cosine > threshold, found.partner, -1))
@@ -114,11 +111,8 @@ def split_sharing(
 ) -> SplitSharing:
     """Whether latents with one ``origin`` (from ``split_from``) are written with the same meta-latents.
 
-    Of more than ``MOST_ROWS`` latents that have an origin, so many are drawn. Raises InputError where ``active`` or
-    ``origin`` is of other latents.
+    Of more than ``MOST_ROWS`` latents that have an origin, so many are drawn.
     """
-    if not len(wide) == len(active) == len(origin):
-        raise InputError(f"{len(wide)} latents, {len(active)} codes and {len(origin)} origins do not fit together")
     kept = _some(origin >= 0, 0)
     alike, labels, unit = jaccard(active[kept]), origin[kept], unit_rows(wide)[kept]
     first, second = torch.ones(len(labels), len(labels), dtype=torch.bool).triu(1).nonzero().T
@@ -187,12 +181,10 @@ def matching_pursuit(rows: Float[Tensor, "n d"], atoms: Float[Tensor, "m d"], n_
     return explained_variance(rows, approximation + mean)
 
 
-def _pursued(
-    rows: Float[np.ndarray, "n d"], atoms: Float[np.ndarray, "m d"], n_terms: int, block: int = 1024
-) -> Float[Tensor, "n d"]:
+def _pursued(rows: Float[np.ndarray, "n d"], atoms: Float[np.ndarray, "m d"], n_terms: int) -> Float[Tensor, "n d"]:
     """What orthogonal matching pursuit makes of the rows, some at a time."""
     atoms, found = torch.from_numpy(atoms), []
-    for part in torch.from_numpy(rows).split(block):
+    for part in torch.from_numpy(rows).split(1024):
         left, chosen = part, torch.empty(len(part), 0, dtype=torch.int64)
         for _ in range(n_terms):
             chosen = torch.cat([chosen, (left @ atoms.T).abs().argmax(1, keepdim=True)], dim=1)

@@ -5,7 +5,7 @@ rows of ``W_dec`` of a wide SAE, so that each of its latents is written as a sum
 as far as they are known: 4 meta-latents a row on average, hundreds of passes over the rows, AuxK with weight 1/16, no
 encoder bias, no normalisation of the rows.
 
-``train_together`` and ``train_meta`` train, and with a folder they read and write trained meta-SAEs there.
+With a folder, trained meta-SAEs are read from it and written there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class MetaTraining:
     device: str = "cpu"  # where they are trained; rows and trained meta-SAEs are on the CPU
 
     def config(self) -> TrainingConfig:
-        """The same for ``saes.training``."""
+        """For ``saes.training``."""
         return TrainingConfig(
             n_tokens=self.n_steps * self.batch_size,
             batch_size=self.batch_size,
@@ -77,10 +77,9 @@ def train_together(
     training: MetaTraining,
     folder: Path | None = None,
 ) -> list[SAE]:
-    """Train every stack, in lockstep, on the rows of the condition that its ``hook_point`` names.
+    """Train every stack, in lockstep, on the rows of the condition that its ``hook_point`` names, all as many.
 
-    All conditions have as many rows. With ``folder``, what it holds already is read from it. Raises InputError where
-    rows cannot be trained on, or are fewer than a batch.
+    Raises InputError where rows cannot be trained on, or are fewer than a batch.
     """
     source = TensorSource({name: unit_rows(rows) for name, rows in conditions.items()})
     if source.n_tokens < training.batch_size:

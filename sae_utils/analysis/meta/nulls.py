@@ -78,7 +78,7 @@ class Recovery:
 
 
 def recovery(meta: SAE, planted: Planted, threshold: float, index: int = 0) -> Recovery:
-    """Compare one meta-SAE of ``planted.rows`` with the truth; a meta-latent is a part above the cosine ``threshold``.
+    """One meta-SAE of ``planted.rows`` against the truth; a meta-latent is a part above the cosine ``threshold``.
 
     A meta-latent in a code that is no part counts as a wrong name.
     """

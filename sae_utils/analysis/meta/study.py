@@ -1,7 +1,5 @@
 """All the meta-SAEs of one study, trained together, and their numbers with intervals over the dictionaries' seeds.
 
-``train_study`` and ``refit`` train; what their folder holds already is read from it instead.
-
 A key is (kind of rows, seed, meta-latents, k). ``decoder`` rows are those of the dictionary with that seed, and
 ``planted`` rows are sums of known parts. Each null has rows of its own for each dictionary, drawn several times where
 the null is compared closely: the null's seed s belongs to the dictionary s modulo their number.
@@ -37,6 +35,7 @@ from sae_utils.analysis.statistics import Interval, over_seeds, over_seeds_by_na
 from sae_utils.saes import SAE
 
 DECODER, PLANTED = "decoder", "planted"
+ALL_KINDS = (DECODER, *KINDS, PLANTED)
 RAW = "raw_shared_strict"  # by encoders that are not in the metric of the data
 BENCH_K, BENCH_LR = 4, 5e-4  # of SAEBench's meta-SAEs
 # Added to seeds: a seed draws the same first rows for a meta-SAE as for a dictionary, and these must not begin alike.
@@ -87,12 +86,12 @@ def train_study(
     sizes: Sizes,
     training: MetaTraining,
     folder: Path | None,
-    kinds: Collection[str] = (DECODER, *KINDS, PLANTED),
+    kinds: Collection[str] = ALL_KINDS,
 ) -> MetaStudy:
     """Train every size on each dictionary's rows and on covariance-matched ones, the main size on every null.
 
-    ``kinds`` says which rows there are. Meta-SAEs of different dictionaries do not start from the same weights, and
-    none starts from the first weights of a dictionary.
+    ``kinds`` are the rows that there are. Meta-SAEs of different dictionaries do not start from the same weights, and
+    none starts from the first weights of a dictionary. What ``folder`` holds already is read from it.
     """
     n, d = rows[0].shape
     planted = planted_composites(n, d, sizes.n_meta, seed=0, most=min(4, sizes.n_meta))
@@ -102,16 +101,14 @@ def train_study(
         if (kind, seed) not in data:
             data[kind, seed] = null_rows(rows[seed % len(rows)], kind, seed)
         first = OFFSET + 2 * seed
-        stacks[kind, seed, *size] = new_stack(d, *size, range(first, first + number), _name(kind, seed))
+        stacks[kind, seed, *size] = new_stack(d, *size, range(first, first + number), f"{kind} {seed}")
     data = {which: data[which] for which in dict.fromkeys(key[:2] for key in stacks)}
-    conditions = {_name(*which): x for which, x in data.items()}
+    conditions = {f"{kind} {seed}": x for (kind, seed), x in data.items()}
     trained = train_together(conditions, list(stacks.values()), training, folder)
     return MetaStudy(dict(zip(stacks, trained, strict=True)), data, planted)
 
 
-def study_counts(
-    n_dictionaries: int, sizes: Sizes, kinds: Collection[str] = (DECODER, *KINDS, PLANTED)
-) -> dict[tuple[int, int], int]:
+def study_counts(n_dictionaries: int, sizes: Sizes, kinds: Collection[str] = ALL_KINDS) -> dict[tuple[int, int], int]:
     """How many meta-SAEs of each (meta-latents, k) ``train_study`` trains."""
     counts = dict.fromkeys(sizes.all, 0)
     for _, _, size, number in _stacks(kinds, sizes, n_dictionaries):
@@ -140,10 +137,6 @@ def saebench(n_latents: int, n_steps: int, training: MetaTraining) -> tuple[Size
     SAEBench takes 1,500 steps, in batches of 1,024 rows.
     """
     return Sizes(max(BENCH_K, n_latents // 4), BENCH_K, repeats=1), replace(training, n_steps=n_steps, lr=BENCH_LR)
-
-
-def _name(kind: str, seed: int) -> str:
-    return f"{kind} {seed}"
 
 
 @dataclass(frozen=True)
@@ -181,10 +174,10 @@ def _mean(qualities: Sequence[MetaQuality], name: str) -> float:
     return float(np.mean([np.mean(getattr(quality, name)) for quality in qualities]))
 
 
-def above_null(found: Sequence[Explained], n_meta: int, k: int, null: str = COVARIANCE) -> Interval:
-    """Explained variance of decoder rows less that of the null's, dictionary by dictionary, mean over draws."""
+def above_null(found: Sequence[Explained], n_meta: int, k: int) -> Interval:
+    """Explained variance of decoder rows less that of rows of equal covariance, by dictionary, mean over draws."""
     values = {e.kind: e.values for e in found if (e.n_meta, e.k) == (n_meta, k)}
-    return over_seeds(np.subtract(values[DECODER], values[null]))
+    return over_seeds(np.subtract(values[DECODER], values[COVARIANCE]))
 
 
 def refit(
@@ -200,7 +193,7 @@ def refit(
     """
     conditions, stacks = {}, {}
     for s, candidates in enumerate(directions):
-        condition = _name(DECODER, s)
+        condition = f"{DECODER} {s}"
         conditions[condition] = study.rows[DECODER, s]
         for name, rows in candidates.items():
             stacks[s, name] = with_decoder(study.metas[DECODER, s, sizes.n_meta, sizes.k], rows, condition)

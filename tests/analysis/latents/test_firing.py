@@ -1,19 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from helpers import ensembles_made
 from helpers.tiny_language_model import TableModel
 
 from sae_utils.analysis.latents import encode_text, firing
 from sae_utils.data.activations import ActivationStream
-from sae_utils.errors import InputError
-from sae_utils.saes import SAE, SAEConfig
 
 HOOK, D_IN, N_LATENTS = "blocks.0.hook_mlp_out", 16, 24
-CONFIGS = {
-    "topk": SAEConfig(D_IN, N_LATENTS, "topk", 3),
-    "batch_topk": SAEConfig(D_IN, N_LATENTS, "batch_topk", 3),
-    "relu": SAEConfig(D_IN, N_LATENTS, "relu", sparsity=0.1),
-}
+ARCHITECTURES = ("topk", "batch_topk", "relu")
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +19,10 @@ def source():
 
 
 def stack(architecture, source):
-    """Two untrained dictionaries that fire on some tokens and not on others."""
-    sae = SAE.create(CONFIGS[architecture], range(2), HOOK, source.normalisation[HOOK])
+    """Two dictionaries whose decoder rows are of different lengths."""
+    sae = ensembles_made.stack(architecture, 2, D_IN, N_LATENTS, 3, source.normalisation[HOOK], HOOK)
     with torch.no_grad():
-        generator = torch.Generator().manual_seed(5)
-        sae.W_dec.mul_(0.5 + torch.rand(2, N_LATENTS, 1, generator=generator))
-        sae.b_dec.copy_(0.3 * torch.randn(2, D_IN, generator=generator))
-        sae.b_enc.sub_(0.3)
-        sae.threshold.fill_(0.8)
+        sae.W_dec.mul_(0.5 + torch.rand(2, N_LATENTS, 1, generator=torch.Generator().manual_seed(5)))
     return sae
 
 
@@ -41,7 +32,7 @@ def kept(source, n_rows):
     return source.read(np.arange(n_rows))[HOOK][keep]
 
 
-@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("values", [1, firing.CHUNK_VALUES])
 def test_codes_are_the_dictionaries_own_in_the_order_of_the_text(architecture, values, source, monkeypatch):
     monkeypatch.setattr(firing, "CHUNK_VALUES", values)  # one row at a time, or all
@@ -57,7 +48,7 @@ def test_codes_are_the_dictionaries_own_in_the_order_of_the_text(architecture, v
     assert found.positions.tolist() == expected and found.n_tokens == len(expected)
 
 
-@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_loss_rise_is_that_of_a_dictionary_without_the_latent(architecture, source):
     sae = stack(architecture, source)
     found = encode_text(sae, source, 6)
@@ -75,9 +66,3 @@ def test_loss_rise_is_that_of_a_dictionary_without_the_latent(architecture, sour
             without = dense[:, s].clone()
             without[:, latent] = 0
             assert found.loss_rise[s, latent] == pytest.approx(fvu(without, s) - fvu(dense[:, s], s), abs=1e-5)
-
-
-def test_more_rows_than_there_are_is_refused(source):
-    for n_rows in (0, 8):
-        with pytest.raises(InputError, match=f"n_rows={n_rows} must be 1 to the 7 rows"):
-            encode_text(stack("topk", source), source, n_rows)

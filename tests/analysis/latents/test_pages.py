@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_language_model import make_family
 from scipy import sparse
 
 from sae_utils.analysis.latents import pages as latent_pages
 from sae_utils.analysis.latents import rules
 from sae_utils.data.models.language_model import load_language_model
-from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SAEConfig
 
 
@@ -33,12 +33,10 @@ def test_firing_statistics():
         assert found.token_share[latent] == pytest.approx(np.sort(sums)[::-1][:3] / sums.sum())
     assert (found.frequency[5], found.mean[5], found.maximum[5], found.histogram[5].sum()) == (0, 0, 0, 0)
     assert (found.token[5] == -1).all()
-    with pytest.raises(InputError, match="codes of 400 tokens"):
-        latent_pages.firing_statistics(sparse.csr_matrix(dense), tokens[:3], 12, 5, 3)
 
 
-def test_direct_logits_are_the_gained_centred_row_through_the_unembedding():
-    model = load_language_model("pycode-2m")
+def test_direct_logits_are_the_gained_centred_row_through_the_unembedding(tmp_path):
+    model = load_language_model(make_family(tmp_path / "tiny", "gpt_neox"))
     weights = dict(model.bridge.original_model.named_parameters())
     (gain,) = [w for name, w in weights.items() if "final_layer_norm" in name and name.endswith("weight")]
     (unembedding,) = [w for name, w in weights.items() if "lm_head" in name and name.endswith("weight")]
@@ -92,8 +90,6 @@ def test_partners_of_a_permuted_dictionary():
     assert found.decoder_latent[5] == -1
     assert np.isnan(found.decoder_cosine[5])
     assert found.shared_with[5] == 0
-    with pytest.raises(InputError, match="at least two dictionaries"):
-        latent_pages.partners(rows[:1], rows[:1], alive[:1])
 
 
 def test_composition_is_sorted_by_weight_and_dead_latents_have_none():
@@ -116,13 +112,6 @@ def test_novelty_is_the_change_of_the_squared_error():
     assert found.mse_change == pytest.approx([4 / 9, -9 / 9])
     assert found.nearest.tolist() == [0, 0]
     assert found.cosine == pytest.approx([1, 0])
-
-
-def test_groups_become_named_arrays():
-    found = latent_pages.to_arrays(
-        {"neighbours": latent_pages.Neighbours(np.ones((2, 1)), np.zeros((2, 1))), "meta": None}
-    )
-    assert sorted(found) == ["neighbours_cosine", "neighbours_latent"]
 
 
 def test_latents_that_fire_together(monkeypatch):
@@ -156,8 +145,6 @@ def test_partners_fire_on_the_same_tokens():
             a, b = here[:, latent] > 0, there[:, partner[latent]] > 0
             known = partner[latent] >= 0 and (a | b).any()
             assert share == pytest.approx((a & b).sum() / (a | b).sum()) if known else np.isnan(share)
-    with pytest.raises(InputError, match="codes of 400 and 3 tokens"):
-        latent_pages.firing_overlap(sparse.csr_matrix(here), sparse.csr_matrix(there[:3]), partners)
 
 
 def test_explanations_are_the_best_rules():

@@ -119,14 +119,17 @@ def test_edits_measure_what_they_say(lm, sae, codes, found):
     results = meta_edits.edit_latents(lm, sae, meta_rows, codes, found, n_edited=2, n_places=4, seed=3)
     n_rows = meta_edits.rows_fired_in(found, 24)
     chosen = meta_edits.choose(codes, n_rows, 2, 4, seed=3)
-    assert [(r.latent, r.meta, r.other_meta) for r in results] == [c[:3] for c in chosen]
     for result, (latent, meta, other, substitute) in zip(results, chosen, strict=True):
-        assert set(result.kl) == set(result.own) == set(result.other)
-        assert all(value > 0 for value in result.kl.values())
+        assert set(result["kl"]) == set(result["own"]) == set(result["other"])
+        assert all(value > 0 for value in result["kl"].values())
         places = meta_edits.strongest(found, latent, 4)
         clean = meta_edits.log_probabilities(lm, HOOK, places)
         fit = torch.where((n_rows >= 4)[:, None], codes, 0.0)
         fit[[latent, substitute]] = 0
+        tokens = {}
+        for what, m in (("own", meta), ("other", other)):
+            family = fit[:, m].topk(4)
+            tokens[what] = meta_edits.promoted(lm, sae, found, family.indices[family.values > 0].tolist(), 4)
         exchange = 0.6 * (meta_rows[other] - meta_rows[meta])
         swap = sae.W_dec[0, substitute].detach() - sae.W_dec[0, latent].detach()
         changes = {
@@ -140,12 +143,10 @@ def test_edits_measure_what_they_say(lm, sae, codes, found):
             shift = places.strengths[:, None] * change / sae.scale
             edited = meta_edits.log_probabilities(lm, HOOK, places, shift)
             kl = (clean.exp() * (clean - edited)).sum(-1).mean()
-            assert result.kl[edit] == pytest.approx(float(kl), rel=1e-3)
-            for m, values in ((meta, result.own), (other, result.other)):
-                family = fit[:, m].topk(4)
-                ids = meta_edits.promoted(lm, sae, found, family.indices[family.values > 0].tolist(), 4)
+            assert result["kl"][edit] == pytest.approx(float(kl), rel=1e-3)
+            for what, ids in tokens.items():
                 change_of_log = edited.exp()[:, ids].sum(1).log() - clean.exp()[:, ids].sum(1).log()
-                assert values[edit] == pytest.approx(float(change_of_log.mean()), rel=1e-2, abs=1e-4)
+                assert result[what][edit] == pytest.approx(float(change_of_log.mean()), rel=1e-2, abs=1e-4)
 
 
 def test_what_a_family_promotes_falls_without_it(lm, sae, found):
@@ -165,10 +166,10 @@ def test_summary_of_edits():
     row, generator = torch.ones(3), torch.Generator()
     at = {edit: i for i, edit in enumerate(meta_edits.changes_of(row, -row, row, row, row[0], generator))}
 
-    def edited(*values):
-        return meta_edits.EditedLatent(0, 1, 2, *({edit: value + i for edit, i in at.items()} for value in values))
+    def edited(**values):
+        return {what: {edit: value + i for edit, i in at.items()} for what, value in values.items()}
 
-    found = meta_edits.summarise_edits([edited(1.0, 10.0, 100.0), edited(3.0, 30.0, 300.0)])
+    found = meta_edits.summarise_edits([edited(kl=1.0, own=10.0, other=100.0), edited(kl=3.0, own=30.0, other=300.0)])
     assert found["kl remove"] == 2 and found["own remove other"] == 21 and found["other swap"] == 200 + at["swap"]
     assert found["removal_specificity"] == at["remove alike"] - at["remove"]  # of own tokens
     assert found["addition_specificity"] == at["add other"] - at["add again"]  # of the other's tokens

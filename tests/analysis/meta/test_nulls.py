@@ -65,7 +65,7 @@ def test_planted_rows_are_the_sums_of_their_parts():
 
 def test_a_meta_sae_finds_the_planted_parts_and_random_directions_do_not():
     planted = planted_composites(n=1000, d=64, n_parts=48, seed=0, most=3)
-    meta = train_meta(planted.rows, n_meta=48, k=2, seeds=(0, 1), training=MetaTraining(800, 100))
+    meta = train_meta(planted.rows, n_meta=48, k=2, seeds=(0, 1), training=MetaTraining(400, 100))
     assert abs(meta_sae.new_stack(64, 48, 2).W_dec[0] @ planted.parts.T).max() < 0.9  # not given away
     for index in range(2):
         found = recovery(meta, planted, threshold=0.9, index=index)
