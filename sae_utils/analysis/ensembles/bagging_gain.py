@@ -69,8 +69,10 @@ def correlation(x: ByPair, y: ByPair) -> Interval:
 def slope(x: Mapping[str, float], y: Mapping[str, float]) -> tuple[Interval, Float[np.ndarray, " kinds"]]:
     """The least-squares slope of y on x over kinds, and the y of each kind as the line of the others predicts it.
 
-    The interval is the jackknife over kinds.
+    The interval is the jackknife over kinds. Raises InputError with fewer than four.
     """
+    if len(x) < 4:
+        raise InputError(f"a line over kinds, each left out in turn, needs at least 4, not {len(x)}")
     at, value = (np.array([v[name] for name in x]) for v in (x, y))
     lines = [np.polyfit(np.delete(at, i), np.delete(value, i), 1) for i in range(len(at))]
     predicted = np.array([np.polyval(line, at[i]) for i, line in enumerate(lines)])

@@ -44,7 +44,7 @@ class Insertions:
 
 @torch.no_grad()
 def insertions(ensemble: Ensemble, batches: Iterable[Float[Tensor, "batch d_in"]]) -> Insertions:
-    """One pass over raw activations in random order. Raises InputError for a bag, whose members have no order."""
+    """One pass over raw activations in random order. Raises InputError for a bag and where there are no activations."""
     if not ensemble.sequential:
         raise InputError("the members of a bag do not come one after another; pass a boosted ensemble")
     widths = [member.config.n_latents for member in ensemble.members]
@@ -64,6 +64,8 @@ def insertions(ensemble: Ensemble, batches: Iterable[Float[Tensor, "batch d_in"]
                 total += square - 2 * (moment * rows).sum(-1)
             fired += torch.bincount(latents, minlength=len(change))
             rest = rest - output
+    if not n_tokens:
+        raise InputError("there are no activations to measure the insertion on")
     member = np.repeat(np.arange(len(widths)), widths)
     return Insertions(member, *sums.div_(n_tokens).cpu().numpy())
 
@@ -73,8 +75,10 @@ def kinds(ensembles: Sequence[Ensemble], measured: Sequence[Insertions]) -> list
 
     *Noise* fires, and lowers no error when inserted. Of what is novel, a *repeated* latent is close to one of an
     earlier member of its own ensemble, one *found again* is close to any latent of another ensemble, and an *orphan*
-    is neither.
+    is neither. Raises InputError with fewer than two ensembles.
     """
+    if len(ensembles) < 2:
+        raise InputError("whether a latent is found again needs two ensembles or more")
     rows = [ensemble.W_dec[0][torch.from_numpy(m.alive)] for ensemble, m in zip(ensembles, measured, strict=True)]
     found = []
     for i, m in enumerate(measured):

@@ -50,6 +50,8 @@ class Profile:
 
     def weights(self, n: int) -> Float[np.ndarray, " n"]:
         """The paper's for the first ``n`` members: 1/n in a bag, 1 in boosting."""
+        if not 1 <= n <= self.n_members:
+            raise InputError(f"n={n} must be 1 to the {self.n_members} members of the ensemble")
         return np.ones(n) if self.sequential else np.full(n, 1 / n)
 
     def errors(self, weights: Sequence[float]) -> Float[np.ndarray, " d"]:
@@ -75,6 +77,7 @@ class Profile:
 
     def least_squares(self, n: int) -> Float[np.ndarray, " n"]:
         """The weights of the first ``n`` members' outputs with the least MSE on these tokens, of any sign and sum."""
+        self.weights(n)
         total = self.second.sum(0)
         return np.linalg.lstsq(total[:n, :n], total[:n, -1], rcond=None)[0]
 

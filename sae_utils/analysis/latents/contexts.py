@@ -1,6 +1,6 @@
 """Where each latent fires: the places where it fires most strongly, and samples from its strong to its weak firings."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,6 +20,12 @@ class Window:
     n_top: int = 10  # strongest firings, no two in one row of text
     n_parts: int = 4  # equal parts of a latent's firings, by strength
     n_per_part: int = 2  # firings drawn from each part
+
+    def __post_init__(self):
+        for name, value in asdict(self).items():
+            least = 1 if name == "n_top" else 0
+            if value < least:
+                raise InputError(f"{name}={value} must be {least} or more")
 
     @property
     def size(self) -> int:

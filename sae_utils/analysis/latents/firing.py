@@ -9,6 +9,7 @@ from scipy import sparse
 from torch import Tensor
 
 from sae_utils.data.activations import ActivationSource
+from sae_utils.errors import InputError
 from sae_utils.saes import SAE, SparseCode
 
 CHUNK_VALUES = 2**25  # dense pre-activations that are held together (134 MB): 8,192 tokens of a stack of 8 x 512
@@ -36,8 +37,11 @@ class TextCodes:
 def encode_text(sae: SAE, source: ActivationSource, n_rows: int) -> TextCodes:
     """Encode the first ``n_rows`` rows of ``source`` with every dictionary of a stack.
 
-    Holds activations and codes in memory: 4 (d_in + 2 S k) bytes a token.
+    Holds activations and codes in memory: 4 (d_in + 2 S k) bytes a token. Raises InputError where the source has
+    fewer rows.
     """
+    if not 1 <= n_rows <= len(source.order.keep):
+        raise InputError(f"n_rows={n_rows} must be 1 to the {len(source.order.keep)} rows that there are")
     keep = source.order.keep[:n_rows]
     rows_per_chunk = max(1, CHUNK_VALUES // (sae.b_enc.numel() * keep.shape[1]))
     parts, activations = [], []

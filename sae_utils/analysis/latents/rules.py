@@ -28,6 +28,10 @@ class Kind:
     label: str  # name of the label, as in Text.labels
     n_labels: int
 
+    def __post_init__(self):
+        if self.n_labels < 1:
+            raise InputError(f"rule on {self.label!r}: n_labels={self.n_labels} must be 1 or more")
+
 
 @dataclass(frozen=True)
 class Text:

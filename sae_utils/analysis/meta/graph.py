@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sae_utils.analysis.matching.matching import nearest
 from sae_utils.analysis.meta.meta_sae import explained_variance, unit_rows
+from sae_utils.errors import InputError
 
 MOST_ROWS = 4096  # of a graph: pairs are held at once
 MOST_ATOMS = 8192  # of a Gram matrix, 0.5 GB, of which scikit-learn makes a copy for each row
@@ -111,8 +112,11 @@ def split_sharing(
 ) -> SplitSharing:
     """Whether latents with one ``origin`` (from ``split_from``) are written with the same meta-latents.
 
-    Of more than ``MOST_ROWS`` latents that have an origin, so many are drawn.
+    Of more than ``MOST_ROWS`` latents that have an origin, so many are drawn. Raises InputError where ``active`` or
+    ``origin`` is of other latents.
     """
+    if not len(wide) == len(active) == len(origin):
+        raise InputError(f"{len(wide)} latents, {len(active)} codes and {len(origin)} origins do not fit together")
     kept = _some(origin >= 0, 0)
     alike, labels, unit = jaccard(active[kept]), origin[kept], unit_rows(wide)[kept]
     first, second = torch.ones(len(labels), len(labels), dtype=torch.bool).triu(1).nonzero().T

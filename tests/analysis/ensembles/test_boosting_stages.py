@@ -64,6 +64,10 @@ def test_planted_kinds():
     assert table[1, KINDS.index("repeated")] == pytest.approx(1 / 5)
 
 
-def test_a_bag_is_refused():
+def test_what_has_no_order_or_no_other_is_refused():
     with pytest.raises(InputError, match="pass a boosted ensemble"):
         insertions(Ensemble.bag(stack()), [activations()])
+    with pytest.raises(InputError, match="no activations"):
+        insertions(boosted(), [])
+    with pytest.raises(InputError, match="needs two ensembles"):
+        kinds([boosted()], [insertions(boosted(), [activations()])])

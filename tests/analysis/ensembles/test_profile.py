@@ -98,5 +98,7 @@ def test_wrong_numbers_are_refused():
     p = profiled(bag(), activations(20))
     with pytest.raises(InputError, match="4 weights do not fit an ensemble of 3"):
         p.mse([1.0] * 4)
+    with pytest.raises(InputError, match="n=4 must be 1 to the 3 members"):
+        p.least_squares(4)
     with pytest.raises(InputError, match="no activations"):
         profile(bag(), [])

@@ -157,6 +157,8 @@ def test_slope_over_kinds():
     found, predicted = slope(x, {name: 1 + 3 * v for name, v in x.items()})
     assert (found.estimate, found.method) == (pytest.approx(3), OVER_KINDS)
     np.testing.assert_allclose(predicted, [1, 4, 7, 10, 13])
+    with pytest.raises(InputError, match="at least 4, not 3"):
+        slope({k: x[k] for k in "abc"}, x)
 
 
 def test_boosted_ensembles_have_the_same_summary():

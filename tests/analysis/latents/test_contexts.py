@@ -81,6 +81,8 @@ def test_a_silent_latent_has_none_and_the_same_seed_gives_the_same():
     "codes, n_positions, change, message",
     [
         (CODES, 5, {}, "codes of 228 tokens do not belong to 5 positions"),
+        (CODES, None, {"n_top": 0}, "n_top=0 must be 1 or more"),
+        (CODES, None, {"after": -1}, "after=-1 must be 0 or more"),
         (CODES, None, {"before": 30}, "windows of 33 tokens are longer than the rows of 20"),
         (sparse.csr_matrix(CODES.shape), None, {}, "no latent fires"),
     ],

@@ -6,6 +6,7 @@ from helpers.tiny_language_model import TableModel
 
 from sae_utils.analysis.latents import encode_text, firing
 from sae_utils.data.activations import ActivationStream
+from sae_utils.errors import InputError
 
 HOOK, D_IN, N_LATENTS = "blocks.0.hook_mlp_out", 16, 24
 ARCHITECTURES = ("topk", "batch_topk", "relu")
@@ -66,3 +67,9 @@ def test_loss_rise_is_that_of_a_dictionary_without_the_latent(architecture, sour
             without = dense[:, s].clone()
             without[:, latent] = 0
             assert found.loss_rise[s, latent] == pytest.approx(fvu(without, s) - fvu(dense[:, s], s), abs=1e-5)
+
+
+@pytest.mark.parametrize("n_rows", [0, 8])
+def test_more_rows_than_there_are_is_refused(source, n_rows):
+    with pytest.raises(InputError, match=f"n_rows={n_rows} must be 1 to the 7 rows"):
+        encode_text(stack("topk", source), source, n_rows)

@@ -149,7 +149,9 @@ def test_labels_are_those_of_the_rows():
         Text.of(rows, np.array([8]))
 
 
-def test_codes_of_another_text_are_refused():
+def test_wrong_arguments_are_refused():
+    with pytest.raises(InputError, match="n_labels=0 must be 1 or more"):
+        Kind("token", 0)
     with pytest.raises(InputError, match="codes of 3 tokens do not belong to 4 labels"):
         rules.count(sparse.csr_matrix((3, 2)), np.zeros(4, dtype=int), 1)
 

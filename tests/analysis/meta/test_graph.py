@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 from sae_utils.analysis.directions import random_directions
 from sae_utils.analysis.meta import graph as meta_graph
 from sae_utils.analysis.meta.meta_sae import explained_variance
+from sae_utils.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,8 @@ def test_sharing_of_siblings_is_the_mean_jaccard_index_of_their_pairs(rows, smal
 def test_without_splits_there_is_nothing_to_compare(rows, active):
     found = meta_graph.split_sharing(rows, active, torch.arange(30))
     assert found.n_pairs == 0 and np.isnan(found.siblings) and found.permuted == ()
+    with pytest.raises(InputError, match="30 latents, 30 codes and 3 origins"):
+        meta_graph.split_sharing(rows, active, torch.arange(3))
 
 
 def test_pooled_sharing_counts_pairs_alike():
