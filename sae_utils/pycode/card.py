@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from safetensors.numpy import load_file
 
 from sae_utils.data.models import BUNDLED
@@ -47,6 +48,10 @@ class Measured:
     sample_bytes: int
     sample_tokens: int
     ngram_tokens: int
+
+    def __post_init__(self):
+        if set(self.bits) != {"model", *RIVALS} or not all(np.isfinite(value) for value in self.bits.values()):
+            raise InputError(f"bits per byte must be finite, of the model and {', '.join(RIVALS)}; not {self.bits}")
 
 
 def read_folder(folder: Path) -> dict[str, object]:

@@ -52,6 +52,12 @@ def test_the_card_says_what_the_folder_and_the_measurement_hold(folder):
     assert fields["pipeline_tag"] == "text-generation" and "gpt_neox" in fields["tags"]
 
 
+@pytest.mark.parametrize("bits", [{"model": 1.0}, BITS | {"xz": float("nan")}, BITS | {"gzip": 2.0}])
+def test_missing_or_infinite_numbers_are_refused(bits):
+    with pytest.raises(InputError, match="bits per byte"):
+        Measured(bits, 1, 1, 1, 1)
+
+
 def test_the_verdict_follows_the_numbers():
     assert verdict("m", BITS) == "m beats all three."
     assert verdict("m", BITS | {"trigram": 1.25}) == "m does not beat trigram with back-off."

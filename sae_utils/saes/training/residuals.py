@@ -92,6 +92,8 @@ class ResidualSource(_DerivedSource):
             if sae.hook_point not in source.hook_points:
                 known = ", ".join(source.hook_points)
                 raise InputError(f"hook point {sae.hook_point!r} is not among the activations: {known}")
+            if sae.n_dictionaries != 1:
+                raise InputError(f"residuals are of one dictionary each, not of a stack of {sae.n_dictionaries}")
         self.hook_points = tuple(frozen)
         self.d_in = {name: sae.config.d_in for name, sae in frozen.items()}
         self.order, self._source, self._frozen = source.order, source, dict(frozen)

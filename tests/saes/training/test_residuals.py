@@ -156,3 +156,8 @@ def test_wrong_first_members_are_refused(source, tmp_path):
     a.hook_point = "elsewhere"
     with pytest.raises(InputError, match="'elsewhere' is not among the activations: hook, other"):
         boost([a], 2, source, tmp_path)
+
+
+def test_the_residual_of_a_stack_is_refused(source):
+    with pytest.raises(InputError, match="of one dictionary each, not of a stack of 2"):
+        ResidualSource(source, {HOOK: SAE.create(SAEConfig(24, 32, "topk", 3), [0, 1], HOOK)})
