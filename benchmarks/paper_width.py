@@ -22,8 +22,7 @@ from sae_utils.analysis.matching.metric import in_metric
 from sae_utils.analysis.matching.overlap import latent_values
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.paths import NOTEBOOKS
-from sae_utils.run.plan import open_plan
-from sae_utils.run.plans import plan_of
+from sae_utils.run.plans import open_plan, plan_of
 from sae_utils.run.train import planned_of
 from sae_utils.saes import cross_entropy_recovered, evaluate
 from sae_utils.saes.training import train_cells

@@ -14,7 +14,7 @@ from sae_utils.data.activations import open_source
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.data.text import token_rows
 from sae_utils.paths import NOTEBOOKS, RESULTS
-from sae_utils.run.presets import load_preset
+from sae_utils.run.parameters.presets import load_preset
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.training import StackTrainer, TrainingConfig
 

@@ -1,12 +1,11 @@
 """Notebooks to batches: checked parameters, what a notebook will train, runs that resume.
 
-``parameters``    ``check``, which a notebook calls; ``schemas``: its parameters; ``rules``: what parameters share
-``notebooks``     the notebook files and what they say of themselves; ``store`` makes their tiny copies anew
-``presets``       files of parameters; ``presets_page``: their table in notebooks/presets/README.md
-``jobs``          notebooks of a preset, and which are done; ``batch``: the command that runs them
-``train``         shards of what a preset trains; ``slurm``: all of it on a cluster; ``cluster``: what its tasks get
-``compare``       what any dictionaries share, on the command line
+``parameters``    what a notebook is told, and presets    ``plans``      what it trains
+``costs``         what that takes                         ``cluster``    all of it on SLURM
+``experiment``    what a notebook works on                ``notebooks``  the files and what they say of themselves
+``jobs``          notebooks of a preset, and which are done; ``shares``: each one's part of the machine
 ``pages``         the page of claims, and what goes with it; ``made_by``: what the published figures were made by
-``plan``          what a notebook trains; ``plans``: that of each notebook; ``model_facts``: sizes of language models
-``dry_run``       what a batch would run; ``cost``: what that takes; ``throughput``: how fast a machine is
+
+Commands: ``batch`` runs notebooks, ``train`` a shard of what they train, ``compare`` says what any dictionaries share,
+``store`` makes the notebooks' tiny copies anew, ``site`` pages to read offline, ``presets_page`` the table of presets.
 """

@@ -31,8 +31,8 @@ from sae_utils.run.jobs import Job, jobs_of
 from sae_utils.run.made_by import write_made_by
 from sae_utils.run.notebooks import error_text, select
 from sae_utils.run.pages import write_claims_page
-from sae_utils.run.parameters import check_device
-from sae_utils.run.presets import load_preset
+from sae_utils.run.parameters.checks import check_device
+from sae_utils.run.parameters.presets import load_preset
 
 
 def as_yaml(parameters: Mapping[str, object]) -> str:
@@ -198,13 +198,13 @@ def main(arguments: Sequence[str] | None = None, notebooks: Path = NOTEBOOKS, re
         if options.throughput and not options.dry_run:
             raise InputError("--throughput is what --dry-run estimates with; give both")
         if options.slurm:
-            from sae_utils.run import slurm  # which runs this module's notebooks
+            from sae_utils.run.cluster import slurm  # which runs this module's notebooks
 
             return slurm.command(options, jobs, notebooks, results)
         if options.slurm_config or options.status or options.cancel:
             raise InputError("--slurm-config, --status and --cancel go with --slurm")
         if options.dry_run:
-            from sae_utils.run.dry_run import describe  # torch, which a batch that has nothing to do does without
+            from sae_utils.run.costs.dry_run import describe  # torch, which a batch that has nothing to do does without
 
             print("\n".join(describe(jobs, options.fresh, options.throughput)))
             return 0

@@ -10,8 +10,7 @@ from jaxtyping import Int
 from sae_utils.data.activations import ActivationSource
 from sae_utils.data.models.language_model import LanguageModel, load_language_model
 from sae_utils.paths import RESULTS
-from sae_utils.run.plan import Plan, open_plan
-from sae_utils.run.plans import plan_of
+from sae_utils.run.plans import Plan, open_plan, plan_of
 from sae_utils.saes.formats.published import Published
 from sae_utils.saes.sae import SAE
 from sae_utils.saes.training.grid import Activations, train_cells

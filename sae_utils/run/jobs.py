@@ -13,8 +13,8 @@ from sae_utils.paths import PACKAGE
 from sae_utils.report.claims import CLAIMS, load_claims
 from sae_utils.results import figures_folder, read_results
 from sae_utils.run.notebooks import read_cells, source
-from sae_utils.run.presets import Preset
-from sae_utils.run.rules import local_path
+from sae_utils.run.parameters.presets import Preset
+from sae_utils.run.parameters.rules import local_path
 
 
 @dataclass(frozen=True)

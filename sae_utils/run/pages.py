@@ -20,7 +20,7 @@ from sae_utils.results import figures_folder, is_own, pages_folder, plain, read_
 from sae_utils.run.jobs import Job
 from sae_utils.run.made_by import code_of_notebook, code_that_draws
 from sae_utils.run.notebooks import read_cells, source
-from sae_utils.run.presets import OF_CELLS
+from sae_utils.run.parameters.presets import OF_CELLS
 
 BEFORE, CHANGED = "before_verdicts.json", "changed_verdicts.md"
 FOUND = re.compile(r"^([A-Z]-\d+): ", re.MULTILINE)  # as ``findings`` prints it

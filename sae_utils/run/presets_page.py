@@ -3,9 +3,9 @@
 from sae_utils.files import write_text
 from sae_utils.memory import human
 from sae_utils.paths import PRESETS
-from sae_utils.run.cost import together
-from sae_utils.run.dry_run import costs_of, parts, planned_with
-from sae_utils.run.presets import load_preset
+from sae_utils.run.costs.cost import together
+from sae_utils.run.costs.dry_run import costs_of, parts, planned_with
+from sae_utils.run.parameters.presets import load_preset
 
 PAGE = PRESETS / "README.md"
 MARK = "<!-- below: python -m sae_utils.run.presets_page -->\n"

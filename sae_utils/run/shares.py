@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import psutil
 
 from sae_utils.errors import InputError
-from sae_utils.run.parameters import n_cuda_devices
+from sae_utils.run.parameters.checks import n_cuda_devices
 
 MEMORY = 2e9  # bytes that a notebook takes with the presets for a CPU; half of it is Python, torch and the model
 THREADS = tuple(f"{of}_NUM_THREADS" for of in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON"))  # tokenizers: RAYON

@@ -24,7 +24,7 @@ from sae_utils.files import write_text
 from sae_utils.paths import NOTEBOOKS, TINY_NOTEBOOKS
 from sae_utils.report.figures.style import write_in_few_colours
 from sae_utils.run.notebooks import INJECTED, brief, own_cells, select
-from sae_utils.run.presets import values_of
+from sae_utils.run.parameters.presets import values_of
 
 
 def store(path: Path, folder: Path) -> Path:

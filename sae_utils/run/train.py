@@ -25,16 +25,15 @@ from sae_utils.data.models.language_model import load_language_model
 from sae_utils.errors import InputError
 from sae_utils.memory import total_memory
 from sae_utils.paths import NOTEBOOKS, RESULTS
-from sae_utils.run.cost import Throughput, together, training_operations
-from sae_utils.run.dry_run import Planned, costs_of, hours, speed_of
-from sae_utils.run.known_truth_plan import world_source
-from sae_utils.run.model_facts import model_facts
+from sae_utils.run.costs.cost import Throughput, together, training_operations
+from sae_utils.run.costs.dry_run import Planned, costs_of, hours, speed_of
+from sae_utils.run.costs.throughput import device_at_hand
 from sae_utils.run.notebooks import select
-from sae_utils.run.parameters import check_device
-from sae_utils.run.plan import Plan, Search, open_plan
-from sae_utils.run.plans import plan_of
-from sae_utils.run.presets import load_preset
-from sae_utils.run.throughput import device_at_hand
+from sae_utils.run.parameters.checks import check_device
+from sae_utils.run.parameters.presets import load_preset
+from sae_utils.run.plans import Plan, Search, open_plan, plan_of
+from sae_utils.run.plans.known_truth import world_source
+from sae_utils.run.plans.model_facts import model_facts
 from sae_utils.saes.training.grid import Cell, is_whole, largest_pass, passes, train_cells
 
 

@@ -16,8 +16,8 @@ from helpers.throw_away_notebooks import make
 from helpers.watched_tasks import Watched
 
 from sae_utils.results import read_results
-from sae_utils.run import slurm
 from sae_utils.run.batch import main
+from sae_utils.run.cluster import slurm
 from sae_utils.run.shares import THREADS
 
 # A notebook that trains its plan, or reads what was trained, and says how many passes it took itself.
@@ -25,8 +25,8 @@ TRAIN = """\
 from pathlib import Path
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.results import write_results
-from sae_utils.run.plan import open_plan
-from sae_utils.run.plans import plan_of
+from sae_utils.run.plans import open_plan
+from sae_utils.run.plans.of_notebooks import plan_of
 from sae_utils.saes.training import store
 from sae_utils.saes.training.grid import train_cells
 passes, train = [], store.train

@@ -11,11 +11,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sae_utils.paths import NOTEBOOKS as FOLDER
-from sae_utils.run.model_facts import model_facts
-from sae_utils.run.parameters import check_elsewhere, parameter_names
-from sae_utils.run.plans import plan_of
-from sae_utils.run.presets import load_preset
-from sae_utils.run.schemas import NOTEBOOKS
+from sae_utils.run.parameters.checks import check_elsewhere, parameter_names
+from sae_utils.run.parameters.presets import load_preset
+from sae_utils.run.parameters.schemas import NOTEBOOKS
+from sae_utils.run.plans.model_facts import model_facts
+from sae_utils.run.plans.of_notebooks import plan_of
 
 ODD = st.one_of(
     ODD_VALUES,

@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from sae_utils.run.notebooks import read_cells, source
-from sae_utils.run.presets import values_of
+from sae_utils.run.parameters.presets import values_of
 
 
 def run_cells(path: Path, parameters: dict) -> dict:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from helpers.tiny_language_model import make_family, make_tiny
 
-from sae_utils.run.presets import values_of
+from sae_utils.run.parameters.presets import values_of
 
 CONTEXT, D_MODEL = 32, 16  # of tiny_language_model's models
 FAMILIES = {

@@ -8,11 +8,11 @@ from sae_utils.files import sha256_of_file, write_json
 from sae_utils.results import write_results
 from sae_utils.run.jobs import Job, jobs_of
 from sae_utils.run.notebooks import select
-from sae_utils.run.parameters import parameters_cell
-from sae_utils.run.presets import load_preset
+from sae_utils.run.parameters.checks import parameters_cell
+from sae_utils.run.parameters.presets import load_preset
 
 CHECK = """\
-from sae_utils.run.parameters import check
+from sae_utils.run.parameters.checks import check
 p = check("00_language_model", globals())
 """
 WRITE = """\

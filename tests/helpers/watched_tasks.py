@@ -3,7 +3,7 @@
 import os
 import time
 
-from sae_utils.run.slurm import Task
+from sae_utils.run.cluster.slurm import Task
 
 
 class Watched(Task):

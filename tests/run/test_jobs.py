@@ -15,7 +15,7 @@ from sae_utils.results import write_results
 from sae_utils.run import jobs
 from sae_utils.run.jobs import jobs_of
 from sae_utils.run.notebooks import read_cells, source
-from sae_utils.run.presets import Preset, values_of
+from sae_utils.run.parameters.presets import Preset, values_of
 
 
 def test_key_changes_with_cells_parameters_and_sources_but_not_with_outputs(tmp_path, monkeypatch):

@@ -20,8 +20,8 @@ from sae_utils.report.claims.entries import number_here
 from sae_utils.report.claims.family import short
 from sae_utils.report.claims.page import HEAD
 from sae_utils.run.notebooks import INJECTED, default_parameters, own_cells, parameters_cells, read_cells, source
-from sae_utils.run.parameters import check, parameter_names, parameters_cell
-from sae_utils.run.presets import OF_CELLS, values_of
+from sae_utils.run.parameters.checks import check, parameter_names, parameters_cell
+from sae_utils.run.parameters.presets import OF_CELLS, values_of
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 COPIES = [TINY_NOTEBOOKS / path.name for path in PATHS]
@@ -163,7 +163,7 @@ def test_parameters_are_checked_in_the_next_cell_which_imports_nothing_heavy(pat
     checks = source(cells[at + 1])
     assert f'check("{path.stem}", globals())' in checks
     modules = [node.module for node in ast.walk(ast.parse(checks)) if isinstance(node, ast.ImportFrom)]
-    assert modules == ["sae_utils.run.parameters"]
+    assert modules == ["sae_utils.run.parameters.checks"]
     assert not [node for node in ast.walk(ast.parse(checks)) if isinstance(node, ast.Import)]
 
 

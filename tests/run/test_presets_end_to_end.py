@@ -17,9 +17,9 @@ from helpers.notebook_cells import run_cells
 from sae_utils.data.models import language_model
 from sae_utils.paths import NOTEBOOKS, PRESETS
 from sae_utils.report import figures as plots
-from sae_utils.run.model_facts import model_facts
+from sae_utils.run.parameters.presets import load_preset
 from sae_utils.run.plans import plan_of
-from sae_utils.run.presets import load_preset
+from sae_utils.run.plans.model_facts import model_facts
 from sae_utils.saes.training import sparsity
 from sae_utils.saes.training import store as trained
 

@@ -19,9 +19,8 @@ from helpers.throw_away_notebooks import make
 from sae_utils.data.models.language_model import load_language_model
 from sae_utils.paths import NOTEBOOKS
 from sae_utils.run import train
-from sae_utils.run.cost import training_operations
-from sae_utils.run.plan import Search, open_plan
-from sae_utils.run.plans import plan_of
+from sae_utils.run.costs.cost import training_operations
+from sae_utils.run.plans import Search, open_plan, plan_of
 from sae_utils.run.train import left_over, main, operations_of, pieces_of, planned_of, shares_of
 from sae_utils.saes.training import grid, store
 from sae_utils.saes.training.grid import STACK_MEMORY, train_cells

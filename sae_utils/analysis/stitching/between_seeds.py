@@ -65,7 +65,7 @@ def between_seeds(stack: SAE, batches: Batches, spread: Float[Tensor, "d_in d_in
     """
     own = larger_k(stack, lambda: islice(batches(), 1, None, 2))
     alive = evaluate(stack, batches()).alive.cpu()
-    both = from_both_sides(in_metric(stack.encoder, spread), stack.W_dec.detach().cpu(), alive)
+    both = overlaps(stack, alive, spread)
     replaced = {RANDOM: random_rows(stack, spread)}
     halves = [insert(stack, stack, islice(batches(), h, None, 2), replaced, sets=True) for h in range(2)]
     grid, groups = np.linspace(0, stack.config.k, 41), {"orphans": orphans(both), "shared": shared(both)}
@@ -73,6 +73,11 @@ def between_seeds(stack: SAE, batches: Batches, spread: Float[Tensor, "d_in d_in
     values = pair_values(both, *halves, groups, own)
     intervals = {name: over_ordered_pairs(by_pair) for name, by_pair in values.items()}
     return BetweenSeeds(intervals, own, grid, curves)
+
+
+def overlaps(stack: SAE, alive: Bool[Tensor, "S n"], spread: Float[Tensor, "d_in d_in"]) -> Pairs:
+    """Each pair from both sides; encoders are matched in the metric of ``spread``, the activations' covariance."""
+    return from_both_sides(in_metric(stack.encoder, spread), stack.W_dec.detach().cpu(), alive)
 
 
 def orphans(both_sides: Pairs) -> Chosen:

@@ -20,7 +20,7 @@ from sae_utils.data.labelled.windows import NEITHER, balanced_task, quadrants
 from sae_utils.data.text.installed_python import SourceFile, installed_files
 from sae_utils.errors import InputError
 from sae_utils.paths import MODELS
-from sae_utils.run.presets import load_preset
+from sae_utils.run.parameters.presets import load_preset
 
 SOURCE = dedent(
     '''\

@@ -14,7 +14,7 @@ from sae_utils.data.text import INSTALLED, check_corpus, documents, packing, tok
 from sae_utils.data.text import corpus as corpus_module
 from sae_utils.errors import InputError
 from sae_utils.pycode.pretraining import train_tokenizer
-from sae_utils.run import rules
+from sae_utils.run.parameters import rules
 
 JSONL = "\n".join(json.dumps({"text": text}) for text in TEXTS)
 

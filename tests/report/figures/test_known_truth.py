@@ -5,7 +5,7 @@ import numpy as np
 from helpers.drawn import assert_rows, rows_of, tick_words, words
 
 from sae_utils.report.figures import known_truth as plots
-from sae_utils.run.known_truth_parameters import KnownTruthParameters
+from sae_utils.run.parameters.known_truth import KnownTruthParameters
 
 
 def test_calibration_has_a_line_for_each_kind_and_the_null(ax):

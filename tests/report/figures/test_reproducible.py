@@ -5,7 +5,7 @@ import numpy as np
 from helpers.drawn import by_label, places, rows_of, tick_words
 
 from sae_utils.report.figures import reproducible as plots
-from sae_utils.run.reproducible_parameters import METHODS
+from sae_utils.run.parameters.reproducible import METHODS
 
 
 def row(strict, low, high, equal=0.2, **more):

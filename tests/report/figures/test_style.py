@@ -10,7 +10,7 @@ from sae_utils import results
 from sae_utils.paths import NOTEBOOKS as FOLDER
 from sae_utils.report.figures import style as plots
 from sae_utils.report.figures.questions import NOTES, QUESTIONS
-from sae_utils.run.schemas import NOTEBOOKS
+from sae_utils.run.parameters.schemas import NOTEBOOKS
 
 
 def test_a_saved_figure_is_repeatable_and_leaves_no_part(style, tmp_path, monkeypatch):

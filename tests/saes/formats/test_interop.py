@@ -31,7 +31,7 @@ from helpers.foreign_files import (
 )
 
 from sae_utils.paths import PRESETS
-from sae_utils.run.presets import load_preset
+from sae_utils.run.parameters.presets import load_preset
 from sae_utils.saes import ARCHITECTURES, SAE
 from sae_utils.saes.formats.read import read_sae
 from sae_utils.saes.formats.saelens import LISTED, write_saelens

@@ -30,7 +30,7 @@ from sae_utils.data.text import token_rows
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS
 from sae_utils.report.claims.verdicts import NOT_JUDGED
-from sae_utils.run.presets import load_preset
+from sae_utils.run.parameters.presets import load_preset
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.formats.published import as_family, as_stack, read_published, with_unit_rows
 from sae_utils.saes.formats.read import read_sae

@@ -22,13 +22,13 @@ from sae_utils.errors import InputError
 from sae_utils.files import only_writer, sha256_of, write_json
 from sae_utils.report.claims import CLAIMS
 from sae_utils.run.batch import device_of, run
-from sae_utils.run.cluster import read_cluster
+from sae_utils.run.cluster.settings import read_cluster
 from sae_utils.run.jobs import Job, jobs_of
 from sae_utils.run.made_by import write_made_by
 from sae_utils.run.notebooks import select
 from sae_utils.run.pages import write_claims_page
-from sae_utils.run.parameters import check_device
-from sae_utils.run.presets import load_preset
+from sae_utils.run.parameters.checks import check_device
+from sae_utils.run.parameters.presets import load_preset
 
 STAGES = ("caches", "shards", "notebooks")
 
@@ -229,7 +229,7 @@ def last_words(log: Path) -> str:
 def describe(todo: Sequence[Task], planned, n_shards: int, sbatch: Mapping, throughput: str) -> list[str]:
     """Tasks, hours, and with which options they would be submitted."""
     from sae_utils.run import train
-    from sae_utils.run.dry_run import hours, speed_of
+    from sae_utils.run.costs.dry_run import hours, speed_of
 
     at = speed_of(throughput, planned)
     shares, lines, left = train.shares_of(train.pieces_of(planned, at.memory), n_shards), [], []

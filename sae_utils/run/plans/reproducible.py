@@ -14,8 +14,8 @@ from torch import Tensor
 from sae_utils.analysis.stability import consensus_of
 from sae_utils.data.activations import ActivationSource, Normalisation
 from sae_utils.data.synthetic import WorldConfig
-from sae_utils.run.known_truth_plan import CLOSELY, LONGER, world_of
-from sae_utils.run.reproducible_parameters import chosen_methods
+from sae_utils.run.parameters.reproducible import chosen_methods
+from sae_utils.run.plans.known_truth import CLOSELY, LONGER, world_of
 from sae_utils.saes import SAE, SAEConfig
 from sae_utils.saes.methods import Aligned, Archetypal, Matryoshka, Ordered, OrtSAE, WeightDecay
 from sae_utils.saes.methods.archetypal import begin, rescale

@@ -3,7 +3,7 @@
 Papermill enforces no type (YAML reads ``1e-4`` as a string, ``-p flag true`` is a string too) and only warns of an
 unknown name, so the code cell after each notebook's parameters is::
 
-    from sae_utils.run.parameters import check
+    from sae_utils.run.parameters.checks import check
     p = check("01_seed_divergence", globals())
 
 What a notebook takes is in ``schemas``, whose defaults are the tiny preset's. The cell has the laptop preset's values,
@@ -23,8 +23,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from sae_utils.errors import InputError
-from sae_utils.run.rules import LAST
-from sae_utils.run.schemas import NOTEBOOKS, Parameters
+from sae_utils.run.parameters.rules import LAST
+from sae_utils.run.parameters.schemas import NOTEBOOKS, Parameters
 
 LINE = 120  # characters, as ruff has them
 
@@ -36,7 +36,7 @@ def check(notebook: str, namespace: Mapping[str, object]) -> Parameters:
     value out of range, values that do not go together, a device that is not there, and values under the name of a
     published preset that are not its own.
     """
-    from sae_utils.run.presets import of_preset, refuse_other_values  # which check presets by this module
+    from sae_utils.run.parameters.presets import of_preset, refuse_other_values  # which check presets by this module
 
     injected = injected_names(namespace)
     refuse_unknown(notebook, injected)
@@ -152,7 +152,7 @@ def parameters_cell(notebook: str) -> str:
 
     A line each, but for lists that need more.
     """
-    from sae_utils.run.presets import OF_CELLS, values_of
+    from sae_utils.run.parameters.presets import OF_CELLS, values_of
 
     fields, values = NOTEBOOKS[notebook].model_fields, values_of(OF_CELLS, notebook)
     lines = []

@@ -9,11 +9,11 @@ from helpers.throw_away_notebooks import WRITE, make
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS, PRESETS, REPLICATIONS
 from sae_utils.run.batch import main
-from sae_utils.run.cost import Throughput, together
-from sae_utils.run.dry_run import costs_of, planned_with
-from sae_utils.run.presets import load_preset, values_of
+from sae_utils.run.costs.cost import Throughput, together
+from sae_utils.run.costs.dry_run import costs_of, planned_with
+from sae_utils.run.parameters.presets import load_preset, values_of
+from sae_utils.run.parameters.rules import ARCHITECTURES
 from sae_utils.run.presets_page import PAGE, page
-from sae_utils.run.rules import ARCHITECTURES
 
 EVERY = sorted(path.stem for path in PRESETS.glob("*.yaml"))
 

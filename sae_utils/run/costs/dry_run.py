@@ -8,12 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from sae_utils.memory import HEADROOM, human
-from sae_utils.run.cost import Cost, Costs, Throughput, together
+from sae_utils.run.costs.cost import Cost, Costs, Throughput, together
+from sae_utils.run.costs.throughput import device_at_hand, measure
 from sae_utils.run.jobs import Job
-from sae_utils.run.model_facts import model_facts
-from sae_utils.run.plan import Plan
-from sae_utils.run.plans import plan_of
-from sae_utils.run.throughput import device_at_hand, measure
+from sae_utils.run.plans import Plan, plan_of
+from sae_utils.run.plans.model_facts import model_facts
 from sae_utils.saes.training.grid import Cell
 
 Planned = Mapping[str, tuple[SimpleNamespace, Plan | None]]  # by notebook: its parameters and its plan

@@ -6,10 +6,10 @@ import pytest
 
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS, PRESETS
-from sae_utils.run.model_facts import KNOWN, ModelFacts, model_facts
-from sae_utils.run.plan import open_plan, search_name
-from sae_utils.run.plans import plan_of
-from sae_utils.run.presets import load_preset, values_of
+from sae_utils.run.parameters.presets import load_preset, values_of
+from sae_utils.run.plans import open_plan, plan_of
+from sae_utils.run.plans.model_facts import KNOWN, ModelFacts, model_facts
+from sae_utils.run.plans.plan import search_name
 from sae_utils.saes.training.grid import passes
 
 NAMES = [path.stem for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
@@ -142,7 +142,7 @@ def test_too_little_held_out_text_is_said_before_the_training_text_is_read(monke
     def too_little(corpus, tokenizer, split, *_):
         raise InputError(split)
 
-    monkeypatch.setattr("sae_utils.run.plan.token_rows", too_little)
+    monkeypatch.setattr("sae_utils.run.plans.plan.token_rows", too_little)
     p, plan = default_plan("01")
     assert p.n_eval_tokens < p.n_tokens
     with pytest.raises(InputError, match="held_out"):

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import model_validator
 
-from sae_utils.run.rules import (
+from sae_utils.run.parameters.rules import (
     Architecture,
     BatchSize,
     Context,

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from sae_utils.data.activations import TensorSource
-from sae_utils.run import reproducible_plan as planned
-from sae_utils.run.known_truth_plan import world_source
-from sae_utils.run.model_facts import model_facts
-from sae_utils.run.parameters import check_elsewhere
+from sae_utils.run.parameters.checks import check_elsewhere
+from sae_utils.run.parameters.presets import values_of
+from sae_utils.run.parameters.reproducible import METHODS, ReproducibleParameters
 from sae_utils.run.plans import plan_of
-from sae_utils.run.presets import values_of
-from sae_utils.run.reproducible_parameters import METHODS, ReproducibleParameters
+from sae_utils.run.plans import reproducible as planned
+from sae_utils.run.plans.known_truth import world_source
+from sae_utils.run.plans.model_facts import model_facts
 from sae_utils.saes import SAEConfig
 from sae_utils.saes.training.grid import Activations
 

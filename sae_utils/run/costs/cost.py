@@ -26,8 +26,8 @@ from sae_utils.memory import (
     optimiser_bytes,
     rows_bytes,
 )
-from sae_utils.run.model_facts import ModelFacts
-from sae_utils.run.plan import Plan
+from sae_utils.run.plans import Plan
+from sae_utils.run.plans.model_facts import ModelFacts
 from sae_utils.saes.training.grid import PASS_MEMORY, Activations, Cell, passes
 
 # Floating-point operations of training by token and encoder weight: 2 for a product; one product where gradients are

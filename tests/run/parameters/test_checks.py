@@ -15,11 +15,11 @@ from sae_utils.data.text import SUFFIXES, check_corpus
 from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS as FOLDER_OF_NOTEBOOKS
 from sae_utils.results import results_folder
-from sae_utils.run import rules
 from sae_utils.run.notebooks import default_parameters
-from sae_utils.run.parameters import check
-from sae_utils.run.presets import values_of
-from sae_utils.run.schemas import NOTEBOOKS
+from sae_utils.run.parameters import rules
+from sae_utils.run.parameters.checks import check
+from sae_utils.run.parameters.presets import values_of
+from sae_utils.run.parameters.schemas import NOTEBOOKS
 from sae_utils.saes import ARCHITECTURES
 
 NAME = {notebook[:2]: notebook for notebook in NOTEBOOKS}
@@ -237,7 +237,7 @@ def test_results_folder_is_one_that_can_be_made_and_written_in(tmp_path, monkeyp
     monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)  # root may write anywhere
     said = f"must be a folder that can be written in, and {tmp_path} cannot"
     refused(f"results_dir = '~/new/out' {said}", results_dir="~/new/out")
-    monkeypatch.setattr("sae_utils.run.rules.RESULTS", tmp_path / "results")
+    monkeypatch.setattr("sae_utils.run.parameters.rules.RESULTS", tmp_path / "results")
     refused(f"results_dir = '' {said}", results_dir="")
 
 
@@ -305,5 +305,5 @@ def test_a_preset_without_the_notebook_is_refused():
 
 def test_check_imports_nothing_heavy():
     heavy = "{'torch', 'transformers', 'transformer_lens', 'datasets', 'papermill'}"
-    code = f"from sae_utils.run.parameters import check; check('01_seed_divergence', {GOOD!r})"
+    code = f"from sae_utils.run.parameters.checks import check; check('01_seed_divergence', {GOOD!r})"
     subprocess.run([sys.executable, "-c", f"{code}\nimport sys; assert not {heavy} & set(sys.modules)"], check=True)

@@ -8,11 +8,11 @@ import pytest
 
 from sae_utils.errors import InputError
 from sae_utils.memory import dictionary_bytes
-from sae_utils.run.cost import Costs, Throughput, together
-from sae_utils.run.dry_run import before, hours, totals
-from sae_utils.run.model_facts import KNOWN, ModelFacts, model_facts
-from sae_utils.run.plan import Plan
-from sae_utils.run.throughput import measure
+from sae_utils.run.costs.cost import Costs, Throughput, together
+from sae_utils.run.costs.dry_run import before, hours, totals
+from sae_utils.run.costs.throughput import measure
+from sae_utils.run.plans import Plan
+from sae_utils.run.plans.model_facts import KNOWN, ModelFacts, model_facts
 from sae_utils.saes import SAEConfig
 from sae_utils.saes.ensembles.paper_c import boosted_cells
 from sae_utils.saes.training import TrainingConfig

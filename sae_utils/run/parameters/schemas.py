@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sae_utils.run.concept_parameters import ConceptDetectionParameters, SpuriousCorrelationParameters
-from sae_utils.run.known_truth_parameters import KnownTruthParameters
-from sae_utils.run.reproducible_parameters import ReproducibleParameters
-from sae_utils.run.rules import (
+from sae_utils.run.parameters.concepts import ConceptDetectionParameters, SpuriousCorrelationParameters
+from sae_utils.run.parameters.known_truth import KnownTruthParameters
+from sae_utils.run.parameters.reproducible import ReproducibleParameters
+from sae_utils.run.parameters.rules import (
     ARCHITECTURES,
     Architecture,
     BatchSize,

@@ -5,7 +5,7 @@ from functools import partial
 
 from sae_utils.data.activations import ActivationSource
 from sae_utils.data.synthetic import KINDS, WorldConfig
-from sae_utils.run.known_truth_parameters import KnownTruthParameters
+from sae_utils.run.parameters.known_truth import KnownTruthParameters
 from sae_utils.saes import SAEConfig
 from sae_utils.saes.ensembles.paper_c import boosted_cells
 from sae_utils.saes.training import FIRST_GUESSES, TrainingConfig

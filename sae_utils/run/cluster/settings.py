@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sae_utils.errors import InputError
-from sae_utils.run.parameters import in_one_line, read_map
+from sae_utils.run.parameters.checks import in_one_line, read_map
 from sae_utils.run.shares import THREADS
 
 WARNING = 60  # seconds before its time is over that a task is told; SLURM may be half a minute early

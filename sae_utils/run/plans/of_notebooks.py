@@ -13,10 +13,10 @@ from sae_utils.analysis.meta.nulls import COVARIANCE
 from sae_utils.analysis.meta.study import DECODER, Sizes, saebench, study_counts
 from sae_utils.data.models.language_model import LanguageModel
 from sae_utils.data.models.names import row_context
-from sae_utils.run import reproducible_plan
-from sae_utils.run.known_truth_plan import world_cells
-from sae_utils.run.model_facts import ModelFacts
-from sae_utils.run.plan import Meta, Plan, Search, search_name
+from sae_utils.run.plans import reproducible as reproducible_plan
+from sae_utils.run.plans.known_truth import world_cells
+from sae_utils.run.plans.model_facts import ModelFacts
+from sae_utils.run.plans.plan import Meta, Plan, Search, search_name
 from sae_utils.saes import SAEConfig
 from sae_utils.saes.ensembles.paper_c import rival_cells, total_l0_cell
 from sae_utils.saes.training import FIRST_GUESSES, TrainingConfig

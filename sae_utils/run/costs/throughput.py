@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 
 from sae_utils.memory import total_memory
 from sae_utils.paths import MODELS, PACKAGE
-from sae_utils.run.cost import Throughput, training_operations
-from sae_utils.run.model_facts import ModelFacts
+from sae_utils.run.costs.cost import Throughput, training_operations
+from sae_utils.run.plans.model_facts import ModelFacts
 from sae_utils.saes import SAE
 from sae_utils.saes.training import StackTrainer
 from sae_utils.saes.training.grid import Cell

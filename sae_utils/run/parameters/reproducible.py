@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sae_utils.run.rules import (
+from sae_utils.run.parameters.rules import (
     BatchSize,
     Count,
     DataSeed,

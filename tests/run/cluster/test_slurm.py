@@ -15,13 +15,14 @@ from helpers.throw_away_notebooks import WRITE, fake_run, make
 from sae_utils.errors import InputError
 from sae_utils.files import only_writer
 from sae_utils.paths import NOTEBOOKS, ROOT
-from sae_utils.run import slurm, train
+from sae_utils.run import train
 from sae_utils.run.batch import main
-from sae_utils.run.cluster import Cluster, read_cluster
+from sae_utils.run.cluster import slurm
+from sae_utils.run.cluster.settings import Cluster, read_cluster
+from sae_utils.run.cluster.slurm import Task
 from sae_utils.run.jobs import jobs_of
 from sae_utils.run.notebooks import select
-from sae_utils.run.presets import load_preset
-from sae_utils.run.slurm import Task
+from sae_utils.run.parameters.presets import load_preset
 
 NAME = "01_seed_divergence"
 BODY = WRITE.replace("p.n_eval_rows", "p.n_eval_tokens")

@@ -14,9 +14,9 @@ from sae_utils.errors import InputError
 from sae_utils.paths import NOTEBOOKS, PUBLISHED, REPLICATIONS
 from sae_utils.results import is_own, results_folder
 from sae_utils.run.notebooks import by_name_or_number, default_parameters, select
-from sae_utils.run.parameters import check_elsewhere, parameter_names, read_map, refuse_unknown
-from sae_utils.run.schemas import NOTEBOOKS as MODELS
-from sae_utils.run.schemas import Parameters
+from sae_utils.run.parameters.checks import check_elsewhere, parameter_names, read_map, refuse_unknown
+from sae_utils.run.parameters.schemas import NOTEBOOKS as MODELS
+from sae_utils.run.parameters.schemas import Parameters
 
 OF_CELLS = "laptop"  # the preset whose values the notebooks' own cells have
 
