@@ -163,7 +163,7 @@ def test_parameters_are_checked_in_the_next_cell_which_imports_nothing_heavy(pat
     checks = source(cells[at + 1])
     assert f'check("{path.stem}", globals())' in checks
     modules = [node.module for node in ast.walk(ast.parse(checks)) if isinstance(node, ast.ImportFrom)]
-    assert modules == ["sae_utils.run.parameters.checks"]
+    assert modules == ["sae_utils.run.parameters"]
     assert not [node for node in ast.walk(ast.parse(checks)) if isinstance(node, ast.Import)]
 
 
