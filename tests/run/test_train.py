@@ -1,7 +1,6 @@
 """Shards of a preset: together they train what the notebooks train, to the last digit, each stack once."""
 
 import json
-import logging
 import signal
 import subprocess
 import sys
@@ -26,12 +25,6 @@ from sae_utils.saes.training import grid, store
 from sae_utils.saes.training.grid import STACK_MEMORY, train_cells
 
 NAMES = ("01_seed_divergence", "02_what_moves_overlap", "05_bagging_and_boosting")
-
-
-@pytest.fixture(autouse=True)
-def level_put_back(caplog):
-    """The command line lowers the level of the whole process's log; caplog puts it back after a test."""
-    caplog.set_level(logging.INFO, logger="sae_utils")
 
 
 @pytest.fixture(scope="module")

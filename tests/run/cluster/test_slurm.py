@@ -1,7 +1,6 @@
 """What is submitted to SLURM, and what is said of it, without one; tests/cluster has a real one."""
 
 import json
-import logging
 import re
 import sys
 from pathlib import Path
@@ -26,12 +25,6 @@ from sae_utils.run.parameters.presets import load_preset
 
 NAME = "01_seed_divergence"
 BODY = WRITE.replace("p.n_eval_rows", "p.n_eval_tokens")
-
-
-@pytest.fixture(autouse=True)
-def level_put_back(caplog):
-    """The command line lowers the level of the whole process's log; caplog puts it back after a test."""
-    caplog.set_level(logging.INFO, logger="sae_utils")
 
 
 @pytest.fixture(scope="module")
