@@ -19,12 +19,12 @@ from sae_utils.files import write_text
 from sae_utils.memory import HEADROOM, activation_bytes, dictionary_bytes, human
 from sae_utils.paths import NOTEBOOKS, PRESETS
 from sae_utils.run.costs.cost import Cost, Costs, Throughput, together
-from sae_utils.run.costs.dry_run import hours
+from sae_utils.run.costs.dry_run import Planned, hours
 from sae_utils.run.costs.throughput import measure
 from sae_utils.run.parameters.rules import ARCHITECTURES
 from sae_utils.run.plans import Plan
 from sae_utils.run.plans.model_facts import KNOWN, model_facts
-from sae_utils.run.train import Piece, Planned, pieces_of, planned_of, seconds_of, shares_of
+from sae_utils.run.train import Piece, pieces_of, planned_of, seconds_of, shares_of
 from sae_utils.saes import SAEConfig
 from sae_utils.saes.training import TrainingConfig
 from sae_utils.saes.training.grid import PASS_MEMORY, Activations, Cell, passes

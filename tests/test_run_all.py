@@ -1,6 +1,7 @@
 """run_all.sh, in a folder with a space in its name, with a pretend Python that writes down how it was called."""
 
 import fcntl
+import os
 import re
 import shutil
 import subprocess
@@ -494,3 +495,7 @@ def test_pins_hold_asks_the_real_environment(tmp_path, requirements, held):
     functions += "versions='3.13 3.12 3.11 3.14'"
     run = subprocess.run(["bash", "-c", f'{functions}\npins_hold "$1"', "bash", sys.executable], cwd=tmp_path)
     assert (run.returncode == 0) == held
+
+
+def test_scripts_are_executable():
+    assert all(os.access(ROOT / script, os.X_OK) for script in ("run_all.sh", ".ci/run"))

@@ -86,7 +86,10 @@ def mean_defined(values: Iterable[float]) -> float:
 
 
 def over_seeds(values: Sequence[float], bounds: Bounds = UNBOUNDED) -> Interval:
-    """The mean of one independent value for each seed. Raises InputError with fewer than two values."""
+    """The mean of one independent value for each seed, with Student's interval.
+
+    Raises InputError with fewer than two values.
+    """
     if len(values) < 2:
         raise InputError(f"an interval over seeds needs at least 2, not {len(values)}")
     values = np.asarray(values, dtype=np.float64)
@@ -115,7 +118,8 @@ def over_defined_seeds(values: Sequence[float], bounds: Bounds = UNBOUNDED) -> I
 def over_chains(values: Sequence[Sequence[float]], bounds: Bounds = UNBOUNDED) -> Interval | None:
     """The mean over chains of seeds of each one's mean over pairs of widths.
 
-    Of one chain alone, over its pairs of widths as if they were independent. None where either has fewer than two.
+    Of one chain alone, over its pairs of widths as if they were independent. None where fewer than two
+    values are averaged.
     """
     if len(values) == 1 and len(values[0]) > 1:
         return replace(over_seeds(values[0], bounds), method=OVER_WIDTHS)
@@ -185,7 +189,7 @@ def percentiles(estimate: float, draws: Sequence[float], method: str = BOOTSTRAP
 
 
 def bootstrap_of_mean(values: Float[np.ndarray, " n"]) -> Interval:
-    """The mean over latents, percentile bootstrap."""
+    """The mean over latents with the percentile bootstrap; it covers this pair of dictionaries alone."""
     values = np.asarray(values, dtype=np.float64)
     if not len(values):
         raise InputError("no latents to resample")
@@ -199,7 +203,8 @@ def over_latents(
 ) -> Interval:
     """The mean over ``groups`` of a statistic of their latents (NaN left out), percentile bootstrap over latents.
 
-    Each group holds arrays with an entry for each latent, which are resampled together.
+    Each group holds arrays with an entry for each latent, which are resampled together. It covers these dictionaries
+    alone.
     """
     rng = np.random.default_rng(0)
 

@@ -43,7 +43,11 @@ class Evaluation:
 
     @property
     def explained_variance_trimmed(self) -> Float[Tensor, " S"]:
-        """1 - (sum over K of ||x - x_hat||^2) / (sum over K of ||x - m_K||^2), m_K the mean of the tokens K left."""
+        """1 - (sum over K of ||x - x_hat||^2) / (sum over K of ||x - m_K||^2), m_K the mean over the tokens K.
+
+        K is all tokens but the ceil(n / 1000) farthest from the mean (at most ``FARTHEST_TOKENS``): tokens of huge norm
+        own the sums of ``explained_variance``, but not these.
+        """
         return 1 - self.fvu_trimmed
 
     @property
@@ -62,8 +66,11 @@ def evaluate(sae: Dictionary, batches: Iterable[Float[Tensor, "batch d_in"]]) ->
     """Metrics of every dictionary on raw activations, in one pass, with sums in float64.
 
     Which tokens lie far is told by the mean that the dictionary was trained with, or where it has none (one that was
-    read from another library's file) by that of the first batch. Raises InputError where there are no activations, for
-    such as are not finite or do not vary, and for reconstructions that are not finite.
+    read from another library's file) by that of the first batch. Each token's squared distance is kept, 8 bytes, and
+    the activations of the farthest.
+
+    Raises InputError where there are no activations, for such as are not finite or do not vary, and for
+    reconstructions that are not finite.
     """
     n_tokens, shape = 0, sae.b_enc.shape
     device = sae.W_dec.device

@@ -12,7 +12,7 @@ from sae_utils.run.parameters.checks import parameters_cell
 from sae_utils.run.parameters.presets import load_preset
 
 CHECK = """\
-from sae_utils.run.parameters.checks import check
+from sae_utils.run.parameters import check
 p = check("00_language_model", globals())
 """
 WRITE = """\

@@ -1,4 +1,4 @@
-"""The papers' presets run: each notebook with each kind of parameters, on a small model of the preset's family.
+"""Every preset of a paper runs: each of its notebooks, with each of its parameters, on a small model of its family.
 
 Notebooks run in this process, without a kernel and without drawing their figures into files, which nbval does.
 """
@@ -27,25 +27,7 @@ PATHS = {path.stem: path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")
 # Those of SmolLM2-135M have no small form, and no stand-in: the model is there (test_smollm2.py).
 OTHERS = ("-small", "-smollm2-135m")
 PAPERS = [path.stem for path in sorted(PRESETS.glob("[a-c]-*.yaml")) if not path.stem.endswith(OTHERS)]
-
-
-def cases() -> list[tuple[str, str]]:
-    """The notebooks of the presets, without those that at stand-ins' sizes differ from a later preset's in the model.
-
-    What a family of models changes, tests/data/models holds.
-    """
-    kinds = {}
-    for preset in PAPERS:
-        for notebook, own in load_preset(preset).overrides.items():
-            small = stand_ins.shrunk(notebook, own, stand_ins.layers_of(stand_ins.FAMILIES[own["model"]]))
-            for name in ("preset", "model", "corpus"):
-                del small[name]
-            for name in set(small) & set(stand_ins.LISTS):
-                small[name] = small[name][:2]  # a later preset has as many or more
-            kinds[notebook, json.dumps(small)] = preset, notebook
-    return list(kinds.values())
-
-
+CASES = [(preset, notebook) for preset in PAPERS for notebook in load_preset(preset).overrides]
 # A kernel goes on after a warning; dictionaries this small give some fits too few different points.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -108,7 +90,7 @@ def dictionaries(monkeypatch):
     return counts
 
 
-@pytest.mark.parametrize(("preset", "notebook"), cases(), ids=lambda value: value[:15])
+@pytest.mark.parametrize(("preset", "notebook"), CASES, ids=lambda value: value[:15])
 def test_preset_runs_end_to_end(preset, notebook, local, dictionaries, tmp_path):
     models, corpus, labelled = local
     own = load_preset(preset).overrides[notebook]

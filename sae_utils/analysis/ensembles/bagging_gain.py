@@ -53,11 +53,11 @@ def pair_overlaps(
 def correlation(x: ByPair, y: ByPair) -> Interval:
     """Pearson's correlation over pairs of the seeds 0, 1, .., jackknife over seeds; 0 where x or y is constant.
 
-    Raises InputError with fewer than four seeds.
+    Raises InputError with fewer than four seeds, and where a pair lacks a number.
     """
     n_seeds = len({seed for pair in x for seed in pair})
-    if n_seeds < 4:
-        raise InputError(f"a correlation over pairs needs those of 4 seeds, not of {n_seeds}")
+    if n_seeds < 4 or set(x) != set(y):
+        raise InputError(f"a correlation over pairs needs both numbers of every pair of 4 seeds, not of {n_seeds}")
 
     def without(seed: int | None) -> float:
         a, b = np.array([[x[pair], y[pair]] for pair in x if seed not in pair]).T

@@ -284,7 +284,10 @@ def _firings(codes: sparse.csr_matrix) -> sparse.csc_array:
 
 
 def _largest_of_rows(matrix: sparse.csr_matrix, n_top: int, of_sum: bool = False):
-    """Columns [n, n_top] of each row's largest entries, -1 where there are fewer; these, or their share ``of_sum``."""
+    """Columns [n, n_top] of the largest entries of each row, -1 where there are fewer, and the entries.
+
+    ``of_sum`` gives them as shares of the row's sum.
+    """
     entries = matrix.tocoo()
     order = np.lexsort((entries.col, -entries.data, entries.row))
     row, column, data = entries.row[order], entries.col[order], entries.data[order].astype(np.float64)

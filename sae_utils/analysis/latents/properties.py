@@ -1,6 +1,6 @@
 """What one latent is like: how often and how strongly it fires, on what, and which way it points."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -22,6 +22,11 @@ class LatentProperties:
     pc_alignment: Float[np.ndarray, " n"]  # share of the decoder row's squared length in the top components
     token_entropy: Float[np.ndarray, " n"]  # of the tokens on which it fires: 0 one token, 1 all equally often
     loss_contribution: Float[np.ndarray, " n"]  # rise of the FVU if it were always 0
+
+    def __post_init__(self):
+        shapes = {field.name: getattr(self, field.name).shape for field in fields(self)}
+        if len(set(shapes.values())) != 1:
+            raise InputError(f"properties must have one value per latent, not shapes {shapes}")
 
 
 def latent_properties(

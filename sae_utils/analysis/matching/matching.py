@@ -154,7 +154,7 @@ def seen_from_second(overlap: SeedOverlap, first: Rows, second: Rows) -> SeedOve
 
 
 def _by_decoder_and_encoder(how, first: Rows, second: Rows) -> tuple[Matching, Matching]:
-    """Of tied dictionaries both matchings are the same, and found once."""
+    """The decoders' matching and the encoders'; of tied dictionaries both are the same, and found once."""
     counted = first.counted, second.counted
     decoder = _among_counted(how, first.decoder, second.decoder, *counted)
     if torch.equal(first.encoder, first.decoder) and torch.equal(second.encoder, second.decoder):

@@ -72,8 +72,13 @@ def summarise(pairs: Pairs) -> dict[str, Interval]:
 
 def curves(pairs: Pairs, thresholds: Sequence[float]) -> dict[str, Float[np.ndarray, "pairs t"]]:
     """The shared fraction of each pair at each threshold: paper A's three curves, by criterion."""
-    at = [[replace(overlap, threshold=float(t)) for t in thresholds] for overlap in pairs.values()]
-    return {c: np.array([[o.fraction(o.shared(c)) for o in row] for row in at]) for c in CURVES}
+    found = {criterion: np.empty((len(pairs), len(thresholds))) for criterion in CURVES}
+    for pair, overlap in enumerate(pairs.values()):
+        for t, threshold in enumerate(thresholds):
+            at = replace(overlap, threshold=float(threshold))
+            for criterion in CURVES:
+                found[criterion][pair, t] = at.fraction(at.shared(criterion))
+    return found
 
 
 def pairwise(pairs: Pairs, name: str) -> Float[np.ndarray, "S S"]:

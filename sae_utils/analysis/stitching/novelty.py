@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from sklearn.metrics import roc_curve
 
+from sae_utils.errors import InputError
+
 PAPER_THRESHOLDS = {"GPT-2": 0.7, "Gemma Scope": 0.4}
 
 
@@ -64,7 +66,9 @@ class Association:
 
 
 def associate(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"]) -> Association:
-    """The contingency table of two properties."""
+    """The contingency table of two properties. Raises InputError for arrays of different length."""
+    if first.shape != second.shape:
+        raise InputError(f"properties of {first.shape} and {second.shape} latents cannot be compared")
     yes = int((first & second).sum()), int((first & ~second).sum())
     no = int((~first & second).sum()), int((~first & ~second).sum())
     return Association((yes, no))

@@ -74,7 +74,10 @@ def compare_widths(
     alive_small: Bool[np.ndarray, "S n"],
     spread: Float[Tensor, "d_in d_in"],
 ) -> WidthPair:
-    """``insert`` on raw activations; ``spread`` is the covariance that the null's directions are drawn from."""
+    """``insert`` on raw activations; ``spread`` is the covariance that the null's directions are drawn from.
+
+    Raises InputError as ``insert`` does.
+    """
     random = random_rows(large, spread)
     insertion = insert(small, large, batches, {RANDOM: random})
 

@@ -23,7 +23,14 @@ from tqdm import tqdm
 
 from sae_utils.data.activations.order import Order, kept_positions
 from sae_utils.data.activations.shuffle_buffer import BeyondRange, beyond_range
-from sae_utils.data.activations.source import ActivationSource, ActivationStream, Normalisation, forward, probe
+from sae_utils.data.activations.source import (
+    ActivationSource,
+    ActivationStream,
+    Normalisation,
+    check_whole,
+    forward,
+    probe,
+)
 from sae_utils.data.models.language_model import LanguageModel, check_dtype
 from sae_utils.errors import InputError
 from sae_utils.files import only_writer, read_safetensors, sha256_of, whole_file, write_json
@@ -92,6 +99,7 @@ def build_cache(
     or an argument is wrong; and where activations are beyond the range of ``dtype`` (BeyondRange) or not finite.
     """
     folder, dtype = Path(folder), check_dtype(dtype)
+    check_whole("rows_per_shard", rows_per_shard, 1)
     manifest = {
         "format": FORMAT,
         "weights_sha256": model.fingerprint,

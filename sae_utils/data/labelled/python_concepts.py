@@ -139,8 +139,9 @@ def line_facts(text: str) -> dict[str, Float[np.ndarray, " lines"]]:
                 _mark(facts["test"], node)
             for decorator in node.decorator_list:
                 facts["decorator"][decorator.lineno - 1] = 1
-        if contained := CONTAINED_BY.get(type(node.value if isinstance(node, ast.Constant) else node)):
-            facts[contained][node.lineno - 1] = 1
+        told_by = node.value if isinstance(node, ast.Constant) else node
+        if type(told_by) in CONTAINED_BY:
+            facts[CONTAINED_BY[type(told_by)]][node.lineno - 1] = 1
     return facts
 
 

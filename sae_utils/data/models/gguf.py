@@ -8,10 +8,11 @@ import importlib.util
 import json
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 from sae_utils.errors import InputError, one_line
-from sae_utils.files import only_writer, sha256_of_file, write_json
+from sae_utils.files import only_writer, sha256_of_file, write_json, write_text
 from sae_utils.paths import RESULTS, ROOT
 
 ENDING = ".gguf"
@@ -95,6 +96,18 @@ def _is_whole(folder: Path) -> bool:
     return all((folder / name).is_file() and sha256_of_file(folder / name) == sha for name, sha in made.items())
 
 
+def _card(file: Path) -> str:
+    """The folder's model card: where its weights are from, and in which types the file has them."""
+    import gguf
+
+    types = Counter(tensor.tensor_type.name for tensor in gguf.GGUFReader(file).tensors)
+    kinds = ", ".join(f"{count} of type {kind}" for kind, count in types.most_common())
+    return (
+        f"Converted from {file.name} (sha256 {sha256_of_file(file)}).\n\nIts tensors: {kinds}. The weights here are "
+        "those, dequantised to float32: what a type with fewer bits has rounded stays rounded.\n"
+    )
+
+
 def _write(file: Path, folder: Path) -> None:
     """Configuration, weights and tokenizer, as transformers reads them from the file."""
     import torch
@@ -109,6 +122,7 @@ def _write(file: Path, folder: Path) -> None:
         raise InputError(f"model {str(file)!r}: a GGUF file needs the package gguf; pip install gguf") from None
     except Exception as error:  # transformers and gguf raise their own and NumPy's kinds for what they cannot read
         raise InputError(f"model {str(file)!r} cannot be read as GGUF: {one_line(error)}") from None
+    write_text(folder / "README.md", _card(file))
     config = model.config.to_dict()
     config.pop("quantization_config", None)  # the saved weights are dequantised
     config["architectures"] = [type(model).__name__]

@@ -41,6 +41,7 @@ HOLDS, UNDECIDED, FAILS = "holds", "undecided at this scale", "does not hold at 
 NOT_JUDGED = "not judged here"
 NOT_RUN = "not run"
 Entry = TypeVar("Entry")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml takes a seventh of the time
 FREE = (float("-inf"), float("inf"))
 UNITS = {  # with the least and the largest value
     "share": (0, 1),
@@ -179,7 +180,7 @@ def read_entries(path: Path, kind: type[Entry], name: str) -> Iterator[Entry]:
     """
     known = [field.name for field in fields(kind)]
     needed = [field.name for field in fields(kind) if field.default is MISSING]
-    for entry in yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader):  # a seventh of safe_load's time
+    for entry in yaml.load(path.read_text(encoding="utf-8"), LOADER):
         faults = [f"unknown field {field!r}" for field in entry if field not in known]
         faults += [f"no field {field!r}" for field in needed if field not in entry]
         if faults:

@@ -28,7 +28,7 @@ from sae_utils.report.claims.entries import (
 from sae_utils.report.claims.family import REPLICATED, after_holm, by_rules, elsewhere, short
 
 COUNTED = (HOLDS, FAILS, UNDECIDED)
-NONE: Mapping = MappingProxyType({})
+NO_ENTRIES: Mapping = MappingProxyType({})
 HEAD = (
     "claim",
     "paper says",
@@ -53,12 +53,12 @@ def claims_page(
     claims: Iterable[Claim],
     answers: Mapping[str, Iterable[Mapping]],
     preset: str,
-    replications: Mapping[str, Mapping] = NONE,
-    models: Mapping[str, Mapping] = NONE,
+    replications: Mapping[str, Mapping] = NO_ENTRIES,
+    models: Mapping[str, Mapping] = NO_ENTRIES,
     notebooks: str = "../notebooks",
-    figures: Mapping[str, str] = NONE,
-    others: Mapping[str, str] = NONE,
-    drawn: Mapping[str, Sequence[str]] = NONE,
+    figures: Mapping[str, str] = NO_ENTRIES,
+    others: Mapping[str, str] = NO_ENTRIES,
+    drawn: Mapping[str, Sequence[str]] = NO_ENTRIES,
 ) -> str:
     """The page. ``answers``: by notebook, the verdicts of its results file (``verdicts.Verdict`` as a mapping).
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from sae_utils.errors import InputError
+from sae_utils.files import write_text
 from sae_utils.report.explorer.document import explorer
 from sae_utils.results import read_results
 
@@ -18,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Gives the exit code: 0, or 1 where the results cannot be explored."""
     parser = argparse.ArgumentParser(prog="python -m sae_utils.report.explorer", description=__doc__)
     parser.add_argument("results", type=Path, help="folder that holds 09_explorer.json and 09_explorer.npz")
+    parser.add_argument("--to", type=Path, help="file to write, in place of explorer.html")
     asked = parser.parse_args(arguments)
     try:
         if not asked.results.is_dir():
@@ -25,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder = asked.results.resolve()
         results = read_results(NOTEBOOK, folder.name, folder.parent)
         made = explorer(results.metrics, results.arrays)
-        path = made.save(folder.name, folder.parent)
+        path = write_text(asked.to, made.html) if asked.to else made.save(folder.name, folder.parent)
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

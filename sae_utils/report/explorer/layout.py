@@ -94,7 +94,7 @@ def check(facts: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     lengths = {name: (len(facts[name]), name) for name in LISTS}
     for name, shape in FIELDS.items():
         if name not in arrays:
-            raise InputError(f"results without the array {name!r} cannot be explored")
+            raise InputError(f"results without the array {name!r} cannot be explored: run notebook 09 again")
         _check_shape(name, arrays[name], shape.partition(" < ")[0].split(), lengths)
     for name, shape in FIELDS.items():
         counted, _, none = shape.partition(" < ")[2].partition(" or ")

@@ -3,7 +3,7 @@
 Papermill enforces no type (YAML reads ``1e-4`` as a string, ``-p flag true`` is a string too) and only warns of an
 unknown name, so the code cell after each notebook's parameters is::
 
-    from sae_utils.run.parameters.checks import check
+    from sae_utils.run.parameters import check
     p = check("01_seed_divergence", globals())
 
 What a notebook takes is in ``schemas``, whose defaults are the tiny preset's. The cell has the laptop preset's values,
@@ -116,6 +116,8 @@ def read_map(path: Path, allowed: Collection[str]) -> dict:
     """The map in a YAML file. Raises InputError for anything else, and for a key that is not among ``allowed``."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # YAML reads 2020-99-99 as a date, and then cannot
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

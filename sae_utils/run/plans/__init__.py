@@ -2,7 +2,7 @@
 
 ``plan``            cells, searches for a sparsity, meta-SAEs, and the text and activations they read
 ``of_notebooks``    the plan of each notebook from its parameters
-``known_truth``, ``reproducible``   more of those of notebooks 10 and 11
+``known_truth``, ``reproducible``   what notebooks 10 and 11 train, whose plans are longer
 ``model_facts``     sizes of language models, without their weights
 """
 

@@ -4,7 +4,7 @@
 train and as what they make once trained.
 """
 
-from sae_utils.saes.ensembles.ensemble import Ensemble
+from sae_utils.saes.ensembles.ensemble import Ensemble, load_ensemble, save_ensemble
 from sae_utils.saes.ensembles.paper_c import Rivals
 
-__all__ = ["Ensemble", "Rivals"]
+__all__ = ["Ensemble", "Rivals", "load_ensemble", "save_ensemble"]

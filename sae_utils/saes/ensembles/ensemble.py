@@ -1,7 +1,8 @@
 """Ensembles of dictionaries as one dictionary: naive bagging and boosting (paper C, Gadgil et al. 2505.16077)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from sae_utils.errors import InputError
 from sae_utils.saes.base import Dictionary, SparseCode
 from sae_utils.saes.sae import SAE, SAEConfig
+from sae_utils.saes.training.checkpoints import below, read_tensors, stored_sae, write_tensors
 
 
 class Ensemble(Dictionary, nn.Module):
@@ -140,3 +142,23 @@ def _checked_weights(weights: Sequence[float] | None, n: int, sequential: bool) 
     if weights.shape != (n,) or not weights.isfinite().all():
         raise InputError(f"weights={weights.tolist()} must be {n} finite numbers, one for each member")
     return weights
+
+
+def save_ensemble(ensemble: Ensemble, path: Path) -> None:
+    """Write an ensemble with each member's config, seed and normalisation, and the weights."""
+    about = {
+        "configs": [asdict(member.config) for member in ensemble.members],
+        "seeds": [member.seeds for member in ensemble.members],
+        "hook_point": ensemble.hook_point,
+        "sequential": ensemble.sequential,
+    }
+    tensors = {f"{j}.{name}": t for j, member in enumerate(ensemble.members) for name, t in member.state_dict().items()}
+    write_tensors(Path(path), "ensemble", {**tensors, "weights": ensemble.weights}, about)
+
+
+def load_ensemble(path: Path, device: str = "cpu") -> Ensemble:
+    """The ensemble that ``save_ensemble`` wrote. Raises InputError as ``read_tensors`` does."""
+    tensors, about = read_tensors(Path(path), "ensemble")
+    of_members = enumerate(zip(about["configs"], about["seeds"], strict=True))
+    members = [stored_sae(path, *own, about["hook_point"], below(tensors, f"{j}.")) for j, own in of_members]
+    return Ensemble(members, tensors["weights"].tolist(), about["sequential"]).to(device)

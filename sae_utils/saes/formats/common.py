@@ -26,7 +26,7 @@ from sae_utils.saes.training.checkpoints import PICKLES
 
 # Axes of each tensor: d for d_in, f for latents; "" is a single number.
 AXES = {"W_enc": "df", "W_dec": "fd", "b_enc": "f", "b_dec": "d", "threshold": "f", "r_mag": "f", "b_mag": "f"}
-SAME = {name: name for name in ("W_enc", "W_dec", "b_enc", "b_dec")}  # of formats that call them as we do
+OUR_NAMES = {name: name for name in ("W_enc", "W_dec", "b_enc", "b_dec")}  # of formats that call them as we do
 PLACES = (  # names of places in other libraries, and what TransformerLens has after ``blocks.N``
     (r"(?:.*\.)?(?:layers|h)\.(\d+)", "hook_resid_post"),  # a module, whose output is read
     (r"(?:.*\.)?(?:layers|h)\.(\d+)\.mlp", "mlp.hook_out"),

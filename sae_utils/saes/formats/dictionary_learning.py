@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sae_utils.errors import InputError
 from sae_utils.saes.formats.common import (
-    SAME,
+    OUR_NAMES,
     Plain,
     axes_of,
     by_our_names,
@@ -32,8 +32,8 @@ CLASSES = {  # by name: architecture, and the names of the tensors by ours
     "GatedAutoEncoder": ("gated", LINEAR | GATED),
     "AutoEncoderTopK": ("topk", LINEAR | {"b_dec": "b_dec", "k": "k"}),
     "BatchTopKSAE": ("batch_topk", LINEAR | {"b_dec": "b_dec"} | CHOSEN),
-    "JumpReluAutoEncoder": ("jump_relu", SAME | {"threshold": "threshold"}),
-    "MatryoshkaBatchTopKSAE": ("batch_topk", SAME | CHOSEN | {"group_sizes": "group_sizes"}),
+    "JumpReluAutoEncoder": ("jump_relu", OUR_NAMES | {"threshold": "threshold"}),
+    "MatryoshkaBatchTopKSAE": ("batch_topk", OUR_NAMES | CHOSEN | {"group_sizes": "group_sizes"}),
 }
 READING_X = ("AutoEncoderNew", "JumpReluAutoEncoder")  # whose encoder does not subtract b_dec
 
@@ -47,12 +47,13 @@ def read_dictionary_learning(path: Path) -> SAE:
     """
     path = path / "ae.pt" if path.is_dir() else path
     state = _state(path)
-    kind = next((kind for kind, (_, names) in CLASSES.items() if axes_of(names, **COUNTS).keys() == state.keys()), None)
-    if kind is None:
+    kinds = [kind for kind, (_, names) in CLASSES.items() if axes_of(names, **COUNTS).keys() == state.keys()]
+    if not kinds:
         raise InputError(
             f"{path} holds tensors of no known class of dictionary_learning: {', '.join(sorted(state))}; "
             "a mapping.yaml beside it can say what they are (sae_utils/saes/formats/mapping.py)"
         )
+    kind = kinds[0]
     architecture, names = CLASSES[kind]
     axes = axes_of(names, threshold="f" if architecture == "jump_relu" else "", **COUNTS)
     sizes = check_shapes({name: tuple(tensor.shape) for name, tensor in state.items()}, axes, str(path))

@@ -11,7 +11,7 @@ import torch
 
 from sae_utils.errors import InputError
 from sae_utils.saes.formats.common import (
-    SAME,
+    OUR_NAMES,
     Plain,
     axes_of,
     by_our_names,
@@ -25,7 +25,7 @@ from sae_utils.saes.formats.common import (
 )
 from sae_utils.saes.sae import SAE
 
-NAMES = SAME | {"threshold": "threshold"}
+NAMES = OUR_NAMES | {"threshold": "threshold"}
 SITES = {"res": "hook_resid_post", "mlp": "hook_mlp_out", "att": "attn.hook_z"}
 WEIGHTS = "params.safetensors"  # of Gemma Scope 2
 NAMES_2 = {own: name.replace("W_", "w_") for own, name in NAMES.items()}

@@ -57,8 +57,8 @@ def read_sae(path: str | Path, format: Format | None = None, hook_point: str | N
     elif not known:
         raise InputError(
             f"{path} was trained at {sae.hook_point!r}, which is no known hook point (known: layers.N, layers.N.mlp, "
-            "resid_pre_layer_N, resid_post_layer_N, mlp_out_layer_N); read_sae takes hook_point= where you know "
-            "TransformerLens's name of it"
+            "layers.N.output, resid_pre_layer_N, resid_post_layer_N, mlp_out_layer_N); read_sae takes hook_point= "
+            "where you know TransformerLens's name of it"
         )
     return sae
 

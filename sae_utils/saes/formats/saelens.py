@@ -7,7 +7,7 @@ import torch
 
 from sae_utils.errors import InputError
 from sae_utils.saes.formats.common import (
-    SAME,
+    OUR_NAMES,
     Plain,
     axes_of,
     by_our_names,
@@ -40,11 +40,11 @@ LISTED = {
     "JoshEngels/Mistral-7B-Residual-Stream-SAEs": {"normalize_activations": "constant_norm_rescale"},
 }
 NAMES = {  # of the tensors in a file by ours, for each architecture
-    "relu": SAME,
-    "gated": SAME | {"b_enc": "b_gate", "b_mag": "b_mag", "r_mag": "r_mag"},
-    "topk": SAME,
-    "jump_relu": SAME | {"threshold": "threshold"},
-    "batch_topk": SAME | {"threshold": "topk_threshold"},
+    "relu": OUR_NAMES,
+    "gated": OUR_NAMES | {"b_enc": "b_gate", "b_mag": "b_mag", "r_mag": "r_mag"},
+    "topk": OUR_NAMES,
+    "jump_relu": OUR_NAMES | {"threshold": "threshold"},
+    "batch_topk": OUR_NAMES | {"threshold": "topk_threshold"},
 }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sae_utils.errors import InputError
 from sae_utils.saes.formats.common import (
-    SAME,
+    OUR_NAMES,
     Plain,
     axes_of,
     by_our_names,
@@ -21,7 +21,7 @@ from sae_utils.saes.formats.common import (
 from sae_utils.saes.sae import SAE
 
 WEIGHTS = "sae.safetensors"
-NAMES = SAME | {"W_enc": "encoder.weight.T", "b_enc": "encoder.bias"}
+NAMES = OUR_NAMES | {"W_enc": "encoder.weight.T", "b_enc": "encoder.bias"}
 SEED = re.compile(r"seed(\d+)")
 # Folders have the names of modules; other names of a folder, which people give, say nothing.
 MODULE = re.compile(

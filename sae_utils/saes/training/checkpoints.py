@@ -95,11 +95,15 @@ def save_sae(sae: SAE, path: Path) -> None:
 def load_sae(path: Path, device: str = "cpu") -> SAE:
     """The stack that ``save_sae`` wrote. Raises InputError as ``read_tensors`` does, and for what is no stack."""
     tensors, about = read_tensors(Path(path), "sae")
-    hook_point = about.get("hook_point")
+    return stored_sae(path, about.get("config"), about.get("seeds"), about.get("hook_point"), tensors).to(device)
+
+
+def stored_sae(path: Path, config, seeds, hook_point, tensors: Mapping[str, Tensor]) -> SAE:
+    """The stack of which a file holds these settings and tensors. Raises InputError where they are no stack."""
     try:
         if not isinstance(hook_point, str):
             raise TypeError(f"hook_point={hook_point!r} is no name")
-        sae = SAE(stored_config(about.get("config")), about.get("seeds"), hook_point)
+        sae = SAE(stored_config(config), seeds, hook_point)
         sae.load_state_dict(tensors)
     except (TypeError, KeyError, RuntimeError, OverflowError) as error:
         raise InputError(f"checkpoint {path} holds no SAE: {' '.join(str(error).split())[:160]}") from None
@@ -108,4 +112,4 @@ def load_sae(path: Path, device: str = "cpu") -> SAE:
             raise InputError(f"checkpoint {path} is of no use: {name} holds values that are not finite")
     if not sae.scale > 0:
         raise InputError(f"checkpoint {path} is of no use: its scale is {float(sae.scale)}")
-    return sae.to(device)
+    return sae

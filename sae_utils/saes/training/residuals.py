@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from sae_utils.data.activations import ActivationSource, Order
+from sae_utils.data.activations import ActivationSource, Order, check_whole
 from sae_utils.errors import InputError
 from sae_utils.files import sha256_of
 from sae_utils.memory import BLOCK_ROWS, HELD_GB
@@ -36,6 +36,7 @@ class HeldSource(_DerivedSource):
     def __init__(self, source: ActivationSource, n_tokens: int | None = None):
         keep = source.order.keep
         if n_tokens is not None:
+            check_whole("n_tokens", n_tokens, 1)
             if n_tokens > source.n_tokens:
                 raise InputError(f"n_tokens={n_tokens} must be at most the {source.n_tokens} activations of the source")
             keep = keep[: 1 + int(source.order.row_counts.cumsum().searchsorted(n_tokens))]

@@ -78,6 +78,7 @@ def tune_sparsity(
     hook_point: str,
     training: TrainingConfig,
     folder: Path,
+    *,
     n_eval_tokens: int = 20_000,
     device: str = "cpu",
     progress: bool = True,

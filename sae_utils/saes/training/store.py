@@ -67,7 +67,8 @@ def train_or_load_history(
 ) -> list[dict[int, SAE]]:
     """As ``train_or_load``, but each stack as it was after each of its ``tokens`` too, by tokens, the end last.
 
-    A stack that lacks any of these in ``folder`` is trained again from the start.
+    A stack that lacks any of these in ``folder`` is trained again from the start. The snapshots are those of the one
+    run, whose learning rate falls towards its end only (see ``Snapshots``).
     """
     paths = [_files(stack_key(sae, source, config), config, folder, n) for sae, n in zip(stacks, tokens, strict=True)]
     trained, waits = set(), False
@@ -143,7 +144,11 @@ def check_memory(stacks: Sequence[SAE], source: ActivationSource, config: Traini
 
 
 def stack_key(sae: SAE, source: ActivationSource, config: TrainingConfig, device: str = "") -> str:
-    """A hash of all that the trained weights of the new stack ``sae`` depend on, on its kind of device or another."""
+    """A hash of what the trained weights of the new stack ``sae`` depend on.
+
+    Its settings, seeds, hook point, first weights and which of them are frozen, the training's settings, the
+    activations and the code, that of its method among it; and the kind of device, its own unless one is given.
+    """
     device = device or sae.W_dec.device.type
     about = {
         "config": asdict(sae.config),

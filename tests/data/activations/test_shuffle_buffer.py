@@ -127,6 +127,33 @@ def test_what_is_left_out_may_be_anything():
     assert torch.cat(taken(stream(rows, outlier(torch.inf)), 1, 4)).isfinite().all()
 
 
+def test_an_error_of_the_model_in_the_thread_reaches_the_caller():
+    passes = []
+
+    def failing(tokens, x):
+        passes.append(None)
+        if len(passes) > 12:  # two hook points in a pass
+            raise RuntimeError("out of memory")
+        return x
+
+    source = stream(np.full((600, 32), 5, dtype=np.uint16), TableModel(change=failing), block_rows=200, prefetch=True)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        taken(source, 1000)
+
+
+@pytest.mark.parametrize("how", ["closed", "dropped", "never begun"])
+def test_no_thread_outlives_the_batches(rows, how):
+    batches = stream(rows, prefetch=True).batches(50, data_seed=0)
+    if how != "never begun":
+        next(batches)
+        assert threads()
+    if how == "closed":
+        batches.close()
+    del batches
+    gc.collect()
+    assert not threads()
+
+
 def trained(source, n_steps=30):
     sae = SAE.create(SAEConfig(16, 32, "topk", 4), [0], "a", source.normalisation["a"])
     train([sae], source, TrainingConfig(n_steps * 64, 64), progress=False)

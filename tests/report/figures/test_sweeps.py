@@ -109,3 +109,14 @@ def test_causes_have_a_row_each_the_first_on_top_with_a_point_for_each_pair(fig)
     for i, ax in enumerate(fig.axes):
         np.testing.assert_allclose([line.get_xdata() for line in ax.lines[:3]], pairs.T + 0.01 * i)
     assert tick_words(fig.axes[0].yaxis) == ["order", "text"]
+
+
+def test_no_text_lies_on_other_text(fig):
+    a = arrays(["jump_relu", "batch_topk", "gated", "relu"])
+    for name in ("shared_strict", "encoder_close"):
+        a |= {f"pairs_{kind}{name}": np.full((4, 3), 0.5) for kind in ("raw_", "")}
+    architectures(fig, a, [], {"shared_strict": "shared, strict", "encoder_close": "close encoder rows"})
+    fig.draw_without_rendering()
+    boxes = [ax.title.get_window_extent() for ax in fig.axes if ax.get_title()]
+    assert not any(one.overlaps(other) for one, other in zip(boxes, boxes[1:], strict=False))
+    assert all(box.x1 <= fig.bbox.x1 for box in boxes)

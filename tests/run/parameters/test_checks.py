@@ -305,5 +305,5 @@ def test_a_preset_without_the_notebook_is_refused():
 
 def test_check_imports_nothing_heavy():
     heavy = "{'torch', 'transformers', 'transformer_lens', 'datasets', 'papermill'}"
-    code = f"from sae_utils.run.parameters.checks import check; check('01_seed_divergence', {GOOD!r})"
+    code = f"from sae_utils.run.parameters import check; check('01_seed_divergence', {GOOD!r})"
     subprocess.run([sys.executable, "-c", f"{code}\nimport sys; assert not {heavy} & set(sys.modules)"], check=True)

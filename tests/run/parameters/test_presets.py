@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from helpers.throw_away_notebooks import WRITE, make
 
 from sae_utils.errors import InputError
@@ -127,6 +128,8 @@ def test_every_preset_is_dry_run(name, tmp_path, speed, capsys):
     printed = capsys.readouterr().out
     assert all(notebook in printed for notebook in load_preset(name).overrides)
     assert not (tmp_path / "r").exists()
+    own = yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
+    assert "results_dir" not in own.get("common", {}), "it would hold for every checkout of the presets"
 
 
 @pytest.mark.parametrize("name", [name for name in EVERY if name.endswith("-small")])

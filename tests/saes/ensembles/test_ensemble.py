@@ -9,8 +9,9 @@ from sae_utils.analysis.stitching.insertion import insert
 from sae_utils.data.activations import Normalisation
 from sae_utils.errors import InputError
 from sae_utils.saes import ARCHITECTURES, SAE, SAEConfig, SparseCode, evaluate
-from sae_utils.saes.ensembles import Ensemble
+from sae_utils.saes.ensembles import Ensemble, load_ensemble, save_ensemble
 from sae_utils.saes.methods import Archetypal, Matryoshka
+from sae_utils.saes.training import load_sae
 
 WEIGHTS = (0.5, -0.3, 1.1)
 
@@ -102,6 +103,18 @@ def test_it_goes_where_a_dictionary_goes(make):
         ensemble.dictionary(1)
 
 
+@pytest.mark.parametrize("architecture", ["topk", "jump_relu"])
+def test_checkpoint(tmp_path, architecture):
+    ensemble, x = boosted(architecture, weights=WEIGHTS), activations()
+    save_ensemble(ensemble, tmp_path / "e.safetensors")
+    again = load_ensemble(tmp_path / "e.safetensors")
+    assert torch.equal(again(x), ensemble(x))
+    assert (again.sequential, again.hook_point, again.config) == (True, "hook", ensemble.config)
+    assert [m.seeds for m in again.members] == [m.seeds for m in ensemble.members]
+    with pytest.raises(InputError, match="foreign"):
+        load_sae(tmp_path / "e.safetensors")
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -109,11 +122,14 @@ def test_it_goes_where_a_dictionary_goes(make):
         Archetypal(12, 20, "topk", 3, n_points=24, unit_norm_decoder=False),
     ],
 )
-def test_members_of_a_method_make_a_dictionary_without_one(config):
+def test_members_of_a_method_make_a_dictionary_without_one(tmp_path, config):
     members, x = SAE.create(config, range(3), "hook"), activations()
     ensemble = Ensemble.bag(members)
     assert ensemble.config == SAEConfig(12, 60, "topk", 9, unit_norm_decoder=config.unit_norm_decoder)
     assert_close(ensemble(x), members(x).mean(1, keepdim=True))
+    save_ensemble(ensemble, tmp_path / "e.safetensors")
+    again = load_ensemble(tmp_path / "e.safetensors")
+    assert torch.equal(again(x), ensemble(x)) and again.members[2].config == config
 
 
 OTHER_UNITS = Normalisation(torch.zeros(12), 1.0)

@@ -247,8 +247,10 @@ def place(tmp_path_factory):
     new = partial(SAE.create, hook_point=HOOK, normalisation=source.normalisation[HOOK])
     topk = new(SAEConfig(16, 24, "topk", 4), range(5))
     relu = [new(SAEConfig(16, n, "relu", sparsity=0.5), [i]) for i, n in enumerate((16, 24, 32))]
-    train([topk, *relu], source, TrainingConfig(6144, 64, 0, 1e-2), progress=False)
+    narrow = new(SAEConfig(16, 16, "topk", 4), [5])
+    train([topk, narrow, *relu], source, TrainingConfig(6144, 64, 0, 1e-2), progress=False)
     write_sparsify(topk.dictionary(0), folder / "topk_0" / "layers.2.mlp")
+    write_sparsify(narrow, folder / "narrow" / "layers.2.mlp")
     write_saelens(topk.dictionary(1), folder / "topk_1")
     w = weights_of(topk.dictionary(2))
     state = linear(w) | {"encoder.bias": w["b_enc"], "b_dec": w["b_dec"], "k": torch.tensor(4)}
@@ -344,7 +346,7 @@ def run_preset(place, preset, notebook, **changes):
 @pytest.fixture
 def no_files(monkeypatch):
     """Figures are drawn, and not rendered into files: the first run of each notebook does that."""
-    monkeypatch.setattr("sae_utils.report.figures.style.save_figure", lambda *_, **__: None)
+    monkeypatch.setattr("sae_utils.report.figures.save_figure", lambda *_, **__: None)
 
 
 def test_a_pair_of_gemma_scope_2(place, gemma_scope_2, no_files):
@@ -356,6 +358,11 @@ def test_a_pair_of_gemma_scope_2(place, gemma_scope_2, no_files):
     assert found.metrics["with dead latents"]["decoder_cosine"]["estimate"] == pytest.approx(expected, abs=1e-6)
     assert found.arrays["pairwise"].shape == (2, 2) and {"A-4", "A-5", "A-6"} <= not_judged(verdicts)
     assert verdicts["A-1"]["estimate"] is not None
+
+
+def test_stitching_of_two_topk_dictionaries_in_two_formats(place, no_files):
+    _, verdicts = run(place, "03_stitching", ["narrow/layers.2.mlp", "topk_1"])
+    assert {"B-1", "B-4", "B-6", "B-14", "B-16"} <= not_judged(verdicts)  # one pair of widths has no interval
 
 
 def test_stitching_of_three_widths_of_gemma_scope_2(place, gemma_scope_2, no_files):

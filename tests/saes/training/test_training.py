@@ -285,6 +285,16 @@ def test_what_cannot_work_is_refused_before_the_first_batch(source, monkeypatch)
             run(source, stacks, config)
 
 
+@pytest.mark.parametrize("architecture", ["topk", "gated", "jump_relu"])
+def test_decoder_rows_keep_norm_one(source, architecture):
+    sae = make(source, architecture)
+    run(source, [sae], steps(30, lr=0.01))
+    assert (sae.W_dec.double().norm(dim=-1) - 1).abs().max() < 1e-6
+    free = make(source, architecture, unit_norm_decoder=False)
+    run(source, [free], steps(30, lr=0.01))
+    assert (free.W_dec.norm(dim=-1) - 1).abs().max() > 1e-3
+
+
 FROZEN = [("relu", "b_enc"), ("gated", "W_dec"), ("topk", "encoder"), ("topk", "W_dec"), ("batch_topk", "b_enc")]
 
 
