@@ -3,7 +3,8 @@
 Paper A counts latents whose matched partners are close, paper B those with any close decoder row, Song et al. and
 paper C average cosines. Two more need no threshold and no cosine: whether the encoder and the decoder matching agree,
 and whether matchings along three dictionaries lead back to where they began. Each is a mean over latents, then over
-pairs, triples or single dictionaries; dead latents are left out by the comparison of the pairs.
+pairs, triples or single dictionaries; dead latents are left out by the comparison of the pairs. Which latents count
+as shared, by which definition, is said in ``matching``.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,5 +1,5 @@
 """A preset on a SLURM cluster.
 
-``settings``    what its tasks ask for, from a YAML file
-``slurm``       tasks: submitted, resumed, their status, cancelled
+``settings``    partition, hours, memory, GPUs and shards of its tasks, from a YAML file or by default
+``slurm``       submits the tasks, tells their status, cancels them; submitted again, they go on
 """

@@ -1,6 +1,6 @@
-"""What plans cost, in hours and bytes, on a machine that is measured or given.
+"""What plans cost on a machine whose speed is measured or given.
 
-``cost``          operations, tokens and memory of a plan
-``throughput``    how fast the machine at hand is, measured in seconds
-``dry_run``       what a batch would run, in words
+``cost``          operations, memory, disk and hours of a plan at a ``Throughput``
+``throughput``    measures the machine at hand, which takes a few seconds
+``dry_run``       says what a batch would run, train and cost
 """
