@@ -22,7 +22,7 @@ from sae_utils.errors import InputError
 from sae_utils.files import only_writer, sha256_of, write_json
 from sae_utils.report.claims import CLAIMS
 from sae_utils.run.batch import device_of, run
-from sae_utils.run.cluster.settings import read_cluster
+from sae_utils.run.cluster.resources import read_cluster
 from sae_utils.run.jobs import Job, jobs_of
 from sae_utils.run.made_by import write_made_by
 from sae_utils.run.notebooks import select

@@ -17,7 +17,7 @@ from sae_utils.paths import NOTEBOOKS, ROOT
 from sae_utils.run import train
 from sae_utils.run.batch import main
 from sae_utils.run.cluster import slurm
-from sae_utils.run.cluster.settings import Cluster, read_cluster
+from sae_utils.run.cluster.resources import Cluster, read_cluster
 from sae_utils.run.cluster.slurm import Task
 from sae_utils.run.jobs import jobs_of
 from sae_utils.run.notebooks import select
