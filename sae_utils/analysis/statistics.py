@@ -118,8 +118,8 @@ def over_defined_seeds(values: Sequence[float], bounds: Bounds = UNBOUNDED) -> I
 def over_chains(values: Sequence[Sequence[float]], bounds: Bounds = UNBOUNDED) -> Interval | None:
     """The mean over chains of seeds of each one's mean over pairs of widths.
 
-    Of one chain alone, over its pairs of widths as if they were independent. None where fewer than two
-    values are averaged.
+    Of one chain alone, over its pairs of widths as if they were independent. None where there are fewer than two
+    values to average.
     """
     if len(values) == 1 and len(values[0]) > 1:
         return replace(over_seeds(values[0], bounds), method=OVER_WIDTHS)

@@ -42,7 +42,7 @@ class MetaTraining:
     device: str = "cpu"  # where they are trained; rows and trained meta-SAEs are on the CPU
 
     def config(self) -> TrainingConfig:
-        """For ``saes.training``."""
+        """The same as ``saes.training`` takes it."""
         return TrainingConfig(
             n_tokens=self.n_steps * self.batch_size,
             batch_size=self.batch_size,

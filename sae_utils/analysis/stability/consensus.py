@@ -30,7 +30,7 @@ def consensus(
     versions or more. Seeds are those of the first members.
 
     It is as wide as its members. Latents that more of them share (strictly, encoders in the metric of ``spread``)
-    go first, then those that fire more often: where the shared ones are too few, the rest are of one member.
+    go first, among equals those that fire more often: where the shared ones are too few, the rest are of one member.
     """
     groups = [_groups(stack, list(some), evaluation, spread) for some in members]
     merged = [_merge(stack, some) for some in groups]
